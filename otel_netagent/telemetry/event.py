@@ -1,0 +1,64 @@
+"""Declaration of an event type, and one occurrence of it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from otel_netagent.identity.entity import Entity
+
+AttributeValue: TypeAlias = str | int
+
+
+class Severity(enum.IntEnum):
+    """Severity numbers of the OpenTelemetry logs data model."""
+
+    INFO = 9
+    WARN = 13
+    ERROR = 17
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One kind of occurrence that a probe reports.
+
+    `name` is what the text line shows after `type=`, `event_name` the name of the OpenTelemetry log
+    record; both are final. `fires_when` completes the sentence "it fires when ...".
+    """
+
+    name: str
+    event_name: str
+    fires_when: str
+    severity: Severity = Severity.WARN
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One occurrence, as the probe tells it: without knowing whose the namespace is.
+
+    `time_ns` is the Unix time at which it happened in the kernel. `attributes` follow OpenTelemetry's
+    semantic conventions where these have a name. `body` is the text line after the entity.
+    """
+
+    probe: str
+    type: EventType
+    time_ns: int
+    netns: int
+    attributes: Mapping[str, AttributeValue]
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttributedEvent:
+    """An event and the entity that it happened to."""
+
+    event: Event
+    entity: Entity
+
+    @property
+    def line(self) -> str:
+        """The one-line text of the event, in the original's shape."""
+        return f"type={self.event.type.name} pod={self.entity.pod} namespace={self.entity.namespace} {self.event.body}"

@@ -1,0 +1,79 @@
+"""What the agent says of itself: which probe runs, how each of its hooks is attached, and why one is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from otel_netagent.identity.entity import Entity
+
+
+class ProbeState(enum.Enum):
+    """What became of a probe at start."""
+
+    RUNNING = "running"
+    """Every hook is attached, by the preferred way or another."""
+    DEGRADED = "degraded"
+    """Some hook is not attached: what it would see is missing, the rest is there."""
+    UNAVAILABLE = "unavailable"
+    """The probe does not run; its reason says why."""
+    OFF = "off"
+    """Not asked for in the configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A way of attaching that this kernel refused."""
+
+    way: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookStatus:
+    """One thing that a probe watches, and the way in which it does on this kernel.
+
+    `way` is as libbpf spells a section (`tp_btf/kfree_skb`, `iter/task`) or `procfs`; None when every
+    way was refused.
+    """
+
+    purpose: str
+    way: str | None
+    refused: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeStatus:
+    """State of one probe."""
+
+    name: str
+    state: ProbeState
+    hooks: tuple[HookStatus, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """State of the agent: what `GET /status` answers and `inspector list` shows."""
+
+    version: str
+    node: str
+    kernel: str
+    btf: str
+    probes: tuple[ProbeStatus, ...]
+    entities: Mapping[int, Entity]
+
+    def to_json(self) -> str:
+        """The status as one JSON object; enumerations by their value, entities as a list."""
+        document = dataclasses.asdict(dataclasses.replace(self, entities={}))
+        document["entities"] = [dataclasses.asdict(entity) for entity in self.entities.values()]
+        return json.dumps(document, default=_enum_value)
+
+
+def _enum_value(thing: object) -> object:
+    if isinstance(thing, enum.Enum):
+        return thing.value
+    raise TypeError(f"{type(thing).__name__} has no JSON form")
