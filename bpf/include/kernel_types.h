@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The kernel's types, as far as they are read. Each is a CO-RE flavour: member names are the kernel's,
+ * offsets are put in when the program is loaded, and what a kernel lacks is asked for by
+ * bpf_core_field_exists(). Anonymous unions and structures of the kernel are left out: CO-RE looks through them.
+ */
+#pragma once
+
+#include <linux/types.h>
+#include <stdbool.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct linux_mib {
+	unsigned long mibs[1];
+};
+
+struct tcp_mib {
+	unsigned long mibs[1];
+};
+
+struct udp_mib {
+	unsigned long mibs[1];
+};
+
+struct netns_mib {
+	struct tcp_mib *tcp_statistics;
+	struct linux_mib *net_statistics;
+	struct udp_mib *udp_statistics;
+};
+
+struct net {
+	struct ns_common ns;
+	struct net_device *loopback_dev;
+	struct netns_mib mib;
+	/* A number since 5.12 (3d368ab87cf6); before, an atomic64_t that is zero until somebody asks. */
+	__u64 net_cookie;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct net_device {
+	possible_net_t nd_net;
+};
+
+struct dst_entry {
+	struct net_device *dev;
+};
+
+struct in6_addr {
+	__u8 bytes[16];
+};
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_protocol;
+};
+
+struct inet_sock {
+	__be16 inet_sport;
+};
+
+struct sk_buff {
+	struct sock *sk;
+	struct net_device *dev;
+	unsigned long _skb_refdst;
+	unsigned int len;
+	unsigned int data_len;
+	__be16 protocol;
+	__u16 transport_header;
+	__u16 network_header;
+	/* An offset from head on every 64-bit kernel. */
+	unsigned int tail;
+	unsigned char *head;
+	unsigned char *data;
+};
+
+struct nsproxy {
+	struct net *net_ns;
+};
+
+struct task_struct {
+	int pid;
+	int tgid;
+	struct nsproxy *nsproxy;
+};
+
+struct bpf_array {
+	void *pptrs[1];
+};
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+	__u64 session_id;
+	__u64 seq_num;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
+/* The numbers are the running kernel's, by bpf_core_enum_value(). Members of this type must be declared
+ * with it: asked for as an integer, CO-RE would find no such member. */
+enum skb_drop_reason {
+	SKB_DROP_REASON_NOT_SPECIFIED,
+};
+
+struct trace_event_raw_kfree_skb {
+	enum skb_drop_reason reason; /* 5.17 (c504e5c2f964) */
+	void *rx_sk;                 /* 6.11 (c53795d48ee8) */
+};
+
+enum sk_rst_reason {
+	SK_RST_REASON_NOT_SPECIFIED,
+};
+
+struct trace_event_raw_tcp_send_reset {
+	enum sk_rst_reason reason; /* 6.10 (ee01defe25ba) */
+};
+
+#pragma clang attribute pop
+
+#define AF_INET 2
+#define AF_INET6 10
+
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86DD
+
+enum ip_protocol { /* the ones that are told apart; numbers of IANA's registry */
+	IPPROTO_HOPOPTS = 0,
+	IPPROTO_ICMP = 1,
+	IPPROTO_TCP = 6,
+	IPPROTO_UDP = 17,
+	IPPROTO_DCCP = 33,
+	IPPROTO_ROUTING = 43,
+	IPPROTO_FRAGMENT = 44,
+	IPPROTO_ICMPV6 = 58,
+	IPPROTO_DSTOPTS = 60,
+	IPPROTO_SCTP = 132,
+	IPPROTO_UDPLITE = 136,
+};
+
+enum tcp_state { /* include/net/tcp_states.h; user space sees the numbers in inet_diag */
+	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT,
+	TCP_SYN_RECV,
+	TCP_FIN_WAIT1,
+	TCP_FIN_WAIT2,
+	TCP_TIME_WAIT,
+	TCP_CLOSE,
+	TCP_CLOSE_WAIT,
+	TCP_LAST_ACK,
+	TCP_LISTEN,
+	TCP_CLOSING,
+	TCP_NEW_SYN_RECV,
+};

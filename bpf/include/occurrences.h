@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Counts every occurrence, and decides which of them become events.
+ *
+ * A kind of occurrence in a namespace may send `events_per_second` events; the excess is counted as
+ * suppressed, an event for which the ring buffer had no room as lost. So
+ *     count = events sent + suppressed + lost
+ * holds for each key at any time, and a noisy pod takes nothing from the share of another.
+ */
+#pragma once
+
+#include "netns.h"
+
+struct occurrence_key {
+	__u64 netns_cookie; /* 0: the namespace could not be told */
+	__u64 place;        /* the address in the kernel, for probes that tell it */
+	__u32 kind;         /* what the probe tells apart: an event type, a drop reason */
+	__u32 harmless;     /* 1: counted only, never an event */
+};
+
+struct occurrences {
+	__u64 count;
+	__u64 suppressed;
+	__u64 lost;
+	__u64 second; /* of CLOCK_MONOTONIC, that `in_second` speaks of */
+	__u64 in_second;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct occurrence_key);
+	__type(value, struct occurrences);
+} occurrences SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 21);
+} events SEC(".maps");
+
+/* Set before the program is loaded. */
+const volatile __u32 events_per_second = 100;
+
+/* Occurrences of kinds for which the table had no room left. */
+__u64 uncounted;
+
+#define NANOSECONDS_PER_SECOND 1000000000ULL
+
+/* The entry of a key, made when it is the first of its kind; NULL where the table is full. */
+static __always_inline struct occurrences *occurrences_of(const struct occurrence_key *key)
+{
+	struct occurrences *entry = bpf_map_lookup_elem(&occurrences, key);
+	struct occurrences zero = {};
+
+	if (entry)
+		return entry;
+	/* Another CPU may be first: then its entry is the one. */
+	bpf_map_update_elem(&occurrences, key, &zero, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&occurrences, key);
+}
+
+/*
+ * Count one occurrence. Returns its entry if an event may be sent of it, else NULL.
+ *
+ * Two CPUs may both find the last free place of a second: the limit is then exceeded by one, the
+ * counts stay exact.
+ */
+static __always_inline struct occurrences *count_occurrence(const struct occurrence_key *key, __u64 now)
+{
+	struct occurrences *entry = occurrences_of(key);
+	__u64 second = now / NANOSECONDS_PER_SECOND;
+
+	if (!entry) {
+		__sync_fetch_and_add(&uncounted, 1);
+		return NULL;
+	}
+	__sync_fetch_and_add(&entry->count, 1);
+	if (key->harmless)
+		return NULL;
+	if (entry->second != second) {
+		entry->second = second;
+		entry->in_second = 0;
+	}
+	if (entry->in_second >= events_per_second) {
+		__sync_fetch_and_add(&entry->suppressed, 1);
+		return NULL;
+	}
+	__sync_fetch_and_add(&entry->in_second, 1);
+	return entry;
+}
+
+/* Room for an event of `size` bytes in the ring buffer; NULL is counted as a lost event. */
+static __always_inline void *reserve_event(struct occurrences *entry, __u64 size)
+{
+	void *event = bpf_ringbuf_reserve(&events, size, 0);
+
+	if (!event)
+		__sync_fetch_and_add(&entry->lost, 1);
+	return event;
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * TCP resets, sent and received.
+ *
+ * Whose end is the source: where a socket is concerned, its local end; where there is none
+ * (RESET_NO_SOCKET), the flow is that of the segment that was answered, as it came in.
+ */
+#include "event.h"
+#include "flow.h"
+
+enum reset_kind {
+	RESET_NO_SOCKET,
+	RESET_ACTIVE,
+	RESET_PROCESS,
+	RESET_RECEIVED_SYN,
+	RESET_RECEIVED_ESTABLISHED,
+	RESET_RECEIVED_CLOSING,
+};
+
+struct tcpreset_event {
+	struct event_header header; /* kind: enum reset_kind */
+	struct flow flow;
+	__u32 state;  /* enum tcp_state of the socket; 0 where there is none */
+	__u32 reason; /* enum sk_rst_reason, of resets sent; 0 where the kernel gives none (before 6.10) */
+};
+
+EVENT_LAYOUT(tcpreset_event);
+
+/*
+ * The last state that a socket left for CLOSE. When the kernel resets a connection that a program
+ * closes, the socket is in CLOSE already; the state before is what tells.
+ *
+ * A direct-mapped table: a slot holds the socket's address, without its highest byte, and the state,
+ * in one word, so that it is never half written. Who finds another socket's address there knows
+ * nothing. That is cheaper than a hash table, since every connection that closes passes here.
+ */
+#define CLOSED_SLOTS 4096
+
+__u64 closed_from[CLOSED_SLOTS];
+
+static __always_inline __u64 *closed_slot(const struct sock *sk)
+{
+	/* Sockets are more than 512 bytes apart. */
+	return &closed_from[(__u64)sk >> 9 & (CLOSED_SLOTS - 1)];
+}
+
+SEC("raw_tp/inet_sock_set_state")
+int remember_state(raw_tp_context *context)
+{
+	const struct sock *sk = ARGUMENT(const struct sock *, context, 0);
+
+	if (ARGUMENT(int, context, 2) == TCP_CLOSE)
+		*closed_slot(sk) = (__u64)sk << 8 | ARGUMENT(__u8, context, 1);
+	return 0;
+}
+
+static __always_inline __u32 state_of(const struct sock *sk)
+{
+	__u32 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	__u64 closed;
+
+	if (state != TCP_CLOSE)
+		return state;
+	closed = *closed_slot(sk);
+	return closed >> 8 == ((__u64)sk << 8) >> 8 ? closed & 0xff : state;
+}
+
+/* Count a reset in a namespace; the event to be filled in and submitted, or NULL. */
+static __always_inline struct tcpreset_event *begin_reset(struct net *net, enum reset_kind kind)
+{
+	struct netns_id netns = netns_id(net);
+	struct occurrence_key key = { .netns_cookie = netns.cookie, .kind = kind };
+	__u64 now = bpf_ktime_get_ns();
+	struct occurrences *entry = count_occurrence(&key, now);
+	struct tcpreset_event *event;
+
+	if (!entry)
+		return NULL;
+	event = reserve_event(entry, sizeof(*event));
+	if (!event)
+		return NULL;
+	begin_event(&event->header, netns, kind, now);
+	__builtin_memset(&event->flow, 0, sizeof(event->flow));
+	event->state = 0;
+	event->reason = 0;
+	return event;
+}
+
+/* Turn a flow round: what came in is told from the local end. */
+static __always_inline void reverse(struct flow *flow)
+{
+	struct flow original = *flow;
+
+	__builtin_memcpy(flow->saddr, original.daddr, sizeof(flow->saddr));
+	__builtin_memcpy(flow->daddr, original.saddr, sizeof(flow->daddr));
+	flow->sport = original.dport;
+	flow->dport = original.sport;
+}
+
+SEC("raw_tp/tcp_send_reset")
+int reset_sent(raw_tp_context *context)
+{
+	const struct sock *sk = ARGUMENT(const struct sock *, context, 0);
+	struct sk_buff *skb = ARGUMENT(struct sk_buff *, context, 1);
+	enum reset_kind kind = !sk ? RESET_NO_SOCKET : !skb ? RESET_ACTIVE : RESET_PROCESS;
+	struct tcpreset_event *event;
+
+	event = begin_reset(sk ? netns_of_socket(sk) : netns_of_packet(skb, NULL), kind);
+	if (!event)
+		return 0;
+	/* The segment tells the peer also where the socket is a listener or what is left in TIME_WAIT. */
+	if (skb)
+		flow_of_packet(&event->flow, skb);
+	if (sk && skb)
+		reverse(&event->flow);
+	if (sk && !skb)
+		flow_of_socket(&event->flow, sk, IPPROTO_TCP);
+	if (sk)
+		event->state = state_of(sk);
+	if (bpf_core_field_exists(((struct trace_event_raw_tcp_send_reset *)0)->reason))
+		event->reason = ARGUMENT(__u32, context, 2);
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+static __always_inline enum reset_kind received_in(__u32 state)
+{
+	switch (state) {
+	case TCP_SYN_SENT:
+	case TCP_SYN_RECV:
+	case TCP_NEW_SYN_RECV:
+		return RESET_RECEIVED_SYN;
+	case TCP_ESTABLISHED:
+	case TCP_CLOSE_WAIT:
+		return RESET_RECEIVED_ESTABLISHED;
+	}
+	return RESET_RECEIVED_CLOSING;
+}
+
+const volatile __u64 validate_incoming[2];  /* start and end of tcp_validate_incoming() */
+const volatile __u64 rcv_state_process[2];  /* ... of tcp_rcv_state_process() */
+
+#define CALLERS_DEPTH 12
+
+/*
+ * The kernel calls tcp_reset(), and so reports a received reset, also when data reach a socket that
+ * is shut for reading (TCPAbortOnData): nothing was received then, one is about to be sent. What
+ * tells the two apart is the caller: a true one passed tcp_validate_incoming(), data did not.
+ */
+static __always_inline bool is_data_after_shutdown(raw_tp_context *context, __u32 state)
+{
+	__u64 callers[CALLERS_DEPTH];
+	long bytes;
+
+	if (state != TCP_FIN_WAIT1 && state != TCP_FIN_WAIT2)
+		return false;
+	bytes = bpf_get_stack(context, callers, sizeof(callers), 0);
+	for (int i = 0; i < CALLERS_DEPTH; i++) {
+		if (i * (long)sizeof(__u64) >= bytes)
+			break;
+		if (is_in(callers[i], validate_incoming))
+			return false;
+		if (is_in(callers[i], rcv_state_process))
+			return true;
+	}
+	return false;
+}
+
+SEC("raw_tp/tcp_receive_reset")
+int reset_received(raw_tp_context *context)
+{
+	const struct sock *sk = ARGUMENT(const struct sock *, context, 0);
+	__u32 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	struct tcpreset_event *event;
+
+	if (is_data_after_shutdown(context, state))
+		return 0;
+	event = begin_reset(netns_of_socket(sk), received_in(state));
+	if (!event)
+		return 0;
+	flow_of_socket(&event->flow, sk, IPPROTO_TCP);
+	event->state = state;
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+const volatile __u64 tcp_v4_rcv[2]; /* start and end of tcp_v4_rcv() */
+const volatile __u64 tcp_v6_rcv[2]; /* ... of tcp_v6_rcv() */
+
+/*
+ * A reset that meets no full socket passes no tracepoint of its own. But its segment is dropped, and
+ * since 6.11 (c53795d48ee8) the drop tells the socket that it was for: one in TIME_WAIT, or the
+ * listener whose half-open connection it ends, which tcp_v4_rcv() itself looks up (SYN_RECV).
+ */
+SEC("raw_tp/kfree_skb")
+int reset_received_without_socket(raw_tp_context *context)
+{
+	struct sk_buff *skb = ARGUMENT(struct sk_buff *, context, 0);
+	struct sock *rx_sk = ARGUMENT(struct sock *, context, 3);
+	__u64 location = ARGUMENT(__u64, context, 1);
+	struct tcpreset_event *event;
+	struct flow flow = {};
+	__u32 state;
+
+	/* A reset that is not heeded, out of the window say, is dropped for a reason. */
+	if (!rx_sk || ARGUMENT(__u32, context, 2) !=
+			      bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED))
+		return 0;
+	state = BPF_CORE_READ(rx_sk, __sk_common.skc_state);
+	if (state == TCP_LISTEN && (is_in(location, tcp_v4_rcv) || is_in(location, tcp_v6_rcv)))
+		state = TCP_SYN_RECV;
+	else if (state != TCP_TIME_WAIT)
+		return 0;
+	flow_of_packet(&flow, skb);
+	if (!(flow.known & FLOW_TCP_FLAGS) || !(flow.tcp_flags & TCP_FLAG_RST))
+		return 0;
+
+	event = begin_reset(netns_of_socket(rx_sk), received_in(state));
+	if (!event)
+		return 0;
+	event->flow = flow;
+	reverse(&event->flow);
+	event->state = state;
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

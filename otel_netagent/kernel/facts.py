@@ -1,0 +1,41 @@
+"""What every probe asks of the running kernel, found out once at start."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from otel_netagent.kernel.btf import Btf, BtfSource, discover
+from otel_netagent.kernel.symbols import Symbols
+
+
+@dataclass(frozen=True)
+class KernelFacts:
+    """The running kernel: its types, its symbols, and where our eBPF objects for it lie."""
+
+    source: BtfSource
+    btf: Btf
+    objects: Path
+
+    @classmethod
+    def find(cls, objects: Path, extra_btf: Path | None = None) -> KernelFacts:
+        """Find BTF and read it. Raises BtfNotFound, BtfInvalid or LibbpfMissing."""
+        source = discover(extra_btf)
+        return cls(source, Btf.load(source), objects)
+
+    @property
+    def release(self) -> str:
+        """As `uname -r`."""
+        return platform.release()
+
+    @property
+    def custom_btf(self) -> Path | None:
+        """The file that libbpf must take types from, where the kernel has none itself."""
+        return None if self.source.in_kernel else self.source.path
+
+    @functools.cached_property
+    def symbols(self) -> Symbols:
+        """Kernel symbols, read when first asked for. Raises SymbolsUnreadable."""
+        return Symbols()

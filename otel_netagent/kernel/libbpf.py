@@ -1,0 +1,170 @@
+"""Binding to `libbpf.so.1`: the functions that are used, with their C types, and nothing else.
+
+Names and types are those of libbpf's headers (`bpf/libbpf.h`, `bpf/bpf.h`, `bpf/btf.h`, release 1.0 and later);
+what they mean stands there. The readable face of these functions is `bpf_object.py` and `btf.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import functools
+import os
+import threading
+from collections.abc import Iterator
+from ctypes import POINTER, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from typing import Any
+
+SONAME = "libbpf.so.1"
+
+
+class LibbpfMissing(Exception):
+    """The library is not on this machine; the text says how to get it."""
+
+
+class BpfError(Exception):
+    """A call of libbpf or of bpf(2) failed. The text is one line, ready to be shown."""
+
+
+class OpenOptions(ctypes.Structure):
+    """`struct bpf_object_open_opts`, up to the member that is used."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("object_name", c_char_p),
+        ("relaxed_maps", c_bool),
+        ("pin_root_path", c_char_p),
+        ("reserved", c_uint32),
+        ("kconfig", c_char_p),
+        ("btf_custom_path", c_char_p),
+    )
+
+
+class TestRunOptions(ctypes.Structure):
+    """`struct bpf_test_run_opts`."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("data_in", c_void_p),
+        ("data_out", c_void_p),
+        ("data_size_in", c_uint32),
+        ("data_size_out", c_uint32),
+        ("ctx_in", c_void_p),
+        ("ctx_out", c_void_p),
+        ("ctx_size_in", c_uint32),
+        ("ctx_size_out", c_uint32),
+        ("retval", c_uint32),
+        ("repeat", c_int),
+        ("duration", c_uint32),
+        ("flags", c_uint32),
+        ("cpu", c_uint32),
+        ("batch_size", c_uint32),
+    )
+
+
+TEST_RUN_ON_CPU = 1
+"""BPF_F_TEST_RUN_ON_CPU, Linux 5.10."""
+
+SAMPLE_FUNCTION = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
+"""`ring_buffer_sample_fn`: (context, record, its size) -> 0, or a negative number to stop."""
+
+_PRINT_FUNCTION = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
+
+_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
+    # libbpf.h
+    "libbpf_set_print": (c_void_p, [_PRINT_FUNCTION]),
+    "bpf_object__open_file": (c_void_p, [c_char_p, POINTER(OpenOptions)]),
+    "bpf_object__load": (c_int, [c_void_p]),
+    "bpf_object__close": (None, [c_void_p]),
+    "bpf_object__btf": (c_void_p, [c_void_p]),
+    "bpf_object__next_program": (c_void_p, [c_void_p, c_void_p]),
+    "bpf_object__find_map_by_name": (c_void_p, [c_void_p, c_char_p]),
+    "bpf_program__name": (c_char_p, [c_void_p]),
+    "bpf_program__section_name": (c_char_p, [c_void_p]),
+    "bpf_program__fd": (c_int, [c_void_p]),
+    "bpf_program__set_autoload": (c_int, [c_void_p, c_bool]),
+    "bpf_program__set_log_buf": (c_int, [c_void_p, c_char_p, c_size_t]),
+    "bpf_program__attach": (c_void_p, [c_void_p]),
+    "bpf_program__attach_iter": (c_void_p, [c_void_p, c_void_p]),
+    "bpf_link__fd": (c_int, [c_void_p]),
+    "bpf_link__destroy": (c_int, [c_void_p]),
+    "bpf_map__fd": (c_int, [c_void_p]),
+    "bpf_map__key_size": (c_uint32, [c_void_p]),
+    "bpf_map__value_size": (c_uint32, [c_void_p]),
+    "bpf_map__max_entries": (c_uint32, [c_void_p]),
+    "bpf_map__set_max_entries": (c_int, [c_void_p, c_uint32]),
+    "bpf_map__initial_value": (c_void_p, [c_void_p, POINTER(c_size_t)]),
+    "ring_buffer__new": (c_void_p, [c_int, SAMPLE_FUNCTION, c_void_p, c_void_p]),
+    "ring_buffer__add": (c_int, [c_void_p, c_int, SAMPLE_FUNCTION, c_void_p]),
+    "ring_buffer__poll": (c_int, [c_void_p, c_int]),
+    "ring_buffer__free": (None, [c_void_p]),
+    # bpf.h
+    "bpf_iter_create": (c_int, [c_int]),
+    "bpf_map_lookup_batch": (c_int, [c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), c_void_p]),
+    "bpf_map_update_elem": (c_int, [c_int, c_void_p, c_void_p, c_uint64]),
+    "bpf_map_delete_elem": (c_int, [c_int, c_void_p]),
+    "bpf_prog_test_run_opts": (c_int, [c_int, POINTER(TestRunOptions)]),
+    # btf.h
+    "btf__parse": (c_void_p, [c_char_p, c_void_p]),
+    "btf__free": (None, [c_void_p]),
+    "btf__raw_data": (c_void_p, [c_void_p, POINTER(c_uint32)]),
+}
+
+
+class Libbpf:
+    """The loaded library: each function of the table above is an attribute, typed for ctypes."""
+
+    def __init__(self) -> None:
+        """Load the library. Raises LibbpfMissing."""
+        try:
+            self._library = ctypes.CDLL(SONAME, use_errno=True)
+        except OSError as error:
+            raise LibbpfMissing(
+                f"{SONAME} cannot be loaded ({error}): install libbpf 1.0 or newer "
+                "(Debian and Ubuntu: libbpf1; Fedora and its kin: libbpf)"
+            ) from None
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(self._library, name)
+            function.restype = result
+            function.argtypes = arguments
+            setattr(self, name, function)
+        self._captured = threading.local()
+        # The library keeps only the pointer: Python must keep the function.
+        self._print = _PRINT_FUNCTION(self._on_message)
+        self.libbpf_set_print(self._print)
+
+    def __getattr__(self, name: str) -> Any:
+        """Tell the type checker that functions of the table are attributes; a wrong name still fails."""
+        raise AttributeError(name)
+
+    @contextlib.contextmanager
+    def messages(self) -> Iterator[list[str]]:
+        """Collect what the library says in this thread (it says nothing elsewhere), a message an item."""
+        collected: list[str] = []
+        self._captured.messages = collected
+        try:
+            yield collected
+        finally:
+            del self._captured.messages
+
+    def _on_message(self, _level: int, template: bytes, arguments: int | None) -> int:
+        collected: list[str] | None = getattr(self._captured, "messages", None)
+        if collected is None:
+            return 0
+        text = ctypes.create_string_buffer(4096)
+        # The arguments are a va_list, which only C can read.
+        ctypes.pythonapi.PyOS_vsnprintf(text, c_size_t(len(text)), template, c_void_p(arguments))
+        collected.append(text.value.decode(errors="replace").strip())
+        return 0
+
+
+@functools.cache
+def load() -> Libbpf:
+    """The library, loaded once a process (a C library is one a process anyway). Raises LibbpfMissing."""
+    return Libbpf()
+
+
+def error_text(code: int) -> str:
+    """Name and meaning of a positive errno, as `EPERM (Operation not permitted)`."""
+    return f"{errno.errorcode.get(code, code)} ({os.strerror(code)})"
