@@ -1,0 +1,125 @@
+"""Attaching the programs of an object by the best way that this kernel admits.
+
+Each thing that a probe watches is a Hook with several ways, best first. Whether a way works is found out by
+doing it: a kernel may refuse a program when it is loaded (fentry by policy) or when it is attached (kprobe).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from otel_netagent.kernel.bpf_object import BpfObject, ProgramRejected
+from otel_netagent.kernel.btf import Btf
+from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.telemetry.status import HookStatus, Refusal
+
+
+class Unavailable(Exception):
+    """A probe cannot run here; the text is its reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelMember:
+    """Condition: a structure of the kernel has a member. `lacking` says what that means where it has not."""
+
+    structure: str
+    member: str
+    lacking: str
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to see what a hook watches: a program of the object, and what the kernel must have for it."""
+
+    program: str
+    needs: KernelMember | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One thing that a probe watches. `purpose` completes "not seen here: ..."."""
+
+    purpose: str
+    ways: tuple[Way, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """An object in the kernel, and how each of its hooks holds it there."""
+
+    object: BpfObject
+    hooks: tuple[HookStatus, ...]
+
+
+class _Search:
+    """The search for the way of one hook: which were refused so far, and which is to be tried now."""
+
+    def __init__(self, hook: Hook, sections: Mapping[str, str], btf: Btf) -> None:
+        self._hook = hook
+        self._sections = sections
+        self._refused: list[Refusal] = []
+        self._ways = deque(hook.ways)
+        while self._ways and (lacking := _lacking(self._ways[0], btf)):
+            self.refuse(lacking)
+
+    @property
+    def program(self) -> str | None:
+        """The program to try now; None when every way was refused."""
+        return self._ways[0].program if self._ways else None
+
+    def refuse(self, reason: str) -> None:
+        way = self._ways.popleft()
+        self._refused.append(Refusal(self._sections[way.program], reason))
+
+    @property
+    def status(self) -> HookStatus:
+        way = self._sections[self.program] if self.program else None
+        return HookStatus(self._hook.purpose, way, tuple(self._refused))
+
+
+def attach(
+    kernel: KernelFacts, object_file: str, hooks: Sequence[Hook], prepare: Callable[[BpfObject], None]
+) -> Attached:
+    """Load `object_file` and attach each hook by its first way that works.
+
+    `prepare` sets constants before the object is loaded; it may be called several times, for an object each.
+    Raises Unavailable where no hook can be attached at all, BpfError where the object itself is at fault.
+    """
+    path = kernel.objects / f"{object_file}.bpf.o"
+    with BpfObject(path, ()) as unloaded:
+        sections = {way.program: unloaded.section(way.program) for hook in hooks for way in hook.ways}
+    searches = [_Search(hook, sections, kernel.btf) for hook in hooks]
+    while programs := {search.program for search in searches if search.program}:
+        try:
+            bpf_object = _load_and_attach(BpfObject(path, programs, kernel.custom_btf), programs, prepare)
+        except ProgramRejected as error:
+            for search in searches:
+                if search.program == error.program:
+                    search.refuse(error.reason)
+        else:
+            return Attached(bpf_object, tuple(search.status for search in searches))
+    refusals = (refusal for search in searches for refusal in search.status.refused)
+    raise Unavailable("; ".join(f"{refusal.way}: {refusal.reason}" for refusal in refusals))
+
+
+def _load_and_attach(
+    bpf_object: BpfObject, programs: Collection[str], prepare: Callable[[BpfObject], None]
+) -> BpfObject:
+    """All or nothing: where one program is refused, none stays attached and nothing loaded."""
+    try:
+        prepare(bpf_object)
+        bpf_object.load()
+        for program in sorted(programs):
+            bpf_object.attach(program)
+    except BaseException:
+        bpf_object.close()
+        raise
+    return bpf_object
+
+
+def _lacking(way: Way, btf: Btf) -> str | None:
+    if way.needs is None or btf.has_member(way.needs.structure, way.needs.member):
+        return None
+    return way.needs.lacking

@@ -1,0 +1,89 @@
+"""What a probe is: its declaration, known before it runs, and its running form.
+
+A probe is one module with a `PROBE`, which is all that anybody else learns of it: the catalogue, the reference
+pages, the HELP texts and `inspector list probe` come from it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from otel_netagent import probes
+from otel_netagent.kernel.bpf_object import Map
+from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
+from otel_netagent.telemetry.event import Event, EventType
+from otel_netagent.telemetry.series import Series
+from otel_netagent.telemetry.snapshot import Table
+from otel_netagent.telemetry.status import HookStatus
+
+
+@dataclass(frozen=True, slots=True)
+class EventSource:
+    """Where a probe's events come from: a ring buffer, and how one of its records is read.
+
+    `decode` gets the record and what to add to CLOCK_MONOTONIC for Unix time (ns). It raises BadRecord for
+    what is no record of this probe.
+    """
+
+    ring: Map
+    decode: Callable[[bytes, int], Event]
+
+
+class RunningProbe(Protocol):
+    """A probe at work."""
+
+    @property
+    def hooks(self) -> tuple[HookStatus, ...]:
+        """How what it watches is attached."""
+
+    @property
+    def event_source(self) -> EventSource | None:
+        """Where its events come from, if it has any and they are wanted."""
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        """Its numbers now, for these namespaces. Called once an interval, always by the same thread."""
+
+    def close(self) -> None:
+        """Leave nothing in the kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a probe may use when it starts, and what is wanted of it."""
+
+    kernel: KernelFacts | None
+    """None on a machine without BTF: `no_kernel` then says why."""
+    no_kernel: str
+    walk: NamespaceWalk
+    metrics: bool
+    events: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Declaration of a probe.
+
+    `start` raises attach.Unavailable where the probe cannot run. `necessary` probes run when the
+    configuration names none.
+    """
+
+    name: str
+    summary: str
+    start: Callable[[Environment], RunningProbe]
+    series: tuple[Series, ...] = ()
+    events: tuple[EventType, ...] = ()
+    necessary: bool = True
+
+
+def catalogue() -> Mapping[str, Probe]:
+    """All probes by name: of every module of this package that has a PROBE."""
+    modules = (
+        importlib.import_module(f"{probes.__name__}.{each.name}") for each in pkgutil.iter_modules(probes.__path__)
+    )
+    found = (getattr(module, "PROBE", None) for module in modules)
+    return {probe.name: probe for probe in found if isinstance(probe, Probe)}

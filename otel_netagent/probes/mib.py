@@ -1,0 +1,79 @@
+"""Probes whose series are SNMP counters: columns of the walk over the namespaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Final
+
+from otel_netagent.kernel.namespaces import MibField, Namespace
+from otel_netagent.probes.attach import Unavailable
+from otel_netagent.probes.declaration import Environment, EventSource, Probe
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import Table
+from otel_netagent.telemetry.status import HookStatus
+
+_FILES: Final = {"Tcp": "snmp", "Udp": "snmp", "TcpExt": "netstat"}
+
+
+@dataclass(frozen=True, slots=True)
+class MibSeries:
+    """A series and the counter that it shows."""
+
+    field: MibField
+    series: Series
+
+
+def counter(name: str, field: MibField, unit: str, meaning: str, *aliases: str) -> MibSeries:
+    """Declare a counter `inspector_pod_NAME` that shows `field`."""
+    return _mib_series(Kind.COUNTER, name, field, unit, meaning, aliases)
+
+
+def gauge(name: str, field: MibField, unit: str, meaning: str) -> MibSeries:
+    """Declare a gauge `inspector_pod_NAME` that shows `field`."""
+    return _mib_series(Kind.GAUGE, name, field, unit, meaning, ())
+
+
+def _mib_series(  # noqa: PLR0913, PLR0917 - a row of a table of declarations
+    kind: Kind, name: str, field: MibField, unit: str, meaning: str, aliases: tuple[str, ...]
+) -> MibSeries:
+    protocol, counter_name = field
+    source = f"/proc/PID/net/{_FILES[protocol]} {protocol} {counter_name}"
+    full_names = tuple(f"inspector_pod_{alias}" for alias in aliases)
+    return MibSeries(field, Series(f"inspector_pod_{name}", kind, unit, meaning, source, aliases=full_names))
+
+
+def mib_probe(name: str, summary: str, *columns: MibSeries) -> Probe:
+    """Declare a probe of these columns."""
+    return Probe(
+        name=name,
+        summary=summary,
+        series=tuple(column.series for column in columns),
+        start=lambda environment: _RunningMibProbe(name, columns, environment),
+    )
+
+
+class _RunningMibProbe:
+    event_source: EventSource | None = None
+
+    def __init__(self, name: str, columns: tuple[MibSeries, ...], environment: Environment) -> None:
+        positions = environment.walk.positions
+        # A kernel that does not count a thing shows no series of it: absent is not zero.
+        here = [column for column in columns if column.field in positions]
+        if not here:
+            raise Unavailable(f"this kernel has none of the counters of {name}")
+        self._name = name
+        self._series = tuple(column.series for column in here)
+        # Twice the last one, since itemgetter of a single item would not give a tuple.
+        self._pick = itemgetter(*(positions[column.field] for column in here), positions[here[-1].field])
+        missing = [column.field[1] for column in columns if column.field not in positions]
+        purpose = f"counters of every namespace{', without ' + ', '.join(missing) if missing else ''}"
+        self.hooks = (HookStatus(purpose, environment.walk.way),)
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        pick = self._pick
+        yield Table(self._name, self._series, {(each.inode, ()): pick(each.counters)[:-1] for each in namespaces})
+
+    def close(self) -> None:
+        """Nothing of its own: the walk is the agent's."""

@@ -1,0 +1,105 @@
+"""Reading what bpf/include/occurrences.h counts: how often each kind of thing happened, and what of it was told."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.telemetry.event import EventType
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import RowKey, Table
+
+_KEY: Final = struct.Struct("=QQII")
+_VALUE: Final = struct.Struct("=QQQQQ")
+
+_FORGET_AFTER: Final = 3
+"""Collections that a namespace without a process is kept for: its last drops may come after its last process."""
+
+
+class Occurrence(NamedTuple):
+    """One kind of occurrence in one namespace, counted since the probe was attached.
+
+    `place` is an address in the kernel, or 0; `told` is how many were sent as events.
+    """
+
+    netns: int
+    kind: int
+    place: int
+    harmless: bool
+    total: int
+    suppressed: int
+    lost: int
+
+    @property
+    def told(self) -> int:
+        """How many became events: all that were neither suppressed nor lost, of what is not harmless."""
+        return 0 if self.harmless else self.total - self.suppressed - self.lost
+
+
+EVENTS: Final = Series(
+    "netagent_events",
+    Kind.COUNTER,
+    "{event}",
+    "occurrences that make events, by what became of them: told, suppressed by the rate limit, lost (buffer full)",
+    "eBPF, counted where it happens",
+    labels=("type", "outcome"),
+)
+
+
+def events_table(probe: str, occurrences: Iterable[Occurrence], types: Sequence[EventType]) -> Table:
+    """What became of the occurrences of each type, in each namespace; kind N is `types[N]`, or the only one."""
+    outcomes: Counter[RowKey] = Counter()
+    for each in occurrences:
+        if not each.harmless:
+            name = types[each.kind if len(types) > 1 else 0].name
+            outcomes[each.netns, (name, "told")] += each.told
+            outcomes[each.netns, (name, "suppressed")] += each.suppressed
+            outcomes[each.netns, (name, "lost")] += each.lost
+    return Table(probe, (EVENTS,), {key: (count,) for key, count in outcomes.items()})
+
+
+class Occurrences:
+    """The table of one object, read for the namespaces that exist; entries of the others are removed in time."""
+
+    def __init__(self, bpf_object: BpfObject) -> None:
+        """Use the maps of a loaded object."""
+        self._map = bpf_object.map("occurrences")
+        self._uncounted = bpf_object.variable("uncounted")
+        self._absent: dict[int, int] = {}
+
+    @property
+    def uncounted(self) -> int:
+        """Occurrences for which the table had no room."""
+        return self._uncounted[0]
+
+    def read(self, namespaces: Iterable[Namespace]) -> list[Occurrence]:
+        """Every entry of these namespaces; `netns` is the inode."""
+        inodes = {each.cookie: each.inode for each in namespaces}
+        found: list[Occurrence] = []
+        absent: dict[int, list[bytes]] = {}
+        for key, cookie, place, kind, harmless, count, suppressed, lost in self._entries():
+            inode = inodes.get(cookie)
+            if inode is None:
+                absent.setdefault(cookie, []).append(key)
+            else:
+                found.append(Occurrence(inode, kind, place, bool(harmless), count, suppressed, lost))
+        self._forget(absent)
+        return found
+
+    def _entries(self) -> Iterator[tuple[bytes, int, int, int, int, int, int, int]]:
+        keys, values = self._map.read_all()
+        for position, (key, value) in enumerate(zip(_KEY.iter_unpack(keys), _VALUE.iter_unpack(values), strict=True)):
+            raw = keys[position * _KEY.size : (position + 1) * _KEY.size]
+            yield raw, *key, *value[:3]
+
+    def _forget(self, absent: dict[int, list[bytes]]) -> None:
+        """Remove what namespaces left that are gone. A cookie is never used again, so nobody else loses by it."""
+        self._absent = {cookie: self._absent.get(cookie, 0) + 1 for cookie in absent}
+        for cookie, collections in self._absent.items():
+            if collections > _FORGET_AFTER:
+                for key in absent[cookie]:
+                    self._map.delete(key)

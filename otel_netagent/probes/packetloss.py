@@ -1,0 +1,162 @@
+"""Packets that the kernel drops: how many, why and where, and for each (in bounds) its flow and the kernel's stack."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.layout import Layout
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probes.attach import Hook, Unavailable, Way, attach
+from otel_netagent.probes.declaration import Environment, EventSource, Probe
+from otel_netagent.probes.drop_reasons import MALFORMED, DropReasons
+from otel_netagent.probes.flow import Flow, flow_attributes, flow_text
+from otel_netagent.probes.kernel_event import header_of
+from otel_netagent.probes.occurrences import EVENTS, Occurrence, Occurrences, events_table
+from otel_netagent.telemetry.event import Event, EventType
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import RowKey, Table, Values
+
+_SOURCE: Final = "eBPF skb:kfree_skb"
+
+
+def _counter(name: str, meaning: str, *aliases: str, labels: tuple[str, ...] = ()) -> Series:
+    full_names = tuple(f"inspector_pod_{alias}" for alias in aliases)
+    return Series(f"inspector_pod_{name}", Kind.COUNTER, "{packet}", meaning, _SOURCE, labels, full_names)
+
+
+_TOTALS: Final = (
+    _counter("packetloss_total", "packets dropped by the kernel", "totalloss"),
+    _counter(
+        "packetloss_abnormal",
+        "packets dropped for other causes than the packet's own fault or an ordinary close",
+        "abnormalalloss",
+    ),
+    _counter("packetloss_netfilter", "packets dropped by netfilter"),
+    _counter("packetloss_tcpstatm", "packets dropped by the TCP state machine (tcp_rcv_state_process)"),
+    _counter("packetloss_tcprcv", "packets dropped in tcp_v4_rcv or tcp_v6_rcv"),
+    _counter("packetloss_tcphandle", "packets dropped in tcp_v4_do_rcv or tcp_v6_do_rcv"),
+)
+_BY_PLACE: Final = (
+    _counter("packetloss", "packets dropped, by dropping function and reason", labels=("location", "reason")),
+)
+_FUNCTIONS: Final = (
+    frozenset({"nf_hook_slow", "nft_do_chain", "ipt_do_table", "ip6t_do_table", "nf_hook_slow_list"}),
+    frozenset({"tcp_rcv_state_process"}),
+    frozenset({"tcp_v4_rcv", "tcp_v6_rcv"}),
+    frozenset({"tcp_v4_do_rcv", "tcp_v6_do_rcv"}),
+)
+"""Dropping functions of the last four totals."""
+
+PACKETLOSS: Final = EventType("PACKETLOSS", "netagent.packetloss", "the kernel drops a packet")
+
+_HOOKS: Final = (Hook("drops", (Way("count_drop"),)),)
+
+
+class _Drop(NamedTuple):
+    """The rest of `struct packetloss_event`."""
+
+    location: int
+    length: int
+    stack_bytes: int
+    stack: bytes
+
+
+class PacketLoss:
+    """The running probe."""
+
+    def __init__(self, environment: Environment) -> None:
+        """Attach. Raises Unavailable."""
+        kernel = environment.kernel
+        if kernel is None:
+            raise Unavailable(environment.no_kernel)
+        self._symbols = kernel.symbols
+        self._reasons = DropReasons(
+            kernel.btf.enumerators("skb_drop_reason"), kernel.btf.enumerators("skb_drop_reason_subsys")
+        )
+        attached = attach(kernel, "packetloss", _HOOKS, lambda each: self._prepare(each, events=environment.events))
+        self._object = attached.object
+        self.hooks = attached.hooks
+        self._occurrences = Occurrences(self._object)
+        self._header = header_of(self._object.btf, "packetloss_event")
+        self._flow = Layout(self._object.btf, "packetloss_event", Flow, part="flow")
+        self._drop = Layout(self._object.btf, "packetloss_event", _Drop)
+        self._frames = lru_cache(maxsize=1024)(self._resolve)
+        self.event_source = EventSource(self._object.map("events"), self.decode) if environment.events else None
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        """Drops of each namespace: in total, of some kinds, and by place and reason."""
+        namespaces = list(namespaces)
+        totals = {(each.inode, ()): [0] * len(_TOTALS) for each in namespaces}
+        places: Counter[RowKey] = Counter()
+        drops = self._occurrences.read(namespaces)
+        for drop in drops:
+            function, reason = self._symbols.function(drop.place), self._reasons.name(drop.kind)
+            row = totals[drop.netns, ()]
+            for column, counted in enumerate(_columns(drop, function, reason)):
+                row[column] += counted
+            places[drop.netns, (function, reason)] += drop.total
+        yield Table("packetloss", _TOTALS, {key: tuple(row) for key, row in totals.items()})
+        yield Table("packetloss", _BY_PLACE, {key: (count,) for key, count in places.items()})
+        if self.event_source:
+            yield events_table("packetloss", drops, PROBE.events)
+
+    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
+        """One record of the ring buffer as an event. Raises BadRecord."""
+        header, flow, drop = self._header.read(record), self._flow.read(record), self._drop.read(record)
+        reason = self._reasons.name(header.kind)
+        frames = self._frames(drop.stack[: drop.stack_bytes], drop.location)
+        return Event(
+            probe="packetloss",
+            type=PACKETLOSS,
+            time_ns=header.time_ns + monotonic_to_unix_ns,
+            netns=header.netns_inode,
+            attributes=flow_attributes(flow)
+            | {
+                "netagent.drop.reason": reason,
+                "netagent.drop.location": self._symbols.function(drop.location),
+                "netagent.packet.length": drop.length,
+                "code.stacktrace": "\n".join(frames),
+            },
+            body=f"{flow_text(flow)} reason:{reason}  stacktrace:{' '.join(frames)}",
+        )
+
+    def close(self) -> None:
+        """Take the program out of the kernel."""
+        self._object.close()
+
+    def _prepare(self, bpf_object: BpfObject, *, events: bool) -> None:
+        harmless = bpf_object.variable("harmless_reasons")
+        for number in self._reasons.ordinary():
+            harmless[number] = 1
+        bpf_object.variable("release_data")[:] = self._symbols.span("skb_release_data")
+        if not events:
+            bpf_object.variable("events_per_second")[0] = 0
+
+    def _resolve(self, stack: bytes, location: int) -> tuple[str, ...]:
+        """Frames from the function that dropped on: what lies before it is the tracing itself."""
+        addresses = [address for (address,) in struct.iter_unpack("=Q", stack)]
+        if location in addresses:
+            addresses = addresses[addresses.index(location) :]
+        return tuple(self._symbols.name(address) for address in addresses)
+
+
+def _columns(drop: Occurrence, function: str, reason: str) -> Values:
+    """What a kind of drop adds to each of the totals."""
+    abnormal = not drop.harmless and reason not in MALFORMED
+    netfilter = function in _FUNCTIONS[0] or reason == "NETFILTER_DROP"
+    kinds = (True, abnormal, netfilter, *(function in functions for functions in _FUNCTIONS[1:]))
+    return tuple(drop.total if each else 0 for each in kinds)
+
+
+PROBE: Final = Probe(
+    name="packetloss",
+    summary="packets that the kernel drops, by reason and place",
+    start=PacketLoss,
+    series=(*_TOTALS, *_BY_PLACE, EVENTS),
+    events=(PACKETLOSS,),
+)
