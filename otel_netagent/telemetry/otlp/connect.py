@@ -1,0 +1,16 @@
+"""The transport that a destination asks for."""
+
+from __future__ import annotations
+
+from otel_netagent.telemetry.otlp.environment import Destination, Protocol
+from otel_netagent.telemetry.otlp.grpc_transport import GrpcTransport
+from otel_netagent.telemetry.otlp.http_transport import HttpTransport
+
+
+def connect(destination: Destination) -> GrpcTransport | HttpTransport:
+    """A transport to this destination; connects when it first sends."""
+    match destination.protocol:
+        case Protocol.GRPC:
+            return GrpcTransport(destination)
+        case Protocol.HTTP:
+            return HttpTransport(destination)

@@ -1,0 +1,68 @@
+"""Events and numbers as messages of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from otel_netagent.identity.entity import Entity
+from otel_netagent.telemetry.event import AttributedEvent
+from otel_netagent.telemetry.snapshot import Snapshot, Table
+from otel_netagent.telemetry.stream import inspector_pb2 as pb
+from otel_netagent.telemetry.stream.filters import Filter
+from otel_netagent.telemetry.unicode import well_formed
+
+EVENTS_LOST = "EVENTS_LOST"
+"""Name of the event that tells a subscriber how many it was too slow for."""
+
+
+def event_reply(node: str, attributed: AttributedEvent) -> pb.WatchReply:
+    """The reply that carries an event."""
+    event = attributed.event
+    return pb.WatchReply(
+        name=event.type.name,
+        event=pb.Event(
+            meta=_meta(node, attributed.entity),
+            name=event.type.name,
+            value=well_formed(event.body),
+            time_unix_nano=event.time_ns,
+        ),
+    )
+
+
+def lost_reply(node: str, count: int, time_ns: int) -> pb.WatchReply:
+    """The reply that says that `count` events are missing at this place of the stream."""
+    return pb.WatchReply(
+        name=EVENTS_LOST,
+        event=pb.Event(meta=pb.Meta(node=node), name=EVENTS_LOST, value=f"count={count}", time_unix_nano=time_ns),
+    )
+
+
+def metric_response(node: str, snapshot: Snapshot, request: pb.QueryMetricRequest) -> pb.QueryMetricResponse:
+    """The points of a snapshot that a request asks for."""
+    wanted = Filter.of(request)
+    metrics = [metric for table in snapshot.tables for metric in _metrics(node, snapshot, table, wanted)]
+    return pb.QueryMetricResponse(name=request.name, metrics=metrics, time_unix_nano=snapshot.time_ns)
+
+
+def _metrics(node: str, snapshot: Snapshot, table: Table, wanted: Filter) -> Iterator[pb.Metric]:
+    columns = [(i, series.name) for i, series in enumerate(table.series) if wanted.wants_series(table.probe, series)]
+    if not columns:
+        return
+    for (netns, label_values), values in table.rows.items():
+        entity = snapshot.entities[netns]
+        if not wanted.wants_entity(node, entity):
+            continue
+        meta = _meta(node, entity)
+        labels = dict(zip(table.labels, map(well_formed, label_values), strict=True))
+        for column, name in columns:
+            value = values[column]
+            yield pb.Metric(meta=meta, name=name, value=value, exact_value=value, labels=labels)
+
+
+def _meta(node: str, entity: Entity) -> pb.Meta:
+    return pb.Meta(
+        node=node,
+        pod=well_formed(entity.pod),
+        namespace=well_formed(entity.namespace),
+        netns=entity.netns_label,
+    )

@@ -1,0 +1,14 @@
+"""Text that every output can encode."""
+
+from __future__ import annotations
+
+
+def well_formed(text: str) -> str:
+    """The text with each lone surrogate replaced by U+FFFD; any other text comes back unchanged.
+
+    Names that the kernel gives as bytes (commands, interfaces) are decoded with `surrogateescape`, and
+    neither UTF-8 nor a protobuf string can hold what that leaves for bytes that are no UTF-8.
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

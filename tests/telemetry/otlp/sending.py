@@ -1,0 +1,57 @@
+"""Requests and destinations to test transports with, and what comes of a send."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentelemetry.sdk.resources import Resource
+
+from otel_netagent.telemetry.otlp.connect import connect
+from otel_netagent.telemetry.otlp.environment import Destination, Protocol, Signal
+from otel_netagent.telemetry.otlp.logs import LogsEncoder, Observed
+from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
+from otel_netagent.telemetry.otlp.response import ExportRequest
+from otel_netagent.telemetry.outcome import Outcome, Retryable
+from tests.telemetry.samples import NODE, TIME_NS, make_event, make_snapshot
+
+METRICS = MetricsEncoder(Resource({}), NODE).encode([make_snapshot()])
+LOGS = LogsEncoder(Resource({}), NODE).encode([Observed(make_event(), TIME_NS)])
+BOTH_SIGNALS = [(Signal.METRICS, METRICS), (Signal.LOGS, LOGS)]
+HEADERS = {"authorization": "Bearer x", "x-scope-orgid": "net"}
+
+
+def grpc_destination(port: int, signal: Signal = Signal.METRICS) -> Destination:
+    return Destination(signal, Protocol.GRPC, f"127.0.0.1:{port}", tls=None, timeout_s=10.0)
+
+
+def http_destination(port: int, signal: Signal = Signal.METRICS) -> Destination:
+    url = f"http://127.0.0.1:{port}/v1/{signal.value}"
+    return Destination(signal, Protocol.HTTP, url, tls=None, timeout_s=10.0)
+
+
+def send(destination: Destination, request: ExportRequest = METRICS) -> Outcome:
+    transport = connect(destination)
+    try:
+        return transport.send(request)
+    finally:
+        transport.close()
+
+
+@contextmanager
+def dead_port() -> Iterator[int]:
+    """A port that refuses connections for as long as this lasts: bound, but not listened on."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+def reason_to_retry(outcome: Outcome) -> str:
+    assert isinstance(outcome, Retryable)
+    return outcome.reason
+
+
+def delay_of(outcome: Outcome) -> float | None:
+    assert isinstance(outcome, Retryable)
+    return outcome.delay_s

@@ -1,0 +1,166 @@
+"""Snapshots as OTLP metrics: what is decoded is what the snapshot holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    AGGREGATION_TEMPORALITY_CUMULATIVE,
+    Gauge,
+    Metric,
+    NumberDataPoint,
+    Sum,
+)
+from opentelemetry.sdk.resources import Resource
+
+from otel_netagent import __version__
+from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
+from otel_netagent.telemetry.series import Kind
+from otel_netagent.telemetry.snapshot import Snapshot, Table
+from otel_netagent.telemetry.unicode import well_formed
+from tests.telemetry.samples import (
+    DROPS,
+    ESTABLISHED,
+    NODE,
+    OPENS,
+    START_NS,
+    TIME_NS,
+    make_snapshot,
+    make_table,
+    snapshots,
+)
+
+RESOURCE = Resource({"service.name": "otel-netagent"})
+
+
+def encode(*snapshots: Snapshot, aliases: bool = False) -> ExportMetricsServiceRequest:
+    """The request as a receiver sees it: from its bytes."""
+    request = MetricsEncoder(RESOURCE, NODE, aliases=aliases).encode(snapshots)
+    return ExportMetricsServiceRequest.FromString(request.SerializeToString())
+
+
+def strings(**attributes: str) -> list[KeyValue]:
+    return [KeyValue(key=key, value=AnyValue(string_value=value)) for key, value in attributes.items()]
+
+
+def test_counter_and_gauge_of_a_pod() -> None:
+    [resource] = encode(make_snapshot()).resource_metrics
+    assert list(resource.resource.attributes) == [
+        KeyValue(key="service.name", value=AnyValue(string_value="otel-netagent"))
+    ]
+    [scope] = resource.scope_metrics
+    assert (scope.scope.name, scope.scope.version) == ("otel_netagent.tcp", __version__)
+    labels = strings(namespace="shop", netns="ns4026534001", node=NODE, pod="web-0")
+    opens = NumberDataPoint(attributes=labels, start_time_unix_nano=START_NS, time_unix_nano=TIME_NS, as_int=7)
+    established = NumberDataPoint(attributes=labels, time_unix_nano=TIME_NS, as_int=3)
+    assert list(scope.metrics) == [
+        Metric(
+            name=OPENS.name,
+            unit="{connection}",
+            description="connections opened",
+            sum=Sum(data_points=[opens], is_monotonic=True, aggregation_temporality=AGGREGATION_TEMPORALITY_CUMULATIVE),
+        ),
+        Metric(
+            name=ESTABLISHED.name,
+            unit="{connection}",
+            description="connections established",
+            gauge=Gauge(data_points=[established]),
+        ),
+    ]
+
+
+def test_tables_of_a_probe_share_its_scope() -> None:
+    tables = (make_table({(4026534001, ()): (1, 2)}), make_table({(4026534001, ("X",)): (3,)}, DROPS))
+    [scope] = encode(make_snapshot(*tables)).resource_metrics[0].scope_metrics
+    assert [metric.name for metric in scope.metrics] == [OPENS.name, ESTABLISHED.name, DROPS.name]
+
+
+def test_a_source_that_began_later_than_its_entity_gives_the_start() -> None:
+    for since_ns, start_ns in ((START_NS + 5, START_NS + 5), (TIME_NS + 1, TIME_NS), (0, START_NS)):
+        snapshot = make_snapshot(make_table({(4026534001, ()): (1,)}, OPENS, since_ns=since_ns))
+        [point] = encode(snapshot).resource_metrics[0].scope_metrics[0].metrics[0].sum.data_points
+        assert point.start_time_unix_nano == start_ns
+
+
+def test_aliases_are_sent_only_when_asked_for() -> None:
+    series = type(OPENS)("inspector_pod_a", Kind.COUNTER, "1", "of a", "test", (), ("inspector_pod_b",))
+    snapshot = make_snapshot(make_table({(4026534001, ()): (5,)}, series))
+    names = {
+        aliases: [
+            metric.name for metric in encode(snapshot, aliases=aliases).resource_metrics[0].scope_metrics[0].metrics
+        ]
+        for aliases in (False, True)
+    }
+    assert names == {False: ["inspector_pod_a"], True: ["inspector_pod_a", "inspector_pod_b"]}
+
+
+def test_value_beyond_64_bits_with_sign_is_sent_as_the_nearest_double() -> None:
+    snapshot = make_snapshot(make_table({(4026534001, ()): (2**64 - 1,)}, ESTABLISHED))
+    [point] = encode(snapshot).resource_metrics[0].scope_metrics[0].metrics[0].gauge.data_points
+    assert point.as_double == 2.0**64
+
+
+@given(snapshots(), st.booleans())
+def test_every_point_arrives(snapshot: Snapshot, aliases: bool) -> None:
+    request = encode(snapshot, aliases=aliases)
+    found = [
+        (scope.scope.name, name_of(metric), values_of(point))
+        for resource in request.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in (metric.sum if metric.HasField("sum") else metric.gauge).data_points
+    ]
+    expected = [
+        (
+            f"otel_netagent.{table.probe}",
+            (name, series.unit, series.help, series.kind),
+            expected_values(snapshot, table, row, column),
+        )
+        for table in sorted(snapshot.tables, key=by_first_appearance(snapshot))
+        for column, series in enumerate(table.series)
+        for name in ((series.name, *series.aliases) if aliases else (series.name,))
+        for row in range(len(table.rows))
+    ]
+    assert found == expected
+    assert MetricsEncoder(RESOURCE, NODE, aliases=aliases).count(snapshot) == len(found)
+
+
+def by_first_appearance(snapshot: Snapshot) -> Callable[[Table], int]:
+    probes = [table.probe for table in snapshot.tables]
+    return lambda table: probes.index(table.probe)
+
+
+def name_of(metric: Metric) -> tuple[str, str, str, Kind]:
+    kind = Kind.COUNTER if metric.HasField("sum") else Kind.GAUGE
+    return metric.name, metric.unit, metric.description, kind
+
+
+def values_of(point: NumberDataPoint) -> tuple[dict[str, str], int, int, float]:
+    attributes = {attribute.key: attribute.value.string_value for attribute in point.attributes}
+    value = point.as_int if point.HasField("as_int") else point.as_double
+    return attributes, point.start_time_unix_nano, point.time_unix_nano, value
+
+
+def expected_values(snapshot: Snapshot, table: Table, row: int, column: int) -> tuple[dict[str, str], int, int, float]:
+    (netns, label_values), values = list(table.rows.items())[row]
+    entity = snapshot.entities[netns]
+    attributes = {
+        "namespace": entity.namespace,
+        "netns": f"ns{netns}",
+        "node": NODE,
+        "pod": entity.pod,
+        **dict(zip(table.labels, label_values, strict=True)),
+    }
+    counts = table.series[column].kind is Kind.COUNTER
+    start_ns = min(max(entity.start_ns, table.since_ns), snapshot.time_ns) if counts else 0
+    value = values[column]
+    return (
+        {key: well_formed(text) for key, text in attributes.items()},
+        start_ns,
+        snapshot.time_ns,
+        value if value < 2**63 else float(value),
+    )

@@ -1,0 +1,1 @@
+"""The event stream, seen by real gRPC clients."""
