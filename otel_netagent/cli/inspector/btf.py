@@ -1,0 +1,42 @@
+"""`inspector btf`: where this kernel's type information is, and whether it works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from otel_netagent.kernel import btf as kernel_btf
+from otel_netagent.kernel.libbpf import LibbpfMissing
+
+_EXAMPLES = """\b
+Examples:
+  inspector btf
+  inspector btf --dir /opt/btf
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A directory of your own to look in, after the kernel's own BTF.",
+)
+def btf(directory: Path | None) -> None:
+    """Find the BTF of this kernel, which eBPF programs need, and try it.
+
+    The path of the file goes to standard output, what was found in it to standard error. Where none is found or it
+    does not work, the exit code is 1; the probes that need BTF are then unavailable, the others work.
+    """
+    try:
+        source = kernel_btf.discover(directory)
+        click.echo(source.path)
+        structures = kernel_btf.Btf.load(source).names(kernel_btf.STRUCT)
+    except (kernel_btf.BtfNotFound, kernel_btf.BtfInvalid, LibbpfMissing) as error:
+        raise click.ClickException(str(error)) from error
+    if "sk_buff" not in structures:
+        raise click.ClickException(f"{source.path}: BTF of something else than a kernel: it has no struct sk_buff")
+    click.echo(f"it works: {len(structures)} structures", err=True)
+    if not source.in_kernel:
+        click.echo("the kernel itself has none (CONFIG_DEBUG_INFO_BTF), which iterators would need", err=True)

@@ -1,0 +1,99 @@
+"""`inspector watch`: events as they happen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from otel_netagent.cli.inspector.address import Address, AddressType
+from otel_netagent.cli.inspector.lines import json_line, text_line
+from otel_netagent.cli.inspector.sources import Broken, Received, Sources
+from otel_netagent.telemetry.stream import inspector_pb2 as pb
+from otel_netagent.telemetry.stream.rpc import DEFAULT_PORT
+
+_LOCAL = Address("127.0.0.1", DEFAULT_PORT)
+_INTERRUPTED = 130
+"""128 + SIGINT, as a shell reports a program that Ctrl-C ended."""
+
+_EXAMPLES = """\b
+Examples:
+  inspector watch                                      events of this node
+  inspector watch -e 10.1.16.255                       those of another node
+  inspector watch --type PACKETLOSS --pod web-0        dropped packets of one pod
+  inspector watch --type tcpreset                      all events of one probe
+  inspector watch -d -v                                one JSON object a line
+  inspector watch -s 10.1.17.113 -s 10.1.18.14 -v      two nodes at once, to compare times
+
+\b
+A line names the event, whom it happened to, and the connection:
+   INFO  TCP_RCV_RST_ESTAB Namespace=a Pod=b Node=c Netns=4026531993 10.1.16.255:43186 -> 100.100.27.15:3128
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.option(
+    "-e",
+    "--endpoint",
+    "-s",
+    "--source",
+    "named",
+    type=AddressType(DEFAULT_PORT),
+    multiple=True,
+    help=f"An agent to watch; may be repeated. Default: 127.0.0.1, port {DEFAULT_PORT}.",
+)
+@click.option("-d", "--direct", is_flag=True, help="This node's agent (127.0.0.1), beside those named.")
+@click.option("-v", "--verbose", is_flag=True, help="One JSON object a line, with the event's time in the kernel.")
+@click.option("--type", "type_", metavar="T", default="", help="Only events of this type (or alias), or of this probe.")
+@click.option("--pod", metavar="P", default="", help="Only events of this pod; hostNetwork is the node itself.")
+@click.option("--namespace", metavar="N", default="", help="Only events of pods in this namespace.")
+def watch(  # noqa: PLR0913 (an argument an option)
+    *, named: tuple[Address, ...], direct: bool, verbose: bool, type_: str, pod: str, namespace: str
+) -> None:
+    """Show network events as they happen, one a line.
+
+    Ctrl-C ends it, with exit code 130.
+
+    An arrow with no protocol before it is TCP. EVENTS_LOST stands where events are missing, because this command, or
+    what it writes to, was too slow for them.
+
+    An agent that restarts is watched again as soon as it is back; what happens in between is not shown. Notices of this
+    kind go to standard error, the events to standard output. Where no agent can be reached at the start, the exit code
+    is 1.
+    """
+    local = [_LOCAL] if direct or not named else []
+    addresses = list(dict.fromkeys([*named, *local]))
+    request = pb.WatchRequest(name=type_, filter=pb.Meta(pod=pod, namespace=namespace))
+    try:
+        _show(addresses, request, verbose)
+    except KeyboardInterrupt:
+        click.get_current_context().exit(_INTERRUPTED)
+
+
+def _show(addresses: Sequence[Address], request: pb.WatchRequest, verbose: bool) -> None:
+    reached: set[Address] = set()
+    broken: set[Address] = set()
+    with Sources(addresses, request) as news_of_all:
+        for news in news_of_all:
+            if isinstance(news, Broken):
+                if news.source not in broken:
+                    broken.add(news.source)
+                    click.echo(_complaint(news, news.source in reached), err=True)
+                if not reached and len(broken) == len(addresses):
+                    raise click.exceptions.Exit(1)
+                continue
+            reached.add(news.source)
+            if news.source in broken:
+                broken.remove(news.source)
+                click.echo(f"inspector: {news.source} is back", err=True)
+            if isinstance(news, Received):
+                click.echo(json_line(news.event, str(news.source)) if verbose else text_line(news.event))
+
+
+def _complaint(broken: Broken, was_open: bool) -> str:
+    if was_open:
+        return f"inspector: lost {broken.source}: {broken.reason}; trying again until it is back"
+    return (
+        f"Error: cannot watch {broken.source}: {broken.reason}; is the agent running there, with "
+        f"event_config.enable true and event_config.port {broken.source.port}?"
+    )

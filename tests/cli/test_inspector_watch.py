@@ -1,0 +1,177 @@
+"""`inspector watch` against real event streams."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from otel_netagent.telemetry.stream.service import EventStream
+from tests.cli.terminal import INSPECTOR, Running
+from tests.telemetry_stream.samples import DB, NODE, WEB, loss, reset, wait_until
+
+LINE_OF_WEB = (
+    " INFO  TCPRESET_NOSOCK Namespace=shop Pod=web-0 Node=node-7 Netns=4026531993 10.0.0.1:80 -> 10.0.0.2:4000"
+)
+
+
+@pytest.fixture
+def stream() -> Iterator[EventStream]:
+    with EventStream(NODE, 0) as stream:
+        yield stream
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        return int(holder.getsockname()[1])
+
+
+def test_one_line_an_event_and_a_quiet_end_by_ctrl_c(stream: EventStream) -> None:
+    with Running("watch", "-e", f"127.0.0.1:{stream.port}") as inspector:
+        wait_until(lambda: stream.subscribers == 1)
+        stream.publish(reset(WEB))
+        assert inspector.line() == LINE_OF_WEB
+        assert inspector.interrupt() == 130
+        assert (inspector.line(), inspector.notice()) == ("", "")
+    wait_until(lambda: stream.subscribers == 0)
+
+
+def test_ctrl_c_ends_it_although_no_event_ever_came(stream: EventStream) -> None:
+    with Running("watch", "-e", f"[::1]:{stream.port}") as inspector:
+        wait_until(lambda: stream.subscribers == 1)
+        assert inspector.interrupt() == 130
+        assert (inspector.line(), inspector.notice()) == ("", "")
+
+
+def test_filters_reach_the_agent(stream: EventStream) -> None:
+    arguments = ["--type", "TCP_SEND_RST_NOSock", "--pod", "web-0", "--namespace", "shop"]
+    with Running("watch", "-e", f"127.0.0.1:{stream.port}", *arguments) as inspector:
+        wait_until(lambda: stream.subscribers == 1)
+        for event in (loss(WEB), reset(DB), reset(WEB)):
+            stream.publish(event)
+        assert inspector.line() == LINE_OF_WEB
+
+
+def test_several_agents_are_merged_and_told_apart(stream: EventStream) -> None:
+    with EventStream("node-8", 0) as other:
+        sources = [f"127.0.0.1:{each.port}" for each in (stream, other)]
+        with Running("watch", "-v", "-s", sources[0], "-s", sources[1]) as inspector:
+            wait_until(lambda: stream.subscribers == other.subscribers == 1)
+            stream.publish(reset(WEB))
+            first = json.loads(inspector.line())
+            other.publish(loss(DB))
+            second = json.loads(inspector.line())
+    assert first == {
+        "time": "2023-11-14T22:13:20.123456789Z",
+        "level": "INFO",
+        "source": sources[0],
+        "msg": "TCPRESET_NOSOCK",
+        "meta": "shop/web-0 node=node-7 netns=ns4026531993 ",
+        "event": "protocol=TCP saddr=10.0.0.1 sport=80 daddr=10.0.0.2 dport=4000",
+    }
+    assert (second["source"], second["meta"]) == (sources[1], "data/db-0 node=node-8 netns=ns4026532222 ")
+
+
+def test_agent_named_twice_is_watched_once(stream: EventStream) -> None:
+    address = f"127.0.0.1:{stream.port}"
+    with Running("watch", "-e", address, "-s", address) as inspector:
+        wait_until(lambda: stream.subscribers == 1)
+        stream.publish(reset(WEB))
+        stream.publish(loss(WEB))
+        assert inspector.line() == LINE_OF_WEB
+        assert "PACKETLOSS" in inspector.line()
+
+
+def test_agent_that_restarts_is_watched_again(stream: EventStream) -> None:
+    address = f"127.0.0.1:{stream.port}"
+    with Running("watch", "-e", address) as inspector:
+        wait_until(lambda: stream.subscribers == 1)
+        stream.close()
+        assert (
+            inspector.notice()
+            == f"inspector: lost {address}: the agent ended the stream; trying again until it is back"
+        )
+        with EventStream(NODE, stream.port) as restarted:
+            assert inspector.notice() == f"inspector: {address} is back"
+            restarted.publish(reset(WEB))
+            assert inspector.line() == LINE_OF_WEB
+            assert inspector.interrupt() == 130
+            assert inspector.notice() == ""
+
+
+def test_nobody_there_is_one_clear_line(free_port: int) -> None:
+    with Running("watch", "-e", f"127.0.0.1:{free_port}") as inspector:
+        assert inspector.wait() == 1
+        assert inspector.notice() == (
+            f"Error: cannot watch 127.0.0.1:{free_port}: Connection refused; is the agent running there, "
+            f"with event_config.enable true and event_config.port {free_port}?"
+        )
+        assert (inspector.line(), inspector.notice()) == ("", "")
+
+
+def test_host_that_does_not_exist_is_one_clear_line() -> None:
+    with Running("watch", "-e", "no-such-host.invalid") as inspector:
+        assert inspector.wait() == 1
+        notice = inspector.notice()
+        assert notice.startswith("Error: cannot watch no-such-host.invalid:19102: ")
+        assert notice.endswith("with event_config.enable true and event_config.port 19102?")
+        assert inspector.notice() == ""
+
+
+def test_agent_that_never_answers_is_given_up_in_a_few_seconds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        begin = time.monotonic()
+        with Running("watch", "-e", f"127.0.0.1:{silent.getsockname()[1]}") as inspector:
+            assert inspector.wait() == 1
+            assert time.monotonic() - begin < 15
+            assert "timed out" in inspector.notice()
+
+
+def test_one_of_two_agents_missing_does_not_end_the_watch(stream: EventStream, free_port: int) -> None:
+    sources = [f"127.0.0.1:{port}" for port in (stream.port, free_port)]
+    with Running("watch", "-s", sources[0], "-s", sources[1]) as inspector:
+        assert inspector.notice().startswith(f"Error: cannot watch {sources[1]}: Connection refused; ")
+        wait_until(lambda: stream.subscribers == 1)
+        stream.publish(reset(WEB))
+        assert inspector.line() == LINE_OF_WEB
+        with EventStream("node-8", free_port):
+            assert inspector.notice() == f"inspector: {sources[1]} is back"
+
+
+def test_agent_with_too_many_watchers_says_so() -> None:
+    with EventStream(NODE, 0, max_subscribers=1) as stream, Running("watch", "-e", f"127.0.0.1:{stream.port}"):
+        wait_until(lambda: stream.subscribers == 1)
+        with Running("watch", "-e", f"127.0.0.1:{stream.port}") as refused:
+            assert refused.wait() == 1
+            assert "1 clients watch the events of node-7 already, and that is the limit" in refused.notice()
+            assert refused.notice() == ""
+
+
+def test_reader_that_goes_away_ends_it_quietly(stream: EventStream) -> None:
+    with (
+        subprocess.Popen(
+            [INSPECTOR, "watch", "-e", f"127.0.0.1:{stream.port}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as inspector,
+    ):
+        assert inspector.stdout is not None
+        assert inspector.stderr is not None
+        wait_until(lambda: stream.subscribers == 1)
+        stream.publish(reset(WEB))
+        assert inspector.stdout.readline() == LINE_OF_WEB + "\n"
+        inspector.stdout.close()
+        stream.publish(reset(WEB))
+        inspector.wait(timeout=30)
+        assert inspector.stderr.read() == ""
+
+
+def test_address_that_is_none_is_a_usage_error() -> None:
+    with Running("watch", "-e", "host:http") as inspector:
+        assert inspector.wait() == 2
