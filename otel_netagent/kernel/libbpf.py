@@ -134,7 +134,7 @@ class Libbpf:
         self._print = _PRINT_FUNCTION(self._on_message)
         self.libbpf_set_print(self._print)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - ctypes checks the types
         """Tell the type checker that functions of the table are attributes; a wrong name still fails."""
         raise AttributeError(name)
 

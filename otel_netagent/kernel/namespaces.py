@@ -37,10 +37,13 @@ class Namespace(NamedTuple):
 class NamespaceWalk(Protocol):
     """A way of walking."""
 
-    way: str
-    """As attach statuses spell it: `iter/task`, `procfs`."""
-    positions: Mapping[MibField, int]
-    """Where in `Namespace.counters` each counter is that this kernel has."""
+    @property
+    def way(self) -> str:
+        """As attach statuses spell it: `iter/task`, `procfs`."""
+
+    @property
+    def positions(self) -> Mapping[MibField, int]:
+        """Where in `Namespace.counters` each counter is that this kernel has."""
 
     def take(self) -> list[Namespace]:
         """All network namespaces that have a process now, each once."""

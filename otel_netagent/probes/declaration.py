@@ -19,7 +19,7 @@ from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
 from otel_netagent.telemetry.event import Event, EventType
 from otel_netagent.telemetry.series import Series
 from otel_netagent.telemetry.snapshot import Table
-from otel_netagent.telemetry.status import HookStatus
+from otel_netagent.telemetry.status import HookStatus, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,27 @@ class RunningProbe(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class WalkAccess:
+    """The walk over the namespaces that is in use, and the better one that this kernel refused."""
+
+    walk: NamespaceWalk
+    refused: tuple[Refusal, ...] = ()
+
+    def hook(self, purpose: str) -> HookStatus:
+        """How what is read off the walk is attached."""
+        return HookStatus(purpose, self.walk.way, self.refused)
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
-    """What a probe may use when it starts, and what is wanted of it."""
+    """What a probe may use when it starts, and whether its events are wanted.
+
+    Without `kernel` there is no eBPF on this machine, for the reason `no_kernel`.
+    """
 
     kernel: KernelFacts | None
-    """None on a machine without BTF: `no_kernel` then says why."""
     no_kernel: str
-    walk: NamespaceWalk
-    metrics: bool
+    walk: WalkAccess
     events: bool
 
 

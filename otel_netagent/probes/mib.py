@@ -58,7 +58,7 @@ class _RunningMibProbe:
     event_source: EventSource | None = None
 
     def __init__(self, name: str, columns: tuple[MibSeries, ...], environment: Environment) -> None:
-        positions = environment.walk.positions
+        positions = environment.walk.walk.positions
         # A kernel that does not count a thing shows no series of it: absent is not zero.
         here = [column for column in columns if column.field in positions]
         if not here:
@@ -69,7 +69,7 @@ class _RunningMibProbe:
         self._pick = itemgetter(*(positions[column.field] for column in here), positions[here[-1].field])
         missing = [column.field[1] for column in columns if column.field not in positions]
         purpose = f"counters of every namespace{', without ' + ', '.join(missing) if missing else ''}"
-        self.hooks = (HookStatus(purpose, environment.walk.way),)
+        self.hooks: tuple[HookStatus, ...] = (environment.walk.hook(purpose),)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         pick = self._pick

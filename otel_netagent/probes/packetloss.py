@@ -16,7 +16,7 @@ from otel_netagent.probes.declaration import Environment, EventSource, Probe
 from otel_netagent.probes.drop_reasons import MALFORMED, DropReasons
 from otel_netagent.probes.flow import Flow, flow_attributes, flow_text
 from otel_netagent.probes.kernel_event import header_of
-from otel_netagent.probes.occurrences import EVENTS, Occurrence, Occurrences, events_table
+from otel_netagent.probes.occurrences import Occurrence, Occurrences, events_table
 from otel_netagent.telemetry.event import Event, EventType
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table, Values
@@ -157,6 +157,6 @@ PROBE: Final = Probe(
     name="packetloss",
     summary="packets that the kernel drops, by reason and place",
     start=PacketLoss,
-    series=(*_TOTALS, *_BY_PLACE, EVENTS),
+    series=_TOTALS + _BY_PLACE,
     events=(PACKETLOSS,),
 )

@@ -12,7 +12,7 @@ from otel_netagent.probes.attach import Hook, KernelMember, Unavailable, Way, at
 from otel_netagent.probes.declaration import Environment, EventSource, Probe
 from otel_netagent.probes.flow import Flow, flow_attributes, flow_text
 from otel_netagent.probes.kernel_event import header_of
-from otel_netagent.probes.occurrences import EVENTS, Occurrences, events_table
+from otel_netagent.probes.occurrences import Occurrences, events_table
 from otel_netagent.telemetry.event import AttributeValue, Event, EventType
 from otel_netagent.telemetry.snapshot import Table
 
@@ -168,6 +168,5 @@ PROBE: Final = Probe(
     name="tcpreset",
     summary="TCP resets sent and received, with connection, state and reason",
     start=TcpReset,
-    series=(EVENTS,),
     events=_TYPES,
 )

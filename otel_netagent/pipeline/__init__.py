@@ -1,0 +1,1 @@
+"""From the probes to the outputs: starting probes, collecting numbers, reading events."""

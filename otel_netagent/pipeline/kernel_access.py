@@ -1,0 +1,53 @@
+"""What this kernel lets the agent use, found out at start, and what it has to do without."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import otel_netagent
+from otel_netagent.kernel.btf import BtfInvalid, BtfNotFound
+from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.libbpf import BpfError, LibbpfMissing
+from otel_netagent.kernel.namespaces import KernelWalk, ProcfsWalk
+from otel_netagent.probes.declaration import WalkAccess
+from otel_netagent.telemetry.status import Refusal
+
+OBJECTS = Path(otel_netagent.__file__).parent / "_bpf"
+"""Where the build puts the compiled eBPF programs."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelAccess:
+    """The kernel as probes get it. Without `facts` there is no eBPF here, for the reason `no_kernel`."""
+
+    facts: KernelFacts | None
+    no_kernel: str
+    walk: WalkAccess
+
+    @property
+    def btf(self) -> str:
+        """Path of the BTF in use; empty where there is none."""
+        return str(self.facts.source.path) if self.facts else ""
+
+    @property
+    def release(self) -> str:
+        """As `uname -r`."""
+        return platform.release()
+
+
+def find_kernel_access(objects: Path = OBJECTS) -> KernelAccess:
+    """Find out. Never fails: what cannot be had is left out, with its reason."""
+    try:
+        facts = KernelFacts.find(objects)
+    except (LibbpfMissing, BtfNotFound, BtfInvalid) as error:
+        return KernelAccess(None, str(error), _procfs_walk(str(error)))
+    try:
+        return KernelAccess(facts, "", WalkAccess(KernelWalk(facts)))
+    except BpfError as error:
+        return KernelAccess(facts, "", _procfs_walk(str(error)))
+
+
+def _procfs_walk(reason: str) -> WalkAccess:
+    return WalkAccess(ProcfsWalk(), (Refusal(KernelWalk.way, reason),))

@@ -1,0 +1,70 @@
+"""Bytes, packets, errors and drops of the network interfaces of each namespace.
+
+Device counters are no MIBs: each driver keeps its own and sums them on request (dev_get_stats() in the
+kernel), which a program cannot call. /proc/PID/net/dev asks for all devices of a namespace in one read, and
+costs less than netlink would, by RTM_GETSTATS from within or RTM_GETLINK by namespace id (bench/netdev.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from otel_netagent.kernel import procfs
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probes.declaration import Environment, EventSource, Probe
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import RowKey, Table, Values
+from otel_netagent.telemetry.status import HookStatus
+
+
+def _counter(name: str, unit: str, meaning: str) -> Series:
+    source = "/proc/PID/net/dev, all interfaces but lo"
+    return Series(f"inspector_pod_netdev{name}", Kind.COUNTER, unit, meaning, source)
+
+
+_COLUMNS: Final = (
+    _counter("rxbytes", "By", "bytes received"),
+    _counter("rxpackets", "{packet}", "packets received"),
+    _counter("rxerrors", "{error}", "receive errors"),
+    _counter("rxdropped", "{packet}", "packets dropped while being received"),
+    _counter("txbytes", "By", "bytes sent"),
+    _counter("txpackets", "{packet}", "packets sent"),
+    _counter("txerrors", "{error}", "transmit errors"),
+    _counter("txdropped", "{packet}", "packets dropped while being sent"),
+)
+"""In the order of the fields of procfs.NetDev."""
+
+
+class _RunningNetDev:
+    hooks: Final = (HookStatus("device counters of every namespace", "procfs"),)
+    event_source: EventSource | None = None
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        rows: dict[RowKey, Values] = {}
+        for namespace in namespaces:
+            text = procfs.read_net(namespace.pid, "dev") or _read_by_another(namespace)
+            if text:
+                rows[namespace.inode, ()] = procfs.sum_net_dev(text)
+        yield Table("netdev", _COLUMNS, rows)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _read_by_another(namespace: Namespace) -> str | None:
+    """The table by another process, where the one that the walk met has gone meanwhile."""
+    others = (pid for pid in procfs.pids() if procfs.netns_of(pid) == namespace.inode)
+    return next((text for pid in others if (text := procfs.read_net(pid, "dev"))), None)
+
+
+def _start(environment: Environment) -> _RunningNetDev:  # noqa: ARG001 - it needs nothing of the kernel but procfs
+    return _RunningNetDev()
+
+
+PROBE: Final = Probe(
+    name="netdev",
+    summary="bytes, packets, errors and drops of network interfaces",
+    start=_start,
+    series=_COLUMNS,
+)
