@@ -1,0 +1,3 @@
+"""What all tests share: the fixtures of the fault laboratory."""
+
+pytest_plugins = ["tests.lab.fixtures"]
