@@ -5,6 +5,7 @@
 
 #define STACK_DEPTH 32
 #define REASONS_MAX 256
+#define ORDINARY_PLACES_MAX 4
 
 struct packetloss_event {
 	struct event_header header; /* kind: enum skb_drop_reason, 0 where the kernel gives none */
@@ -24,13 +25,38 @@ const volatile __u8 harmless_reasons[REASONS_MAX];
 const volatile __u64 release_data[2];
 
 /*
- * A segment that reaches a socket in TIME_WAIT is done with when that has seen it, and freed as if it
- * had been dropped, without a reason: each ordinary close by the local side ends so. No loss.
+ * Functions, by start and end, where a drop without a reason is ordinary. User space knows which
+ * (probes/drop_reasons.py); unused places are (0, 0).
  */
-static __always_inline bool consumed_in_time_wait(struct sock *rx_sk, __u32 reason)
+const volatile __u64 ordinary_places[ORDINARY_PLACES_MAX][2];
+
+/*
+ * Segments that have done all they could, and are freed as if they had been dropped: each one that
+ * meets a socket in TIME_WAIT (every close by the local side ends so), and the reset that ends a
+ * half-open connection, which only the listener knows.
+ */
+static __always_inline bool consumed_by_tcp(struct sk_buff *skb, struct sock *rx_sk)
 {
-	return rx_sk && BPF_CORE_READ(rx_sk, __sk_common.skc_state) == TCP_TIME_WAIT &&
-	       reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED);
+	__u8 state = rx_sk ? BPF_CORE_READ(rx_sk, __sk_common.skc_state) : 0;
+	struct flow flow = {};
+
+	if (state != TCP_LISTEN)
+		return state == TCP_TIME_WAIT;
+	flow_of_packet(&flow, skb);
+	return flow.known & FLOW_TCP_FLAGS && flow.tcp_flags & TCP_FLAG_RST;
+}
+
+static __always_inline bool is_ordinary(struct sk_buff *skb, struct sock *rx_sk, const struct occurrence_key *key)
+{
+	if (key->kind < REASONS_MAX && harmless_reasons[key->kind])
+		return true;
+	if (bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED) &&
+	    key->kind != bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED))
+		return false;
+	for (int i = 0; i < ORDINARY_PLACES_MAX; i++)
+		if (is_in(key->place, ordinary_places[i]))
+			return true;
+	return consumed_by_tcp(skb, rx_sk);
 }
 
 /* Datagrams of AF_UNIX and netlink are socket buffers too, but no packets. */
@@ -98,8 +124,7 @@ int count_drop(raw_tp_context *context)
 	if (net)
 		netns = netns_id(net);
 	key.netns_cookie = netns.cookie;
-	if (key.kind < REASONS_MAX)
-		key.harmless = harmless_reasons[key.kind] || consumed_in_time_wait(rx_sk, key.kind);
+	key.harmless = is_ordinary(skb, rx_sk, &key);
 	now = bpf_ktime_get_ns();
 	entry = count_occurrence(&key, now);
 	if (entry)

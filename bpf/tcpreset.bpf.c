@@ -209,7 +209,9 @@ int reset_received_without_socket(raw_tp_context *context)
 	state = BPF_CORE_READ(rx_sk, __sk_common.skc_state);
 	if (state == TCP_LISTEN && (is_in(location, tcp_v4_rcv) || is_in(location, tcp_v6_rcv)))
 		state = TCP_SYN_RECV;
-	else if (state != TCP_TIME_WAIT)
+	else if (state == TCP_TIME_WAIT)
+		state = BPF_CORE_READ((struct inet_timewait_sock *)rx_sk, tw_substate);
+	else
 		return 0;
 	flow_of_packet(&flow, skb);
 	if (!(flow.known & FLOW_TCP_FLAGS) || !(flow.tcp_flags & TCP_FLAG_RST))

@@ -74,6 +74,11 @@ struct sock {
 	__u16 sk_protocol;
 };
 
+/* What is left of a socket in FIN_WAIT2 or TIME_WAIT; its common part says TIME_WAIT for both. */
+struct inet_timewait_sock {
+	unsigned char tw_substate;
+};
+
 struct inet_sock {
 	__be16 inet_sport;
 };

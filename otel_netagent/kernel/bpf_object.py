@@ -199,7 +199,7 @@ class BpfObject:
         """
         section, offset, type_id = self._variables()[name]
         size = self.btf.size_of(type_id)
-        item = size if size in (1, 2, 4, 8) else self.btf.size_of(self.btf.array(type_id)[0])
+        item = self.btf.size_of(self.btf.element(type_id))
         content = self._section_memory(section)[offset : offset + size]
         match item:
             case 1:

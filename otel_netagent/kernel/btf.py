@@ -198,6 +198,12 @@ class Btf:
             return self.size_of(element) * count
         return self._type(type_id)[2]
 
+    def element(self, type_id: int) -> int:
+        """Type of what an array of any number of dimensions is made of; of anything else, the type itself."""
+        while self.kind_of(type_id) == ARRAY:
+            type_id, _ = self.array(type_id)
+        return type_id
+
     def array(self, type_id: int) -> tuple[int, int]:
         """Type of an array's elements, and how many it has."""
         element, _, count = struct.unpack_from("=III", self._types, self._offsets[self.resolve(type_id)] + 12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -51,9 +51,19 @@ class RingBuffers:
         self.close()
 
     def poll(self, timeout_ms: int) -> list[Record]:
-        """Records that are there, or the first to come within `timeout_ms`; at most some thousands. Raises BpfError."""
+        """Records that come within `timeout_ms`, as soon as there is one; at most some thousands. Raises BpfError."""
+        return self._read(self._library.ring_buffer__poll, timeout_ms)
+
+    def drain(self) -> list[Record]:
+        """Records that are there now; at most some thousands. Raises BpfError.
+
+        Not the same as a wait of no time: what wakes a waiter may come later than the record.
+        """
+        return self._read(self._library.ring_buffer__consume)
+
+    def _read(self, read: Callable[..., int], *arguments: int) -> list[Record]:
         self._records = []
-        code = self._library.ring_buffer__poll(self._handle, timeout_ms)
+        code = read(self._handle, *arguments)
         if code < 0 and code not in (_STOP, -errno.EINTR):
             raise BpfError(f"ring buffer: {error_text(-code)}")
         return self._records

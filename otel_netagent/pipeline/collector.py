@@ -51,7 +51,7 @@ class Collector:
         """All numbers of this moment. Raises BpfError where the namespaces cannot be walked."""
         time_ns = time.time_ns()
         namespaces = self._walk.take()
-        entities = self._registry.update({each.inode: each.pid for each in namespaces})
+        entities = self._registry.update(namespaces)
         tables = tuple(table for name in self._probes for table in self._tables(name, namespaces))
         return Snapshot(time_ns, entities, tables)
 

@@ -42,11 +42,12 @@ class EventReader:
         self._thread.start()
 
     def stop(self) -> None:
-        """Read what has come until now, and end."""
+        """Read what has come until now, and end. Programs should be detached by then, lest more come for ever."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._dispatch(self._rings.poll(0))
+        while records := self._rings.drain():
+            self._dispatch(records)
         self._rings.close()
 
     def _run(self) -> None:
@@ -59,7 +60,7 @@ class EventReader:
         offset = monotonic_to_unix_ns()
         events = [event for record in records if (event := self._decode(record, offset))]
         for event in sorted(events, key=lambda each: each.time_ns):
-            attributed = AttributedEvent(event, self._registry.lookup(event.netns))
+            attributed = AttributedEvent(event, self._registry.lookup(event.netns, event.netns_cookie))
             for output in self._outputs:
                 output(attributed)
 

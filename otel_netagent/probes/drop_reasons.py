@@ -35,6 +35,9 @@ ORDINARY: Final = frozenset(
 )
 """Counted, but no event and not "abnormal"."""
 
+ORDINARY_PLACES: Final = ("ip6_mc_input",)
+"""Functions that drop without giving a reason what is ordinary: multicast that nobody here has joined."""
+
 MALFORMED: Final = frozenset(
     {
         "PKT_TOO_SMALL",

@@ -13,7 +13,7 @@ from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probes.attach import Hook, Unavailable, Way, attach
 from otel_netagent.probes.declaration import Environment, EventSource, Probe
-from otel_netagent.probes.drop_reasons import MALFORMED, DropReasons
+from otel_netagent.probes.drop_reasons import MALFORMED, ORDINARY_PLACES, DropReasons
 from otel_netagent.probes.flow import Flow, flow_attributes, flow_text
 from otel_netagent.probes.kernel_event import header_of
 from otel_netagent.probes.occurrences import Occurrence, Occurrences, events_table
@@ -115,6 +115,7 @@ class PacketLoss:
             type=PACKETLOSS,
             time_ns=header.time_ns + monotonic_to_unix_ns,
             netns=header.netns_inode,
+            netns_cookie=header.netns_cookie,
             attributes=flow_attributes(flow)
             | {
                 "netagent.drop.reason": reason,
@@ -133,6 +134,9 @@ class PacketLoss:
         harmless = bpf_object.variable("harmless_reasons")
         for number in self._reasons.ordinary():
             harmless[number] = 1
+        places = bpf_object.variable("ordinary_places")
+        for number, function in enumerate(ORDINARY_PLACES):
+            places[2 * number : 2 * number + 2] = self._symbols.span(function)
         bpf_object.variable("release_data")[:] = self._symbols.span("skb_release_data")
         if not events:
             bpf_object.variable("events_per_second")[0] = 0

@@ -137,6 +137,7 @@ class TcpReset:
             type=_TYPES[header.kind],
             time_ns=header.time_ns + monotonic_to_unix_ns,
             netns=header.netns_inode,
+            netns_cookie=header.netns_cookie,
             attributes=flow_attributes(flow) | {f"netagent.tcp.{name}": fact for name, fact in facts.items()},
             body=" ".join((flow_text(flow), *(f"{name}:{fact}" for name, fact in facts.items()))),
         )

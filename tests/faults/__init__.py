@@ -1,0 +1,1 @@
+"""Real faults, and what the agent tells of them."""

@@ -1,0 +1,82 @@
+"""The agent's own eyes, opened in the test: its probes on the running kernel, read when the test wants to know."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from otel_netagent.kernel.clock import monotonic_to_unix_ns
+from otel_netagent.kernel.ring_buffer import RingBuffers
+from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
+from otel_netagent.pipeline.probe_set import ProbeSet, Wanted
+from otel_netagent.probes.declaration import EventSource, catalogue
+from otel_netagent.telemetry.event import Event
+from tests.lab.waiting import eventually
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Every probe, running."""
+
+    access: KernelAccess
+    probes: ProbeSet
+    sources: list[EventSource]
+    rings: RingBuffers
+
+    def events(self, netns: Collection[int]) -> list[Event]:
+        """Events of these namespaces since this was last asked: the kernel has written them when the fault is over."""
+        offset = monotonic_to_unix_ns()
+        found: list[Event] = []
+        while records := self.rings.drain():
+            found += [self.sources[record.ring].decode(record.content, offset) for record in records]
+        return [event for event in found if event.netns in netns]
+
+    def agreeing(self, netns: Collection[int], at_least: int) -> tuple[list[Event], dict[int, dict[str, int]]]:
+        """Events of these namespaces, and their values of the same moment: no event came while the values were read.
+
+        Waits for `at_least` events, since a timer or another process may bring a fault about.
+        """
+        events: list[Event] = []
+
+        def enough() -> bool:
+            events.extend(self.events(netns))
+            return len(events) >= at_least
+
+        with contextlib.suppress(TimeoutError):  # the comparison that follows says what is missing
+            eventually(enough)
+        while True:
+            values = {inode: self.values(inode) for inode in netns}
+            meanwhile = self.events(netns)
+            if not meanwhile:
+                return events, values
+            events += meanwhile
+
+    def values(self, netns: int) -> dict[str, int]:
+        """Every value of a namespace now, by the name of its series; those with labels as `name{a,b}`."""
+        namespaces = self.access.walk.walk.take()
+        values: dict[str, int] = {}
+        for probe in self.probes.running.values():
+            for table in probe.collect(namespaces):
+                for (inode, labels), row in table.rows.items():
+                    suffix = "{" + ",".join(labels) + "}" if labels else ""
+                    if inode == netns:
+                        values |= {series.name + suffix: value for series, value in zip(table.series, row, strict=True)}
+        return values
+
+
+@contextmanager
+def observing() -> Iterator[Observer]:
+    """Run every probe for the time of the block."""
+    access = find_kernel_access()
+    kinds = catalogue()
+    every = frozenset(kinds)
+    probes = ProbeSet(Wanted(every, every), kinds, access)
+    sources = [probe.event_source for probe in probes.running.values() if probe.event_source]
+    try:
+        with RingBuffers([source.ring for source in sources]) as rings:
+            yield Observer(access, probes, sources, rings)
+    finally:
+        probes.close()
+        access.walk.walk.close()

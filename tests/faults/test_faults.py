@@ -1,0 +1,77 @@
+"""Every fault of the laboratory is told exactly: its events and no others, its drops and counters to the number.
+
+Tests ask for the observer before the stage: what happens while a namespace is set up must be seen too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+import pytest
+
+from otel_netagent.probes.drop_reasons import MALFORMED
+from otel_netagent.telemetry.event import Event
+from tests.faults.expectation import expected, told
+from tests.faults.observer import Observer
+from tests.lab import catalogue, drops_full, resets_sent
+from tests.lab.links import Host, Pair, Router, loopback
+from tests.lab.namespace import Namespace
+from tests.lab.scenario import Scenario, case_id, cases
+from tests.lab.truth import Family, Truth
+from tests.lab.wire import Wire
+
+
+@pytest.mark.parametrize(("scenario", "family"), cases(catalogue.ON_WIRE), ids=case_id)
+def test_on_wire(scenario: Scenario[Wire], family: Family, observer: Observer, wire: Wire) -> None:
+    confirm(scenario.play(wire, family), observer, [wire.host])
+
+
+@pytest.mark.parametrize(("scenario", "family"), cases(catalogue.ON_PAIR), ids=case_id)
+def test_on_pair(scenario: Scenario[Pair], family: Family, observer: Observer, pair: Pair) -> None:
+    confirm(scenario.play(pair, family), observer, [pair.client, pair.server])
+
+
+@pytest.mark.parametrize(
+    ("scenario", "family"), cases([*resets_sent.ON_PAIR, *drops_full.SOCKETS_ON_PAIR]), ids=case_id
+)
+def test_on_loopback(scenario: Scenario[Pair], family: Family, observer: Observer, netns: Namespace) -> None:
+    pair = loopback(netns)
+    confirm(scenario.play(pair, family), observer, [pair.client])
+
+
+@pytest.mark.parametrize(("scenario", "family"), cases(catalogue.ON_ROUTER), ids=case_id)
+def test_on_router(scenario: Scenario[Router], family: Family, observer: Observer, router: Router) -> None:
+    confirm(scenario.play(router, family), observer, [router.client, router.near, router.server])
+
+
+@pytest.mark.parametrize(("scenario", "family"), cases(catalogue.QUIET_ON_WIRE), ids=case_id)
+def test_quiet(scenario: Scenario[Wire], family: Family, observer: Observer, wire: Wire) -> None:
+    scenario.play(wire, family)
+    assert not told(observer.events([wire.host.namespace.inode]))
+
+
+def confirm(truth: Truth, observer: Observer, hosts: Collection[Host]) -> None:
+    """Events as expected, and the counters of each namespace equal to the drops that were made."""
+    events, values_of = observer.agreeing([host.namespace.inode for host in hosts], at_least=expected(truth).total())
+    assert told(events) == expected(truth)
+    for inode, values in values_of.items():
+        # What the kernel itself sends when an interface comes up may be dropped too: those events are here as well.
+        drops = [event for event in events if event.netns == inode and event.type.name == "PACKETLOSS"]
+        assert _outcomes(values) == ({"told": len(drops), "suppressed": 0, "lost": 0} if drops else {})
+        for (location, reason), count in Counter(map(_place, drops)).items():
+            assert values[f"inspector_pod_packetloss{{{location},{reason}}}"] >= count
+        assert values["inspector_pod_packetloss_total"] == sum(
+            value for name, value in values.items() if name.startswith("inspector_pod_packetloss{")
+        )
+        malformed = sum(event.attributes["netagent.drop.reason"] in MALFORMED for event in drops)
+        assert values["inspector_pod_packetloss_abnormal"] == len(drops) - malformed
+
+
+def _outcomes(values: dict[str, int]) -> dict[str, int]:
+    prefix = "netagent_events{PACKETLOSS,"
+    return {name[len(prefix) : -1]: value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _place(event: Event) -> tuple[str, str]:
+    return str(event.attributes["netagent.drop.location"]), str(event.attributes["netagent.drop.reason"])
