@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import yaml
 
-from otel_netagent.telemetry.unicode import well_formed
+from otel_netagent.unicode import well_formed
 
 Location: TypeAlias = tuple[str | int, ...]
 """Keys and indexes that lead to a value: `("metric_config", "probes", 0)`."""

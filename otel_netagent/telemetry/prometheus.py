@@ -8,7 +8,7 @@ from itertools import chain
 from otel_netagent.telemetry.rows import RowNames
 from otel_netagent.telemetry.series import Series
 from otel_netagent.telemetry.snapshot import Snapshot, Table
-from otel_netagent.telemetry.unicode import well_formed
+from otel_netagent.unicode import well_formed
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from otel_netagent.telemetry.prometheus import PrometheusText, escape_help, escape_label_value
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import Snapshot
-from otel_netagent.telemetry.unicode import well_formed
+from otel_netagent.unicode import well_formed
 from tests.telemetry.samples import (
     ANY_TEXT,
     DROPS,

@@ -6,7 +6,7 @@ import os
 
 from hypothesis import given
 
-from otel_netagent.telemetry.unicode import well_formed
+from otel_netagent.unicode import well_formed
 from tests.telemetry.samples import ANY_TEXT
 
 

@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from otel_netagent import __version__
 from otel_netagent.telemetry.event import AttributeValue
-from otel_netagent.telemetry.unicode import well_formed
+from otel_netagent.unicode import well_formed
 
 _INSTANCE_NAMESPACE = uuid.UUID("4d63009a-8d0f-11ee-aad7-4c796ed8e320")
 """For identifiers made from a stable name (semantic conventions, `service.instance.id`)."""

@@ -15,7 +15,7 @@ from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.telemetry.event import AttributedEvent
 from otel_netagent.telemetry.otlp.attributes import add_attributes
 from otel_netagent.telemetry.rows import entity_labels
-from otel_netagent.telemetry.unicode import well_formed
+from otel_netagent.unicode import well_formed
 
 
 @dataclass(frozen=True, slots=True)

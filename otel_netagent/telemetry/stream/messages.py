@@ -9,7 +9,7 @@ from otel_netagent.telemetry.event import AttributedEvent
 from otel_netagent.telemetry.snapshot import Snapshot, Table
 from otel_netagent.telemetry.stream import inspector_pb2 as pb
 from otel_netagent.telemetry.stream.filters import Filter
-from otel_netagent.telemetry.unicode import well_formed
+from otel_netagent.unicode import well_formed
 
 EVENTS_LOST = "EVENTS_LOST"
 """Name of the event that tells a subscriber how many it was too slow for."""

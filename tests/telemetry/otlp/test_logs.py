@@ -13,7 +13,7 @@ from otel_netagent import __version__
 from otel_netagent.identity.entity import EntityKind
 from otel_netagent.telemetry.event import AttributedEvent, AttributeValue
 from otel_netagent.telemetry.otlp.logs import LogsEncoder, Observed
-from otel_netagent.telemetry.unicode import well_formed
+from otel_netagent.unicode import well_formed
 from tests.telemetry.samples import NODE, TIME_NS, events, make_entity, make_event
 
 RESOURCE = Resource({"service.name": "otel-netagent", "k8s.node.name": NODE})

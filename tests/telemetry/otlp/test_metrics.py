@@ -21,7 +21,7 @@ from otel_netagent import __version__
 from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
 from otel_netagent.telemetry.series import Kind
 from otel_netagent.telemetry.snapshot import Snapshot, Table
-from otel_netagent.telemetry.unicode import well_formed
+from otel_netagent.unicode import well_formed
 from tests.telemetry.samples import (
     DROPS,
     ESTABLISHED,
