@@ -7,9 +7,11 @@ and how is a structure laid out (the event records of our own programs).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import platform
 import struct
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +39,6 @@ _TRAILER: Final = {
     DECL_TAG: (4, 0),
     ENUM64: (0, 12),
 }
-_FOUND_BY_NAME: Final = frozenset({STRUCT, UNION, ENUM, ENUM64, FUNCTION, TYPEDEF, DATASEC})
 
 
 class BtfNotFound(Exception):
@@ -103,9 +104,10 @@ class Btf:
         strings = header_size + string_offset
         self._types = raw[types : types + type_size]
         self._strings = raw[strings : strings + string_size]
-        self._offsets: list[int] = [0]
-        self._by_name: dict[tuple[int, int], int] = {}
-        self._anonymous_enums: list[int] = []
+        # By type id, in flat arrays: a kernel has more than 100,000 types.
+        self._offsets = array("I", [0])
+        self._name_offsets = array("I", [0])
+        self._kinds = array("B", [0])
         self._index()
 
     @classmethod
@@ -150,7 +152,7 @@ class Btf:
 
     def anonymous_enumerators(self, containing: str) -> dict[str, int]:
         """Names and values of the nameless enumeration that has the enumerator `containing`; empty where none has."""
-        for type_id in self._anonymous_enums:
+        for type_id in self._with_name(0, ENUM):
             values = dict(self._enumerators(type_id))
             if containing in values:
                 return values
@@ -165,7 +167,7 @@ class Btf:
 
     def names(self, kind: int) -> list[str]:
         """Names of all types of a kind."""
-        return [self._string(name) for name, each in self._by_name if each == kind]
+        return [self._string(name) for name, each in zip(self._name_offsets, self._kinds, strict=True) if each == kind]
 
     def section_variables(self, section: str) -> Iterator[tuple[str, int, int]]:
         """Variables of a data section of an object: name, offset in the section, id of the type."""
@@ -228,26 +230,31 @@ class Btf:
                 yield member
 
     def _index(self) -> None:
-        """Walk all types once: where each begins, and the ids of those that are asked for by name."""
+        """Walk all types once: where each begins, its name and its kind."""
         types, unpack, end = self._types, _TYPE.unpack_from, len(self._types)
-        offsets, by_name = self._offsets, self._by_name
         offset = 0
         while offset < end:
             name, info, _ = unpack(types, offset)
             kind = info >> 24 & 0x1F
-            if kind in _FOUND_BY_NAME:
-                if name:
-                    by_name.setdefault((name, kind), len(offsets))
-                elif kind == ENUM:
-                    self._anonymous_enums.append(len(offsets))
-            offsets.append(offset)
+            self._offsets.append(offset)
+            self._name_offsets.append(name)
+            self._kinds.append(kind)
             fixed, per_member = _TRAILER.get(kind, (0, 0))
             offset += 12 + fixed + per_member * (info & 0xFFFF)
 
     def _find(self, name: str, kind: int) -> int | None:
         # A name stands once in the string section, so that its offset identifies it.
         position = self._strings.find(b"\0" + name.encode() + b"\0")
-        return None if position < 0 else self._by_name.get((position + 1, kind))
+        return next(self._with_name(position + 1, kind), None) if position >= 0 else None
+
+    def _with_name(self, name_offset: int, kind: int) -> Iterator[int]:
+        """Ids of the types of a kind that have a name (0: none)."""
+        type_id = 0
+        with contextlib.suppress(ValueError):  # from index(), when there is no further one
+            while True:
+                type_id = self._name_offsets.index(name_offset, type_id + 1)
+                if self._kinds[type_id] == kind:
+                    yield type_id
 
     def _enumerators(self, type_id: int) -> Iterator[tuple[str, int]]:
         offset = self._offsets[type_id]
@@ -260,7 +267,7 @@ class Btf:
         return name, info, size
 
     def _kind(self, type_id: int) -> int:
-        return 0 if type_id == 0 else self._type(type_id)[1] >> 24 & 0x1F
+        return self._kinds[type_id]
 
     def _string(self, offset: int) -> str:
         return self._strings[offset : self._strings.index(b"\0", offset)].decode(errors="replace")

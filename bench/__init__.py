@@ -1,0 +1,1 @@
+"""Benchmarks: each module is one command that prints a table; figures of one run are comparable with each other."""

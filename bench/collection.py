@@ -1,0 +1,95 @@
+"""What one collection costs, for a node with many pods: the kernel's pass against procfs, and all the way to the wire.
+
+    .venv/bin/python -m bench.collection --namespaces 100
+
+Each namespace has a process, loopback and one end of a veth pair, as a pod has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from itertools import chain, repeat
+from typing import Any
+
+import click
+
+from bench.measuring import cpu_cost, print_costs
+from bench.pods import pods
+from otel_netagent.identity.registry import Registry
+from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk, ProcfsWalk
+from otel_netagent.pipeline.collector import Collector
+from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
+from otel_netagent.probes.declaration import Environment, RunningProbe, WalkAccess, catalogue
+from otel_netagent.telemetry.otlp.attributes import agent_resource
+from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
+from otel_netagent.telemetry.prometheus import PrometheusText
+
+MIB_PROBES = ("tcp", "tcpext", "udp")
+
+
+@click.command()
+@click.option("--namespaces", default=100, show_default=True, help="Network namespaces to make.")
+@click.option("--rounds", default=20, show_default=True, help="Measurements of each way.")
+def main(namespaces: int, rounds: int) -> None:
+    """Print what collecting costs."""
+    with pods(namespaces), contextlib.ExitStack() as stack:
+        access = find_kernel_access()
+        stack.callback(access.walk.walk.close)
+        in_kernel, by_procfs = access.walk.walk, ProcfsWalk()
+        ways = {
+            "MIBs of three probes, kernel pass": _collecting(access, in_kernel, MIB_PROBES, stack),
+            "MIBs of three probes, procfs": _collecting(access, by_procfs, MIB_PROBES, stack),
+            "netdev (procfs)": _collecting(access, in_kernel, ("netdev",), stack, walked=in_kernel.take()),
+            "packetloss": _collecting(access, in_kernel, ("packetloss",), stack, walked=in_kernel.take()),
+        }
+        found = len(in_kernel.take())
+        costs = cpu_cost(ways, rounds)
+        print_costs(f"CPU of one collection, {found} namespaces", costs, "MIBs of three probes, kernel pass")
+        whole = cpu_cost(_whole(access, stack), rounds)
+        print_costs(f"CPU of all that an interval does, {found} namespaces", whole, "collect all probes")
+
+
+def _collecting(
+    access: KernelAccess,
+    walk: NamespaceWalk,
+    names: Sequence[str],
+    stack: contextlib.ExitStack,
+    walked: Sequence[Namespace] | None = None,
+) -> Callable[[], object]:
+    """Walk (unless `walked` is given) and read these probes."""
+    environment = Environment(access.facts, access.no_kernel, WalkAccess(walk), events=False)
+    probes = [_started(name, environment, stack) for name in names]
+
+    def collect() -> list[Any]:
+        namespaces = walk.take() if walked is None else walked
+        return [list(probe.collect(namespaces)) for probe in probes]
+
+    return collect
+
+
+def _whole(access: KernelAccess, stack: contextlib.ExitStack) -> dict[str, Callable[[], object]]:
+    environment = Environment(access.facts, access.no_kernel, access.walk, events=True)
+    probes = {name: _started(name, environment, stack) for name in catalogue()}
+    # The namespaces are old, so that nobody looks again whether they have become a pod's.
+    seconds = chain((0.0, 0.0), repeat(3600.0))
+    collector = Collector(access.walk.walk, Registry(clock=lambda: next(seconds)), probes, (), interval_s=5)
+    collector.collect()
+    snapshot = collector.collect()
+    text = PrometheusText("node")
+    encoder = MetricsEncoder(agent_resource("node", kubernetes=False), "node")
+    return {
+        "collect all probes": collector.collect,
+        "Prometheus text": lambda: text.render(snapshot),
+        "OTLP to bytes": lambda: encoder.encode([snapshot]).SerializeToString(),
+    }
+
+
+def _started(name: str, environment: Environment, stack: contextlib.ExitStack) -> RunningProbe:
+    probe = catalogue()[name].start(environment)
+    stack.callback(probe.close)
+    return probe
+
+
+if __name__ == "__main__":
+    main()

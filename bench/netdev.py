@@ -1,0 +1,120 @@
+"""Three exact ways to read the device counters of many namespaces; the probe netdev takes the first.
+
+    .venv/bin/python -m bench.netdev --namespaces 100
+
+Netlink's answers are received but not read, so that parsing them would come on top.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+from collections.abc import Sequence
+
+import click
+
+from bench.measuring import cpu_cost, print_costs
+from bench.pods import pods
+from otel_netagent.kernel import procfs
+
+_NETLINK_ROUTE = 0
+_RTM_GETLINK, _RTM_NEWNSID, _RTM_GETSTATS = 18, 88, 94
+_NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP = 0x1, 0x4, 0x300
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_NETNSA_NSID, _NETNSA_PID = 1, 2
+_IFLA_EXT_MASK, _IFLA_TARGET_NETNSID = 29, 46
+_RTEXT_FILTER_SKIP_STATS = 1 << 3
+_STATS_LINK_64 = 1
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@click.command()
+@click.option("--namespaces", default=100, show_default=True, help="Network namespaces to make.")
+@click.option("--rounds", default=20, show_default=True, help="Measurements of each way.")
+def main(namespaces: int, rounds: int) -> None:
+    """Print what each way costs."""
+    with pods(namespaces) as made, _netlink() as host:
+        pids = [pod.pid for pod in made]
+        ids = _assign_ids(host, pids)
+        ways = {
+            "/proc/PID/net/dev, parsed": lambda: [
+                procfs.sum_net_dev(procfs.read_net(pid, "dev") or "") for pid in pids
+            ],
+            "/proc/PID/net/dev, read only": lambda: [procfs.read_net(pid, "dev") for pid in pids],
+            "setns and RTM_GETSTATS": lambda: _from_within(pids),
+            "RTM_GETLINK by namespace id": lambda: [_dump_links(host, number) for number in ids],
+        }
+        print_costs(
+            f"CPU of the device counters of {namespaces} namespaces",
+            cpu_cost(ways, rounds),
+            "/proc/PID/net/dev, parsed",
+        )
+
+
+def _netlink() -> socket.socket:
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE)
+
+
+def _request(kind: int, flags: int, body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, _NLM_F_REQUEST | flags, 1, 0) + body
+
+
+def _attribute(kind: int, value: int) -> bytes:
+    return struct.pack("=HHi", 8, kind, value)
+
+
+def _ask(netlink: socket.socket, request: bytes) -> int:
+    """Send a request and take the whole answer; bytes that came."""
+    netlink.send(request)
+    received = 0
+    while True:
+        answer = netlink.recv(1 << 16)
+        received += len(answer)
+        position = 0
+        while position < len(answer):
+            length, kind = struct.unpack_from("=IH", answer, position)
+            if kind in {_NLMSG_DONE, _NLMSG_ERROR}:
+                return received
+            position += length + 3 & ~3
+
+
+def _assign_ids(host: socket.socket, pids: Sequence[int]) -> list[int]:
+    """Give each namespace an id in ours, by which it can be asked from here (RTM_NEWNSID)."""
+    ids = list(range(1000, 1000 + len(pids)))
+    for pid, number in zip(pids, ids, strict=True):
+        body = struct.pack("=B3x", socket.AF_UNSPEC) + _attribute(_NETNSA_PID, pid) + _attribute(_NETNSA_NSID, number)
+        _ask(host, _request(_RTM_NEWNSID, _NLM_F_ACK, body))
+    return ids
+
+
+def _dump_links(host: socket.socket, number: int) -> int:
+    body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0)
+    body += _attribute(_IFLA_TARGET_NETNSID, number) + _attribute(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
+    return _ask(host, _request(_RTM_GETLINK, _NLM_F_DUMP, body))
+
+
+def _from_within(pids: Sequence[int]) -> None:
+    """Enter each namespace and ask there. Nothing of it is kept: an open socket would keep the namespace alive."""
+    request = _request(_RTM_GETSTATS, _NLM_F_DUMP, struct.pack("=BxHII", socket.AF_UNSPEC, 0, 0, _STATS_LINK_64))
+    own = os.open("/proc/self/ns/net", os.O_RDONLY)
+    try:
+        for pid in pids:
+            _enter(f"/proc/{pid}/ns/net")
+            with _netlink() as netlink:
+                _ask(netlink, request)
+    finally:
+        _libc.setns(own, _CLONE_NEWNET)
+        os.close(own)
+
+
+def _enter(path: str) -> None:
+    namespace = os.open(path, os.O_RDONLY)
+    _libc.setns(namespace, _CLONE_NEWNET)
+    os.close(namespace)
+
+
+if __name__ == "__main__":
+    main()
