@@ -11,7 +11,7 @@ VENV := .venv
 .DELETE_ON_ERROR:
 # Prerequisites are made in the order in which they are written, also under -j: system packages come before their use.
 .NOTPARALLEL:
-.PHONY: help setup run test lint bpf lock clean system system-test
+.PHONY: help setup run test lint bpf lock docs clean system system-test
 
 help: ## list these goals
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,10 @@ lock: system $(VENV)/bin/python ## write requirements/*.txt from pyproject.toml
 	$(VENV)/bin/pip install --quiet 'uv>=0.8,<1'
 	$(LOCK) --group build --group dev --output-file requirements/dev.txt $(ARGS)
 	$(LOCK) --group build --constraint requirements/dev.txt --output-file requirements/run.txt
+
+
+docs: $(VENV)/run.stamp ## write the reference pages from the probes' declarations
+	$(VENV)/bin/python -m tools.reference
 
 
 clean: ## delete everything that these goals made

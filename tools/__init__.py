@@ -1,0 +1,1 @@
+"""What the Makefile calls: finding system packages, writing the reference pages."""

@@ -1,0 +1,110 @@
+"""Writes the reference pages docs/metrics.md and docs/events.md from the probes' declarations: `make docs`.
+
+tests/test_reference.py fails when a page is not what this would write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from otel_netagent.probes.declaration import Probe, catalogue
+from otel_netagent.probes.occurrences import EVENTS
+from otel_netagent.telemetry.series import Series
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+_METRICS = """# Metrics
+
+Generated from the probes' declarations by `make docs`.
+
+Every series has the labels `namespace`, `netns`, `node` and `pod`, and those that its row names. Names are the same at
+`/metrics` and by OTLP, where each probe is an instrumentation scope (`otel_netagent.PROBE`). An alias is another name of
+the same series, of the original exporter; aliases are at `/metrics` only. A counter that the running kernel does not keep
+has no series.
+"""
+
+_EVENTS = """# Events
+
+Generated from the probes' declarations by `make docs`.
+
+A line on standard error is `type=TYPE pod=POD namespace=NAMESPACE BODY`; the same line is the body of the OpenTelemetry log
+record. Whose end is the source: where a socket is concerned, its local end; where there is only a packet (PACKETLOSS,
+TCPRESET_NOSOCK), the packet's source.
+
+| in the line | attribute of the log record | |
+| --- | --- | --- |
+| `protocol=` | `network.transport`, `network.type` | |
+| `saddr=` `sport=` `daddr=` `dport=` | `source.address`, `source.port`, `destination.address`, `destination.port` | |
+| `icmp_type=` `icmp_code=` | `netagent.icmp.type`, `netagent.icmp.code` | instead of ports |
+| `fragment=later`, `header=truncated` | | why there are no ports |
+| `state:` | `netagent.tcp.state` | of the socket, before the reset |
+| `reason:` of a reset | `netagent.tcp.reason` | the kernel's name (Linux 6.10) |
+| `reason:` of a drop | `netagent.drop.reason` | the kernel's name (Linux 5.17) |
+| `stacktrace:` | `code.stacktrace`, `netagent.drop.location` | from the dropping function on, innermost first |
+| | `netagent.packet.length` | bytes, from the layer on that the packet was in |
+
+What happened and was not told is in `netagent_events` (see [Metrics](metrics.md)): at most 100 events a second of one kind,
+place and namespace. Drops that are no fault are counted, and make no event: `otel_netagent/probes/drop_reasons.py` says
+which and why.
+"""
+
+
+def metrics_page(probes: Iterable[Probe]) -> str:
+    """The page of all series."""
+    parts = [_METRICS]
+    for probe in probes:
+        if probe.series:
+            parts.append(
+                f"## {probe.name}: {probe.summary}\n\n{_table(_METRIC_COLUMNS, map(_metric_row, probe.series))}"
+            )
+    parts.append(f"## of every probe that has events\n\n{_table(_METRIC_COLUMNS, [_metric_row(EVENTS)])}")
+    return "\n".join(parts)
+
+
+def events_page(probes: Iterable[Probe]) -> str:
+    """The page of all event types."""
+    parts = [_EVENTS]
+    for probe in probes:
+        if probe.events:
+            rows = (
+                (f"`{each.name}`", _code(each.aliases), f"`{each.event_name}`", each.fires_when)
+                for each in probe.events
+            )
+            table = _table(("type", "also known as", "event name", "fires when"), rows)
+            parts.append(f"## {probe.name}: {probe.summary}\n\n{table}")
+    return "\n".join(parts)
+
+
+def pages() -> dict[Path, str]:
+    """Every page with its content."""
+    probes = [probe for _, probe in sorted(catalogue().items())]
+    return {DOCS / "metrics.md": metrics_page(probes), DOCS / "events.md": events_page(probes)}
+
+
+_METRIC_COLUMNS = ("name", "kind", "unit", "meaning", "source", "labels", "aliases")
+
+
+def _metric_row(series: Series) -> Iterator[str]:
+    yield f"`{series.name}`"
+    yield series.kind.value
+    yield f"`{series.unit}`"
+    yield series.help
+    yield series.source
+    yield _code(series.labels)
+    yield _code(series.aliases)
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    columns = tuple(columns)
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+if __name__ == "__main__":
+    for path, content in pages().items():
+        path.write_text(content, encoding="utf-8")
