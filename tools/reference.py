@@ -10,6 +10,7 @@ from pathlib import Path
 
 from otel_netagent.probes.declaration import Probe, catalogue
 from otel_netagent.probes.occurrences import EVENTS
+from otel_netagent.telemetry.event import EventType
 from otel_netagent.telemetry.series import Series
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -18,19 +19,19 @@ _METRICS = """# Metrics
 
 Generated from the probes' declarations by `make docs`.
 
-Every series has the labels `namespace`, `netns`, `node` and `pod`, and those that its row names. Names are the same at
-`/metrics` and by OTLP, where each probe is an instrumentation scope (`otel_netagent.PROBE`). An alias is another name of
-the same series, of the original exporter; aliases are at `/metrics` only. A counter that the running kernel does not keep
-has no series.
+Every series has the labels `namespace`, `netns`, `node` and `pod`, and those that its row names. Names are the same
+at `/metrics` and by OTLP, where each probe is an instrumentation scope (`otel_netagent.PROBE`). An alias is another
+name of the same series, of the original exporter; aliases are at `/metrics` only. A counter that the running kernel
+does not keep has no series.
 """
 
 _EVENTS = """# Events
 
 Generated from the probes' declarations by `make docs`.
 
-A line on standard error is `type=TYPE pod=POD namespace=NAMESPACE BODY`; the same line is the body of the OpenTelemetry log
-record. Whose end is the source: where a socket is concerned, its local end; where there is only a packet (PACKETLOSS,
-TCPRESET_NOSOCK), the packet's source.
+A line on standard error is `type=TYPE pod=POD namespace=NAMESPACE BODY`; the same line is the body of the
+OpenTelemetry log record. Whose end is the source: where a socket is concerned, its local end; where there is only a
+packet (PACKETLOSS, TCPRESET_NOSOCK), the packet's source.
 
 | in the line | attribute of the log record | |
 | --- | --- | --- |
@@ -44,36 +45,23 @@ TCPRESET_NOSOCK), the packet's source.
 | `stacktrace:` | `code.stacktrace`, `netagent.drop.location` | from the dropping function on, innermost first |
 | | `netagent.packet.length` | bytes, from the layer on that the packet was in |
 
-What happened and was not told is in `netagent_events` (see [Metrics](metrics.md)): at most 100 events a second of one kind,
-place and namespace. Drops that are no fault are counted, and make no event: `otel_netagent/probes/drop_reasons.py` says
-which and why.
+What happened and was not told is in `netagent_events` (see [Metrics](metrics.md)): at most 100 events a second of one
+kind, place and namespace. Drops that are no fault are counted, and make no event:
+`otel_netagent/probes/drop_reasons.py` says which and why.
 """
 
 
 def metrics_page(probes: Iterable[Probe]) -> str:
     """The page of all series."""
-    parts = [_METRICS]
-    for probe in probes:
-        if probe.series:
-            parts.append(
-                f"## {probe.name}: {probe.summary}\n\n{_table(_METRIC_COLUMNS, map(_metric_row, probe.series))}"
-            )
-    parts.append(f"## of every probe that has events\n\n{_table(_METRIC_COLUMNS, [_metric_row(EVENTS)])}")
-    return "\n".join(parts)
+    sections = [_section(probe, _METRIC_COLUMNS, map(_metric_row, probe.series)) for probe in probes if probe.series]
+    common = f"## of every probe that has events\n\n{_table(_METRIC_COLUMNS, [_metric_row(EVENTS)])}"
+    return "\n".join([_METRICS, *sections, common])
 
 
 def events_page(probes: Iterable[Probe]) -> str:
     """The page of all event types."""
-    parts = [_EVENTS]
-    for probe in probes:
-        if probe.events:
-            rows = (
-                (f"`{each.name}`", _code(each.aliases), f"`{each.event_name}`", each.fires_when)
-                for each in probe.events
-            )
-            table = _table(("type", "also known as", "event name", "fires when"), rows)
-            parts.append(f"## {probe.name}: {probe.summary}\n\n{table}")
-    return "\n".join(parts)
+    sections = [_section(probe, _EVENT_COLUMNS, map(_event_row, probe.events)) for probe in probes if probe.events]
+    return "\n".join([_EVENTS, *sections])
 
 
 def pages() -> dict[Path, str]:
@@ -83,6 +71,7 @@ def pages() -> dict[Path, str]:
 
 
 _METRIC_COLUMNS = ("name", "kind", "unit", "meaning", "source", "labels", "aliases")
+_EVENT_COLUMNS = ("type", "also known as", "event name", "fires when")
 
 
 def _metric_row(series: Series) -> Iterator[str]:
@@ -93,6 +82,17 @@ def _metric_row(series: Series) -> Iterator[str]:
     yield series.source
     yield _code(series.labels)
     yield _code(series.aliases)
+
+
+def _event_row(event_type: EventType) -> Iterator[str]:
+    yield f"`{event_type.name}`"
+    yield _code(event_type.aliases)
+    yield f"`{event_type.event_name}`"
+    yield event_type.fires_when
+
+
+def _section(probe: Probe, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    return f"## {probe.name}: {probe.summary}\n\n{_table(columns, rows)}"
 
 
 def _code(names: Iterable[str]) -> str:
