@@ -131,6 +131,9 @@ int walk_namespaces(struct bpf_iter__task *context)
 		return 0;
 	if (context->meta->seq_num == 0)
 		pass++;
+	/* A thread may be in a namespace that is not its process's: a runtime's that sets up a pod, say. */
+	if (task->pid != task->tgid)
+		return 0;
 	net = BPF_CORE_READ(task, nsproxy, net_ns);
 	/* A task that exits has no nsproxy any more, or one that is being freed. */
 	if (!is_netns(net))
@@ -142,7 +145,7 @@ int walk_namespaces(struct bpf_iter__task *context)
 
 	record.cookie = id.cookie;
 	record.inode = id.inode;
-	record.pid = BPF_CORE_READ(task, tgid);
+	record.pid = task->pid;
 	sum_mibs(net);
 	/* A full buffer is no loss: the same task comes again in the next read of the reader's. */
 	if (bpf_seq_write(context->meta->seq, &record, sizeof(record)))

@@ -124,6 +124,7 @@ int count_drop(raw_tp_context *context)
 	if (net)
 		netns = netns_id(net);
 	key.netns_cookie = netns.cookie;
+	key.netns_inode = netns.inode;
 	key.harmless = is_ordinary(skb, rx_sk, &key);
 	now = bpf_ktime_get_ns();
 	entry = count_occurrence(&key, now);

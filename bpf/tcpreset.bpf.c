@@ -69,7 +69,7 @@ static __always_inline __u32 state_of(const struct sock *sk)
 static __always_inline struct tcpreset_event *begin_reset(struct net *net, enum reset_kind kind)
 {
 	struct netns_id netns = netns_id(net);
-	struct occurrence_key key = { .netns_cookie = netns.cookie, .kind = kind };
+	struct occurrence_key key = { .netns_cookie = netns.cookie, .netns_inode = netns.inode, .kind = kind };
 	__u64 now = bpf_ktime_get_ns();
 	struct occurrences *entry = count_occurrence(&key, now);
 	struct tcpreset_event *event;

@@ -14,8 +14,10 @@
 struct occurrence_key {
 	__u64 netns_cookie; /* 0: the namespace could not be told */
 	__u64 place;        /* the address in the kernel, for probes that tell it */
-	__u32 kind;         /* what the probe tells apart: an event type, a drop reason */
-	__u32 harmless;     /* 1: counted only, never an event */
+	__u32 netns_inode;
+	__u32 kind;     /* what the probe tells apart: an event type, a drop reason */
+	__u32 harmless; /* 1: counted only, never an event */
+	__u32 reserved;
 };
 
 struct occurrences {

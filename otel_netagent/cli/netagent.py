@@ -39,6 +39,10 @@ def run(file: Path | None) -> None:
     Metrics are served on port 9102, events on 19102 and as lines on standard error; OTLP goes where
     OTEL_EXPORTER_OTLP_ENDPOINT says, if it is set.
     """
+    # First of all, since what is imported below takes as long to load as the agent to start.
+    stopping = threading.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda _number, _frame: stopping.set())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     _require_capabilities()
     # What gRPC has to say comes from our own delivery, in our own words. It reads this when it is loaded.
@@ -48,9 +52,6 @@ def run(file: Path | None) -> None:
     from otel_netagent.telemetry.otlp.environment import OtlpConfigError  # noqa: PLC0415
     from otel_netagent.telemetry.stream.service import EventPortError  # noqa: PLC0415
 
-    stopping = threading.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda _number, _frame: stopping.set())
     try:
         running = agent.Agent(config.load(file), os.environ)
     except (config.ConfigError, ListenError, EventPortError, OtlpConfigError) as error:

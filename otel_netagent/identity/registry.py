@@ -4,7 +4,8 @@ The processes in a namespace tell whose it is, so procfs is scanned, but only wh
 Two facts shape the rest:
 
 - The kernel gives the inode number of a deleted namespace to the next that is created. So a namespace is known by
-  its number and a witness, one of its processes: while that lives in it, the number means the same namespace.
+  its cookie, a number that is never used twice. Where there is none (Linux before 5.12, the walk over procfs) its key
+  is the inode number, and a witness, one of its processes: while that lives in it, the number means the same namespace.
 - A pod's namespace is born with processes of the runtime in it that are in no container. So what no container
   owns is not settled: it is examined again.
 """
@@ -14,13 +15,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from otel_netagent.identity import netns_names, processes
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.identity.owner import examine, host_entity
+from otel_netagent.identity.owner import Finding, examine, host_entity
 from otel_netagent.kernel import procfs
 
 SETTLING_S = 60.0
@@ -36,18 +38,33 @@ SEARCH_AGAIN_S = 10.0
 """What a search found holds for so long: a router's namespace, which has no process, is not sought each second."""
 
 
+class LiveNamespace(Protocol):
+    """What a walk over the namespaces tells of one that has a process; `cookie` is the inode where there is none."""
+
+    @property
+    def inode(self) -> int:
+        """As in /proc/PID/ns/net."""
+
+    @property
+    def cookie(self) -> int:
+        """Never used twice, if it is not the inode."""
+
+    @property
+    def pid(self) -> int:
+        """A process in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A namespace with processes, and what is needed to judge later whether its entity is still right."""
 
-    entity: Entity
-    witness: int | None
+    finding: Finding
     first_seen: float
     examined: float
 
     @property
     def settled(self) -> bool:
-        return self.entity.kind is not EntityKind.NETNS
+        return self.finding.entity.kind is not EntityKind.NETNS
 
     def is_due(self, now: float) -> bool:
         """Whether to examine it again."""
@@ -56,9 +73,9 @@ class _Known:
 
 @dataclass(frozen=True, slots=True)
 class _Until:
-    """An entity that is believed until a moment of the clock."""
+    """A finding that is believed until a moment of the clock."""
 
-    entity: Entity
+    finding: Finding
     end: float
 
 
@@ -89,77 +106,82 @@ class Registry:
         self._clock = clock
         self._lock = threading.Lock()
         self._host = self._know_host()
-        self._known: Mapping[int, _Known] = self._host
+        # The keys of what follows are cookies; inode numbers as soon as an update shows that its walk has no cookies.
+        self._by_cookie = True
+        self._known: Mapping[int, _Known] = {}
         self._departed: Mapping[int, _Until] = {}
         self._found: dict[int, _Until] = {}
         self._scan = _Scan()
 
-    def update(self, live: Mapping[int, int]) -> Mapping[int, Entity]:
-        """Entities of exactly the namespaces that have a process now: `live` gives each one's inode number and a pid.
+    def update(self, live: Collection[LiveNamespace]) -> Mapping[int, Entity]:
+        """Entities, by inode number, of exactly the namespaces that have a process now.
 
         A namespace that is missing in `live` is forgotten, but for its late events.
         """
         with self._lock:
             now = self._clock()
-            known = {netns: kept for netns, pid in live.items() if (kept := self._still_known(netns, pid))}
-            if any(netns not in known or known[netns].is_due(now) for netns in live):
+            known = {each.cookie: kept for each in live if (kept := self._still_known(each))}
+            if any(each.cookie not in known or known[each.cookie].is_due(now) for each in live):
                 self._scan = self._scan_now(now)
-                for netns, pid in live.items():
-                    if netns not in known or not known[netns].settled:
-                        known[netns] = self._examine(netns, pid, known.get(netns))
+                for each in live:
+                    if each.cookie not in known or not known[each.cookie].settled:
+                        known[each.cookie] = self._examine(each, known.get(each.cookie))
             self._remember_departed(known, now)
-            self._known = {**self._host, **known}
-            return {netns: known[netns].entity for netns in live}
+            self._known = known
+            self._by_cookie = any(each.cookie != each.inode for each in live)
+            return {each.inode: known[each.cookie].finding.entity for each in live}
 
-    def lookup(self, netns: int) -> Entity:
+    def lookup(self, netns: int, cookie: int) -> Entity:
         """Entity of the namespace that an event speaks of: one of the last update, or one sought now.
 
         A known namespace costs a dictionary lookup. A flood of unknown ones costs one scan of procfs a second.
         """
-        known = self._known.get(netns)
-        return known.entity if known is not None else self._search(netns)
+        key = cookie if self._by_cookie else netns
+        known = self._known.get(key) or self._host.get(netns)
+        return known.finding.entity if known is not None else self._search(netns, key)
 
-    def _know_host(self) -> dict[int, _Known]:
+    def _know_host(self) -> Mapping[int, _Known]:
+        """The host by its inode number, which nobody else can get."""
         netns = procfs.netns_of(1, self._proc) or procfs.netns_of(os.getpid())
         if netns is None:
             return {}
         now = self._clock()
-        return {netns: _Known(host_entity(netns, self._proc), witness=1, first_seen=now, examined=now)}
+        return {netns: _Known(Finding(host_entity(netns, self._proc), witness=1), first_seen=now, examined=now)}
 
-    def _still_known(self, netns: int, pid: int) -> _Known | None:
-        """What is known of a namespace, unless its number now means another one."""
-        known = self._known.get(netns)
-        if known is None or netns in self._host or pid == known.witness:
+    def _still_known(self, live: LiveNamespace) -> _Known | None:
+        """What is known of a namespace, unless its number, for want of a cookie, now means another one."""
+        if live.inode in self._host:
+            return self._host[live.inode]
+        known = self._known.get(live.cookie)
+        if known is None or live.cookie != live.inode or live.pid == known.finding.witness:
             return known
-        if known.witness is not None and procfs.netns_of(known.witness, self._proc) == netns:
-            return known
-        return None
+        witness = known.finding.witness
+        return known if witness is not None and procfs.netns_of(witness, self._proc) == live.inode else None
 
-    def _examine(self, netns: int, pid: int, known: _Known | None) -> _Known:
+    def _examine(self, live: LiveNamespace, known: _Known | None) -> _Known:
         """Tell the owner of a live namespace anew. Of a known one the start stays, since its counters go on.
 
-        Where only a thread is in the namespace, as of a CNI plugin, the scan has not seen it, but `pid` is it.
+        Where only a thread is in the namespace, as of a CNI plugin, the scan has not seen it, but its pid is given.
         """
-        now, pids = self._scan.time, self._scan.processes.get(netns) or (pid,)
-        finding = examine(netns, pids, self._scan.names.get(netns), self._proc)
+        now, pids = self._scan.time, self._scan.processes.get(live.inode) or (live.pid,)
+        finding = examine(live.inode, pids, self._scan.names.get(live.inode), self._proc)
         if known is None:
-            return _Known(finding.entity, finding.witness, first_seen=now, examined=now)
-        entity = replace(finding.entity, start_ns=known.entity.start_ns)
-        return _Known(entity, finding.witness, known.first_seen, examined=now)
+            return _Known(finding, first_seen=now, examined=now)
+        entity = replace(finding.entity, start_ns=known.finding.entity.start_ns)
+        return _Known(replace(finding, entity=entity), known.first_seen, examined=now)
 
     def _remember_departed(self, known: Mapping[int, _Known], now: float) -> None:
-        gone = self._known.keys() - known.keys() - self._host.keys()
-        for netns in gone:
-            self._found.pop(netns, None)
-        remembered = {netns: it for netns, it in self._departed.items() if now < it.end}
-        self._departed = remembered | {netns: _Until(self._known[netns].entity, now + DEPARTED_S) for netns in gone}
+        gone = self._known.keys() - known.keys()
+        for key in gone:
+            self._found.pop(key, None)
+        remembered = {key: it for key, it in self._departed.items() if now < it.end}
+        self._departed = remembered | {key: _Until(self._known[key].finding, now + DEPARTED_S) for key in gone}
 
-    def _search(self, netns: int) -> Entity:
+    def _search(self, netns: int, key: int) -> Entity:
         with self._lock:
             now = self._clock()
-            found = self._found.get(netns)
-            if found is not None and now < found.end:
-                return found.entity
+            if remembered := self._remembered(netns, key, now):
+                return remembered.entity
             next_scan = self._scan.time + SEARCH_EVERY_S
             if now < next_scan:
                 end = next_scan
@@ -167,17 +189,35 @@ class Registry:
                 self._scan = self._scan_now(now)
                 self._found = {other: it for other, it in self._found.items() if now < it.end}
                 end = now + SEARCH_AGAIN_S
-            entity = self._find(netns, now)
-            self._found[netns] = _Until(entity, end)
-            return entity
+            finding = self._find(netns, key, now)
+            self._found[key] = _Until(finding, end)
+            return finding.entity
 
-    def _find(self, netns: int, now: float) -> Entity:
-        """Entity by the last scan: by the namespace's processes, else its last owner, else its name."""
+    def _remembered(self, netns: int, key: int, now: float) -> Finding | None:
+        """What needs no scan: what a search found lately, and whose a departed namespace with a cookie was."""
+        it = self._found.get(key) or (self._departed.get(key) if key != netns else None)
+        return it.finding if it is not None and now < it.end else None
+
+    def _find(self, netns: int, key: int, now: float) -> Finding:
+        """Owner by the last scan: by the namespace's processes, else the last owner, else by its name."""
+        if self._is_of_another(netns, key, now):
+            return examine(netns, (), None, self._proc)
         finding = examine(netns, self._scan.processes.get(netns, ()), self._scan.names.get(netns), self._proc)
-        departed = self._departed.get(netns)
+        departed = self._departed.get(key)
         if finding.witness is None and departed is not None and now < departed.end:
-            return departed.entity
-        return finding.entity
+            return departed.finding
+        return finding
+
+    def _is_of_another(self, netns: int, key: int, now: float) -> bool:
+        """Whether the last scan may speak of another namespace with this number.
+
+        It does if that one's witness is still there, and may if the scan was before this search: the number
+        can have changed hands since.
+        """
+        seen: dict[int, _Known | _Until] = {**self._known, **self._departed, **self._found}
+        others = [it.finding for other, it in seen.items() if other != key and it.finding.entity.netns == netns]
+        pids = self._scan.processes.get(netns, ())
+        return any(self._scan.time < now or other.witness in pids for other in others)
 
     def _scan_now(self, now: float) -> _Scan:
         return _Scan(now, processes.by_netns(self._proc), netns_names.by_netns(self._netns_dir))

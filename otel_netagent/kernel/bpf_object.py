@@ -195,7 +195,8 @@ class BpfObject:
     def variable(self, name: str) -> memoryview[int]:
         """The words of a global variable, in place: constants can be set before `load()`, others any time after.
 
-        A scalar is a view of one item. Raises KeyError where there is no such variable.
+        A scalar is a view of one item. Raises KeyError where there is no such variable, PermissionError for a
+        constant after `load()`, BpfError for words that are not of 1, 4 or 8 bytes.
         """
         section, offset, type_id = self._variables()[name]
         size = self.btf.size_of(type_id)
@@ -214,6 +215,7 @@ class BpfObject:
         """Detach everything, and take programs and maps out of the kernel. May be called again."""
         while self._links:
             self._links.pop().close()
+        self._mapped.clear()  # each mapping has a descriptor of its map; those still viewed go with their view
         if self._handle is not None:
             self._library.bpf_object__close(self._handle)
             self._handle = None

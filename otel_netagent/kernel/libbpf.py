@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Iterator
 from ctypes import POINTER, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
-from typing import Any
+from typing import Any, Final
 
 SONAME = "libbpf.so.1"
 
@@ -166,6 +166,12 @@ def load() -> Libbpf:
     return Libbpf()
 
 
+_ENOTSUPP: Final = 524
+"""The kernel's own, in no header for user space (include/linux/errno.h): bpf(2) lets it out."""
+
+
 def error_text(code: int) -> str:
     """Name and meaning of a positive errno, as `EPERM (Operation not permitted)`."""
+    if code == _ENOTSUPP:
+        return "ENOTSUPP (Operation is not supported)"
     return f"{errno.errorcode.get(code, code)} ({os.strerror(code)})"

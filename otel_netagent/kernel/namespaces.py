@@ -99,6 +99,7 @@ class KernelWalk:
         )
         try:
             self._object.load()
+            self._refuse_offline_cpus()
             self._learn_percpu_offsets()
             self._iterator = self._object.attach_iterator("walk_namespaces")
         except BaseException:
@@ -110,6 +111,8 @@ class KernelWalk:
 
     def take(self) -> list[Namespace]:
         """All network namespaces that have a process now, each once. Raises BpfError."""
+        if _cpu_list("online") != self._online:
+            self._learn_percpu_offsets()
         return [
             Namespace(inode, cookie, pid, tuple(counters))
             for cookie, inode, pid, *counters in self._record.iter_unpack(self._iterator.read())
@@ -119,15 +122,20 @@ class KernelWalk:
         """Take the programs out of the kernel."""
         self._object.close()
 
-    def _learn_percpu_offsets(self) -> None:
-        online, present = _cpus("online"), _cpus("present")
-        if missing := present - online:
-            # A CPU that was switched off keeps its share of the counters where we could not look.
+    def _refuse_offline_cpus(self) -> None:
+        """A CPU that was switched off before we came keeps its share of the counters where we cannot look."""
+        if missing := _cpus(_cpu_list("present")) - _cpus(_cpu_list("online")):
             raise BpfError(f"CPUs {sorted(missing)} are offline: their part of the counters cannot be found")
-        for cpu in online:
+
+    def _learn_percpu_offsets(self) -> None:
+        """Find the counters of every CPU that is online; what is known of one that went offline stays."""
+        self._online = _cpu_list("online")
+        cpus = _cpus(self._online)
+        for cpu in cpus:
             if self._object.run_on_cpu("learn_percpu_offset", cpu):
                 raise BpfError(f"the offset of per-CPU data of CPU {cpu} cannot be found")
-        self._object.variable("percpu_count")[0] = max(online) + 1
+        count = self._object.variable("percpu_count")
+        count[0] = max(count[0], max(cpus) + 1)
 
     def _find_positions(self, kernel: KernelFacts) -> Iterator[tuple[MibField, int]]:
         """Where each counter is: the names from /proc, the order from the kernel's enumerations."""
@@ -191,10 +199,15 @@ def _procfs_fields(proc: Path = procfs.PROC) -> list[MibField]:
     return [(mib.protocol, name) for mib in _MIBS for name in tables[mib.protocol]]
 
 
-def _cpus(which: str) -> set[int]:
-    """Numbers of the CPUs that are `online` or `present` (Documentation/admin-guide/cputopology.rst)."""
+def _cpu_list(which: str) -> str:
+    """The CPUs that are `online` or `present`, as `0-3,8` (Documentation/admin-guide/cputopology.rst)."""
+    return Path(f"/sys/devices/system/cpu/{which}").read_text(encoding="ascii").strip()
+
+
+def _cpus(cpu_list: str) -> set[int]:
+    """Numbers of the CPUs of a list."""
     cpus: set[int] = set()
-    for part in Path(f"/sys/devices/system/cpu/{which}").read_text(encoding="ascii").strip().split(","):
+    for part in cpu_list.split(","):
         first, _, last = part.partition("-")
         cpus.update(range(int(first), int(last or first) + 1))
     return cpus

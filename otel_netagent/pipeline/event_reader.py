@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.clock import monotonic_to_unix_ns
 from otel_netagent.kernel.layout import BadRecord
+from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.ring_buffer import Record, RingBuffers
 from otel_netagent.probes.declaration import EventSource
 from otel_netagent.telemetry.event import AttributedEvent, Event
@@ -17,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 _POLL_MS = 100
 """How long a stop may have to wait; an event wakes the thread at once."""
+
+_STOP_S = 0.5
 
 
 class EventReader:
@@ -42,17 +46,21 @@ class EventReader:
         self._thread.start()
 
     def stop(self) -> None:
-        """Read what has come until now, and end. Programs should be detached by then, lest more come for ever."""
+        """Read what has come until now, and end. Of a flood that goes on, no more than half a second is read."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        while records := self._rings.drain():
+        deadline = time.monotonic() + _STOP_S
+        while time.monotonic() < deadline and (records := self._rings.drain()):
             self._dispatch(records)
         self._rings.close()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._dispatch(self._rings.poll(_POLL_MS))
+        try:
+            while not self._stopping.is_set():
+                self._dispatch(self._rings.poll(_POLL_MS))
+        except BpfError as error:
+            logger.error("events are read no more: %s", error)  # noqa: TRY400 - the text says it all
 
     def _dispatch(self, records: Sequence[Record]) -> None:
         if not records:

@@ -13,7 +13,7 @@ from otel_netagent.telemetry.event import EventType
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table
 
-_KEY: Final = struct.Struct("=QQII")
+_KEY: Final = struct.Struct("=QQIII4x")
 _VALUE: Final = struct.Struct("=QQQQQ")
 
 _FORGET_AFTER: Final = 3
@@ -77,24 +77,29 @@ class Occurrences:
         return self._uncounted[0]
 
     def read(self, namespaces: Iterable[Namespace]) -> list[Occurrence]:
-        """Every entry of these namespaces; `netns` is the inode."""
+        """Every entry of these namespaces; `netns` is the inode.
+
+        Entries are matched by cookie, or by inode where the walk that found the namespaces knows no cookie.
+        """
         inodes = {each.cookie: each.inode for each in namespaces}
         found: list[Occurrence] = []
         absent: dict[int, list[bytes]] = {}
-        for key, cookie, place, kind, harmless, count, suppressed, lost in self._entries():
-            inode = inodes.get(cookie)
+        for key, value in self._entries():
+            cookie, place, inode_here, kind, harmless = _KEY.unpack(key)
+            inode = inodes.get(cookie) or inodes.get(inode_here)
             if inode is None:
                 absent.setdefault(cookie, []).append(key)
             else:
+                count, suppressed, lost, *_ = _VALUE.unpack(value)
                 found.append(Occurrence(inode, kind, place, bool(harmless), count, suppressed, lost))
         self._forget(absent)
         return found
 
-    def _entries(self) -> Iterator[tuple[bytes, int, int, int, int, int, int, int]]:
+    def _entries(self) -> Iterator[tuple[bytes, bytes]]:
         keys, values = self._map.read_all()
-        for position, (key, value) in enumerate(zip(_KEY.iter_unpack(keys), _VALUE.iter_unpack(values), strict=True)):
-            raw = keys[position * _KEY.size : (position + 1) * _KEY.size]
-            yield raw, *key, *value[:3]
+        key_pieces = (keys[at : at + _KEY.size] for at in range(0, len(keys), _KEY.size))
+        value_pieces = (values[at : at + _VALUE.size] for at in range(0, len(values), _VALUE.size))
+        return zip(key_pieces, value_pieces, strict=True)
 
     def _forget(self, absent: dict[int, list[bytes]]) -> None:
         """Remove what namespaces left that are gone. A cookie is never used again, so nobody else loses by it."""

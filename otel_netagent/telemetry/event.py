@@ -39,7 +39,9 @@ class EventType:
 class Event:
     """One occurrence, as the probe tells it: without knowing whose the namespace is.
 
-    `time_ns` is the Unix time at which it happened in the kernel. `attributes` follow OpenTelemetry's
+    `time_ns` is the Unix time at which it happened in the kernel. `netns` is the inode number of the
+    network namespace, which the kernel uses again once that is gone; `netns_cookie` is never used twice
+    (the inode number itself on kernels that give none, before 5.12). `attributes` follow OpenTelemetry's
     semantic conventions where these have a name. `body` is the text line after the entity.
     """
 
@@ -47,6 +49,7 @@ class Event:
     type: EventType
     time_ns: int
     netns: int
+    netns_cookie: int
     attributes: Mapping[str, AttributeValue]
     body: str
 

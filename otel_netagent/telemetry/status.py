@@ -7,8 +7,9 @@ import enum
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from otel_netagent.identity.entity import Entity
+from otel_netagent.identity.entity import Entity, EntityKind
 
 
 class ProbeState(enum.Enum):
@@ -72,8 +73,54 @@ class AgentStatus:
         document["entities"] = [dataclasses.asdict(entity) for entity in self.entities.values()]
         return json.dumps(document, default=_enum_value)
 
+    @classmethod
+    def from_json(cls, text: str | bytes) -> AgentStatus:
+        """The status that `to_json` wrote; keys that are not known here (of a newer agent) are passed over.
+
+        Raises ValueError where the text is no status.
+        """
+        try:
+            document = json.loads(text)
+            entities = [_entity(each) for each in document["entities"]]
+            return cls(
+                version=document["version"],
+                node=document["node"],
+                kernel=document["kernel"],
+                btf=document["btf"],
+                probes=tuple(_probe(each) for each in document["probes"]),
+                entities={entity.netns: entity for entity in entities},
+            )
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"no status of an agent: {error!r}") from error
+
 
 def _enum_value(thing: object) -> object:
     if isinstance(thing, enum.Enum):
         return thing.value
     raise TypeError(f"{type(thing).__name__} has no JSON form")
+
+
+def _probe(document: Mapping[str, Any]) -> ProbeStatus:
+    return ProbeStatus(
+        name=document["name"],
+        state=ProbeState(document["state"]),
+        hooks=tuple(_hook(each) for each in document["hooks"]),
+        reason=document["reason"],
+    )
+
+
+def _hook(document: Mapping[str, Any]) -> HookStatus:
+    refused = tuple(Refusal(each["way"], each["reason"]) for each in document["refused"])
+    return HookStatus(purpose=document["purpose"], way=document["way"], refused=refused)
+
+
+def _entity(document: Mapping[str, Any]) -> Entity:
+    return Entity(
+        netns=document["netns"],
+        kind=EntityKind(document["kind"]),
+        pod=document["pod"],
+        namespace=document["namespace"],
+        start_ns=document["start_ns"],
+        pod_uid=document["pod_uid"],
+        container_id=document["container_id"],
+    )

@@ -20,7 +20,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_netagent.cli.inspector.listing import age_text
-from otel_netagent.cli.inspector.status_page import status_from_json
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.telemetry.status import AgentStatus, HookStatus, ProbeState, ProbeStatus, Refusal
 from tests.cli.terminal import INSPECTOR
@@ -233,10 +232,6 @@ def test_server_that_does_not_speak_http_is_one_clear_line() -> None:
     assert done.returncode == 1
     assert "answers GET /status with something else than HTTP" in done.stderr
     assert done.stderr.count("\n") == 1
-
-
-def test_status_reads_back_as_it_was_written() -> None:
-    assert status_from_json(STATUS.to_json()) == STATUS
 
 
 @pytest.mark.parametrize(

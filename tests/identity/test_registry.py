@@ -17,47 +17,19 @@ import pytest
 from otel_netagent.identity import processes
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.identity.registry import DEPARTED_S, SEARCH_AGAIN_S, SEARCH_EVERY_S, SETTLING_S, Registry
+from otel_netagent.kernel.namespaces import Namespace as Live
 from tests.identity.cgroups import move, new_cgroup
-from tests.identity.fake_proc import HOST, FakeProc
+from tests.identity.fake_proc import HOST
+from tests.identity.node import Node, walked
+from tests.identity.reused import SEVERAL, namespace_with_one_of
 from tests.lab.links import joined_pair
 from tests.lab.namespace import Namespace
-from tests.telemetry.waiting import eventually
+from tests.lab.waiting import eventually
 
 UID, OTHER_UID = "3ae65e4f-ef60-4b67-9e2b-1bbcaa1ecd21", "00000000-1111-2222-3333-444444444444"
 ID, SANDBOX = "0c8d9f5a" * 8, "f00dfeed" * 8
 POD_CGROUP = f"/kubepods/burstable/pod{UID}"
 POD, OTHER, NAMED = 4026532001, 4026532002, 4026532003
-
-
-@dataclass
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        """Now."""
-        return self.now
-
-
-@dataclass(frozen=True)
-class Node:
-    """A registry over a fake procfs, and all that the test may do to it."""
-
-    proc: FakeProc
-    clock: Clock
-    registry: Registry
-
-    def update(self) -> dict[int, Entity]:
-        """Update with what the kernel's walk would give: each namespace with its lowest pid."""
-        live = {netns: min(pids) for netns, pids in processes.by_netns(self.proc.root).items()}
-        return dict(self.registry.update(live))
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Node:
-    proc, clock = FakeProc(tmp_path / "proc"), Clock()
-    return Node(proc, clock, Registry(proc.root, tmp_path / "netns", clock))
 
 
 # --- Who owns a namespace
@@ -67,7 +39,7 @@ def test_the_namespace_of_pid_1_is_the_host_whoever_else_is_in_it(node: Node) ->
     node.proc.start(7, HOST, f"{POD_CGROUP}/{ID}")
     host = node.update()[HOST]
     assert (host.kind, host.pod, host.namespace) == (EntityKind.HOST, "hostNetwork", "hostNetwork")
-    assert node.registry.lookup(HOST) == host
+    assert node.lookup(HOST) == host
 
 
 def test_a_pod_is_named_by_its_uid_and_its_sandbox(node: Node) -> None:
@@ -113,11 +85,11 @@ def test_exactly_the_live_namespaces_are_given(node: Node) -> None:
     node.proc.end(30)
     node.proc.start(40, OTHER)
     assert node.update().keys() == {HOST, OTHER}
-    assert node.registry.update({}) == {}
+    assert node.registry.update([]) == {}
 
 
 def test_a_namespace_whose_processes_ended_during_the_update_still_has_an_entity(node: Node) -> None:
-    entity = node.registry.update({POD: 12345})[POD]
+    entity = node.registry.update([Live(POD, POD, 12345, ())])[POD]
     assert (entity.pod, entity.start_ns) == (f"ns{POD}", 0)
     node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
     assert node.update()[POD].pod == UID
@@ -169,7 +141,7 @@ def test_a_number_given_to_the_next_namespace_is_noticed(node: Node) -> None:
     second = node.update()[POD]
     assert (second.pod, second.container_id) == (OTHER_UID, ID)
     assert second.start_ns > first.start_ns
-    assert node.registry.lookup(POD) == second
+    assert node.lookup(POD) == second
 
 
 # --- Events
@@ -179,28 +151,28 @@ def test_an_event_of_a_new_pod_finds_it_before_the_next_update(node: Node) -> No
     node.update()
     node.clock.now += SEARCH_EVERY_S
     node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
-    assert node.registry.lookup(POD).pod == UID
+    assert node.lookup(POD).pod == UID
     assert node.update()[POD].pod == UID
 
 
 def test_short_lived_namespaces_cause_one_scan_in_a_while(node: Node) -> None:
     node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
-    assert node.registry.lookup(OTHER).pod == f"ns{OTHER}"  # this one scans
+    assert node.lookup(OTHER).pod == f"ns{OTHER}"  # this one scans
     node.proc.start(31, NAMED, f"/docker/{ID}")
     node.clock.now += SEARCH_EVERY_S / 2
-    assert node.registry.lookup(POD).pod == UID  # by the same scan
-    assert node.registry.lookup(NAMED).pod == f"ns{NAMED}"  # which is older than this one
+    assert node.lookup(POD).pod == UID  # by the same scan
+    assert node.lookup(NAMED).pod == f"ns{NAMED}"  # which is older than this one
     node.clock.now += SEARCH_EVERY_S / 2
-    assert node.registry.lookup(NAMED).pod == ID[:12]
+    assert node.lookup(NAMED).pod == ID[:12]
 
 
 def test_a_namespace_without_process_is_not_sought_for_ever(node: Node) -> None:
-    assert node.registry.lookup(OTHER).pod == f"ns{OTHER}"
+    assert node.lookup(OTHER).pod == f"ns{OTHER}"
     node.proc.start(30, OTHER, f"/docker/{ID}")
     node.clock.now += SEARCH_AGAIN_S - 1
-    assert node.registry.lookup(OTHER).pod == f"ns{OTHER}"
+    assert node.lookup(OTHER).pod == f"ns{OTHER}"
     node.clock.now += 1
-    assert node.registry.lookup(OTHER).pod == ID[:12]
+    assert node.lookup(OTHER).pod == ID[:12]
 
 
 def test_late_events_of_a_pod_are_still_its_own(node: Node) -> None:
@@ -209,19 +181,19 @@ def test_late_events_of_a_pod_are_still_its_own(node: Node) -> None:
     node.proc.end(30)
     node.update()
     node.clock.now += DEPARTED_S - 1
-    assert node.registry.lookup(POD) == pod
+    assert node.lookup(POD) == pod
     node.clock.now += SEARCH_AGAIN_S
     node.update()
-    assert node.registry.lookup(POD).pod == f"ns{POD}"
+    assert node.lookup(POD).pod == f"ns{POD}"
 
 
 def test_late_events_of_a_pod_are_its_own_even_if_its_first_came_before_its_first_process(node: Node) -> None:
-    assert node.registry.lookup(POD).pod == f"ns{POD}"
+    assert node.lookup(POD).pod == f"ns{POD}"
     node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
     pod = node.update()[POD]
     node.proc.end(30)
     node.update()
-    assert node.registry.lookup(POD) == pod
+    assert node.lookup(POD) == pod
 
 
 def test_late_events_do_not_go_to_the_last_owner_once_another_has_the_number(node: Node) -> None:
@@ -231,7 +203,7 @@ def test_late_events_do_not_go_to_the_last_owner_once_another_has_the_number(nod
     node.update()
     node.proc.start(31, POD, f"/docker/{ID}")
     node.clock.now += SEARCH_EVERY_S
-    assert node.registry.lookup(POD).pod == ID[:12]
+    assert node.lookup(POD).pod == ID[:12]
 
 
 def test_lookups_and_updates_may_meet(node: Node) -> None:
@@ -243,15 +215,15 @@ def test_lookups_and_updates_may_meet(node: Node) -> None:
 
     def look() -> None:
         while not done.is_set():
-            wrong.extend(entity for netns in numbers if (entity := node.registry.lookup(netns)).netns != netns)
+            wrong.extend(entity for netns in numbers if (entity := node.lookup(netns)).netns != netns)
 
     thread = threading.Thread(target=look)
     thread.start()
     try:
         for round_ in range(20):
             node.clock.now += SEARCH_AGAIN_S
-            live = {netns: pid for pid, netns in enumerate(numbers, 100) if (pid + round_) % 3}
-            assert node.registry.update(live).keys() == live.keys()
+            live = [Live(netns, netns, pid, ()) for pid, netns in enumerate(numbers, 100) if (pid + round_) % 3]
+            assert node.registry.update(live).keys() == {each.inode for each in live}
     finally:
         done.set()
         thread.join()
@@ -263,14 +235,17 @@ def test_lookups_and_updates_may_meet(node: Node) -> None:
 
 @dataclass(frozen=True)
 class Machine:
-    """A registry over this machine; the update is by a scan of ours instead of the kernel's walk."""
+    """A registry over this machine, where the update is by a scan of ours that has no cookies."""
 
     registry: Registry
 
     def update(self) -> dict[int, Entity]:
         """Update with every namespace that has a process now."""
-        live = {netns: min(pids) for netns, pids in processes.by_netns().items()}
-        return dict(self.registry.update(live))
+        return dict(self.registry.update(walked(processes.by_netns(), {})))
+
+    def lookup(self, netns: int) -> Entity:
+        """Look up the namespace of an event that has no cookie."""
+        return self.registry.lookup(netns, netns)
 
 
 @pytest.fixture
@@ -329,7 +304,7 @@ def test_a_namespace_of_ip_netns_without_process_is_named_for_events(machine: Ma
     with Namespace(name) as namespace:
         os.kill(namespace.pid, signal.SIGKILL)
         eventually(lambda: namespace.inode not in machine.update())
-        assert machine.registry.lookup(namespace.inode).pod == name
+        assert machine.lookup(namespace.inode).pod == name
 
 
 @pytest.mark.parametrize(
@@ -354,32 +329,22 @@ def test_a_process_in_the_cgroup_of_a_container_names_its_namespace(
 
 
 def test_a_reused_number_is_noticed_on_the_real_kernel(machine: Machine) -> None:
-    """The kernel gives the lowest free number, so that of a deleted namespace soon comes again."""
-    with new_cgroup(f"docker/{ID}") as cgroup, ExitStack() as containers:
-        numbers = set()
-        for _ in range(5):
-            container = containers.enter_context(Namespace())
+    with new_cgroup(f"docker/{ID}") as cgroup, ExitStack() as alive:
+        containers = [alive.enter_context(Namespace()) for _ in range(SEVERAL)]
+        for container in containers:
             move(container.pid, cgroup)
-            numbers.add(container.inode)
-        before = machine.update()
-        assert {before[number].container_id for number in numbers} == {ID}
-        containers.close()
-
-        def comes_again() -> bool:
-            with Namespace() as other:
-                if other.inode not in numbers:
-                    return False
-                assert machine.update()[other.inode].kind is EntityKind.NETNS
-                return True
-
-        eventually(comes_again)
+        entities = machine.update()
+    numbers = [container.inode for container in containers]
+    assert {entities[number].container_id for number in numbers} == {ID}
+    with namespace_with_one_of(numbers) as other:
+        assert machine.update()[other.inode].kind is EntityKind.NETNS
 
 
 def test_a_namespace_that_only_a_thread_is_in_is_examined_by_that_thread(machine: Machine, netns: Namespace) -> None:
     def alone_in_it() -> Entity:
         os.kill(netns.pid, signal.SIGKILL)
         eventually(lambda: netns.inode not in processes.by_netns())
-        return machine.registry.update({netns.inode: threading.get_native_id()})[netns.inode]
+        return machine.registry.update([Live(netns.inode, netns.inode, threading.get_native_id(), ())])[netns.inode]
 
     assert netns.run(alone_in_it).start_ns > 0
 
@@ -387,7 +352,7 @@ def test_a_namespace_that_only_a_thread_is_in_is_examined_by_that_thread(machine
 def test_the_registry_keeps_no_namespace_alive(machine: Machine) -> None:
     with joined_pair() as pair:
         gone = pair.server.namespace
-        assert machine.update()[gone.inode] == machine.registry.lookup(gone.inode)
+        assert machine.update()[gone.inode] == machine.lookup(gone.inode)
         gone.close()
         eventually(lambda: pair.client.device not in pair.client.namespace.proc_net("dev"))
         assert gone.inode not in machine.update()

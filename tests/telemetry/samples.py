@@ -56,7 +56,8 @@ def make_event(
     kind = EventType("TCPRESET_NOSOCK", "netagent.tcpreset.nosock", "no socket matches", Severity.WARN)
     if attributes is None:
         attributes = {"network.transport": "tcp", "source.address": "10.0.0.1", "source.port": 443}
-    return AttributedEvent(Event(probe, kind, time_ns, entity.netns, attributes, body), entity)
+    event = Event(probe, kind, time_ns, entity.netns, entity.netns, attributes, body)
+    return AttributedEvent(event, entity)
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=12)

@@ -30,10 +30,10 @@ from otel_netagent.telemetry.otlp.logs import LogsEncoder, Observed
 from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
 from otel_netagent.telemetry.outcome import Accepted, Outcome, Refused, Retryable
 from otel_netagent.telemetry.snapshot import Snapshot
+from tests.lab.waiting import eventually
 from tests.telemetry.otlp.receivers import HttpAnswer, Receiver, fail, grpc_receiver, hang, http_receiver, respond
 from tests.telemetry.otlp.sending import dead_port, grpc_destination, http_destination
 from tests.telemetry.samples import NODE, TIME_NS, make_event, make_snapshot
-from tests.telemetry.waiting import eventually
 
 QUICK = Backoff(first_s=0.01, most_s=0.05)
 POINTS = 2  # of make_snapshot()

@@ -42,12 +42,12 @@ def reset(
     entity: Entity = WEB, body: str = "protocol=TCP saddr=10.0.0.1 sport=80 daddr=10.0.0.2 dport=4000"
 ) -> AttributedEvent:
     """A TCPRESET_NOSOCK of `entity`."""
-    return AttributedEvent(Event("tcpreset", RESET, 1_700_000_000_123_456_789, entity.netns, {}, body), entity)
+    return AttributedEvent(Event("tcpreset", RESET, 1_700_000_000_123_456_789, entity.netns, 1, {}, body), entity)
 
 
 def loss(entity: Entity = WEB, body: str = "protocol=UDP reason=NO_SOCKET") -> AttributedEvent:
     """A PACKETLOSS of `entity`."""
-    return AttributedEvent(Event("packetloss", LOSS, 1_700_000_001_000_000_000, entity.netns, {}, body), entity)
+    return AttributedEvent(Event("packetloss", LOSS, 1_700_000_001_000_000_000, entity.netns, 1, {}, body), entity)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -1,0 +1,253 @@
+"""By their cookies namespaces are told apart that have the same inode number one after the other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from otel_netagent.identity import processes
+from otel_netagent.identity.entity import EntityKind
+from otel_netagent.identity.registry import DEPARTED_S, SEARCH_AGAIN_S, SEARCH_EVERY_S, Registry
+from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.namespaces import KernelWalk
+from otel_netagent.kernel.namespaces import Namespace as Live
+from otel_netagent.pipeline.kernel_access import OBJECTS
+from tests.identity.cgroups import move, new_cgroup
+from tests.identity.fake_proc import HOST
+from tests.identity.node import Clock, Node
+from tests.identity.reused import SEVERAL, namespace_with_one_of
+from tests.lab.namespace import Namespace
+from tests.lab.waiting import eventually
+
+ID, SANDBOX = "0c8d9f5a" * 8, "f00dfeed" * 8
+POD_CGROUP = "/kubepods/burstable/pod3ae65e4f-ef60-4b67-9e2b-1bbcaa1ecd21"
+POD, OTHER = 4026532001, 4026532002
+COOKIE, NEXT_COOKIE = 5, 6
+
+
+def test_a_known_number_with_another_cookie_is_another_namespace(node: Node) -> None:
+    node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
+    pod = node.update({POD: COOKIE})[POD]
+    node.proc.end(30)
+    node.proc.start(31, POD, f"/docker/{ID}")
+    node.clock.now += SEARCH_EVERY_S
+    assert node.lookup(POD, NEXT_COOKIE).pod == ID[:12]
+    assert node.lookup(POD, COOKIE) == pod
+
+
+def test_the_scan_before_a_number_changed_hands_names_nobody(node: Node) -> None:
+    node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
+    node.update({POD: COOKIE})
+    node.proc.end(30)
+    node.proc.start(31, POD, f"/docker/{ID}")
+    node.clock.now += SEARCH_EVERY_S / 2
+    assert node.lookup(POD, NEXT_COOKIE).pod == f"ns{POD}"
+    node.clock.now += SEARCH_EVERY_S / 2
+    assert node.lookup(POD, NEXT_COOKIE).pod == ID[:12]
+
+
+def test_an_event_from_before_the_owner_of_its_number_is_not_his(node: Node) -> None:
+    node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
+    node.update({POD: NEXT_COOKIE})
+    node.clock.now += SEARCH_EVERY_S
+    assert node.lookup(POD, COOKIE).pod == f"ns{POD}"
+
+
+def test_late_events_go_to_the_departed_by_cookie_whoever_has_the_number_now(node: Node) -> None:
+    node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
+    first = node.update({POD: COOKIE})[POD]
+    node.proc.end(30)
+    node.proc.start(31, POD, f"/docker/{ID}")
+    second = node.update({POD: NEXT_COOKIE})[POD]
+    assert (node.lookup(POD, COOKIE), node.lookup(POD, NEXT_COOKIE)) == (first, second)
+    node.clock.now += DEPARTED_S
+    node.update({POD: NEXT_COOKIE})
+    assert node.lookup(POD, COOKIE).pod == f"ns{POD}"
+
+
+def test_a_namespace_is_the_same_by_its_cookie_when_its_witness_has_ended(node: Node) -> None:
+    node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
+    node.proc.start(31, POD, f"{POD_CGROUP}/{ID}")
+    first = node.update({POD: COOKIE})[POD]
+    node.proc.end(30)
+    assert node.update({POD: COOKIE})[POD] == first
+
+
+def test_the_host_is_known_before_its_cookie_is(node: Node) -> None:
+    host = node.lookup(HOST, COOKIE)
+    assert host.kind is EntityKind.HOST
+    assert node.update({HOST: COOKIE})[HOST] == node.lookup(HOST, COOKIE) == host
+
+
+def test_events_with_cookies_find_their_owner_if_the_walk_has_none(node: Node) -> None:
+    node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
+    pod = node.update()[POD]
+    assert node.lookup(POD, COOKIE) == pod
+    node.proc.end(30)
+    node.update()
+    assert node.lookup(POD, COOKIE) == pod
+
+
+class Containers(RuleBasedStateMachine):
+    """Containers that come and go, two at a time, each in a namespace with the number that another had.
+
+    The process of each is its only one; its pid is the namespace's cookie and the container's id.
+    """
+
+    numbers = st.sampled_from((POD, OTHER))
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory()
+        self.node = Node.below(Path(self.directory.name))
+        self.cookie = 100
+        self.living: dict[int, int] = {}
+        self.updated: dict[int, int] = {}
+        self.departed: dict[int, tuple[int, float]] = {}
+
+    def owner(self, number: int, cookie: int) -> int:
+        """Cookie of the namespace to whose container an event is given, 0 for none."""
+        return int(self.node.lookup(number, cookie).container_id or 0)
+
+    @rule(number=numbers)
+    def start(self, number: int) -> None:
+        """Start a container, in place of the one that has this number."""
+        self.end(number)
+        self.cookie += 1
+        self.living[number] = self.cookie
+        self.node.proc.start(self.cookie, number, f"/docker/{self.cookie:064}")
+
+    @rule(number=numbers)
+    def end(self, number: int) -> None:
+        """End the container that has this number."""
+        if number in self.living:
+            self.node.proc.end(self.living.pop(number))
+
+    @rule(seconds=st.sampled_from((SEARCH_EVERY_S / 3, SEARCH_EVERY_S, SEARCH_AGAIN_S)))
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.node.clock.now += seconds
+
+    @rule()
+    def update(self) -> None:
+        """Each container that lives is known then, each that was known and is gone has departed."""
+        entities = self.node.update({HOST: 1} | self.living)
+        end = self.node.clock.now + DEPARTED_S
+        gone = self.updated.keys() - self.living.values()
+        self.departed |= {cookie: (self.updated[cookie], end) for cookie in gone}
+        self.updated = {cookie: number for number, cookie in self.living.items()}
+        assert all(int(entities[number].container_id) == cookie for number, cookie in self.living.items())
+
+    @rule(number=numbers)
+    def event_of_a_living_one_is_its_own_or_nobodys(self, number: int) -> None:
+        """Whether an update has seen it or not."""
+        if number in self.living:
+            assert self.owner(number, self.living[number]) in (0, self.living[number])
+
+    @invariant()
+    def events_of_known_ones_are_their_own(self) -> None:
+        """Whether they still live or not."""
+        assert all(self.owner(number, cookie) == cookie for cookie, number in self.updated.items())
+
+    @invariant()
+    def late_events_are_of_the_departed(self) -> None:
+        """Whoever has the number now."""
+        for cookie, (number, end) in self.departed.items():
+            assert self.node.clock.now >= end or self.owner(number, cookie) == cookie
+
+    def teardown(self) -> None:
+        """Delete the files."""
+        self.directory.cleanup()
+
+
+TestContainers = Containers.TestCase
+TestContainers.settings = settings(deadline=None, stateful_step_count=25)
+
+
+# --- The kernel's
+
+
+SO_NETNS_COOKIE = 71
+"""Option of sockets since Linux 5.14 (include/uapi/asm-generic/socket.h); Python has no name for it."""
+
+
+def cookie_of(namespace: Namespace) -> int:
+    with namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        cookie = any_socket.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+    return int.from_bytes(cookie, sys.byteorder)
+
+
+@pytest.fixture
+def walk() -> Iterator[KernelWalk]:
+    walk = KernelWalk(KernelFacts.find(OBJECTS))
+    yield walk
+    walk.close()
+
+
+def test_the_walk_gives_the_cookie_that_a_socket_has(walk: KernelWalk, netns: Namespace) -> None:
+    assert {each.inode: each.cookie for each in walk.take()}[netns.inode] == cookie_of(netns)
+
+
+def test_a_number_used_again_has_the_new_owner_at_once_and_the_old_one_by_its_cookie(walk: KernelWalk) -> None:
+    registry = Registry()
+    with new_cgroup(f"docker/{ID}") as cgroup, ExitStack() as containers:
+        cookies = {}
+        for _ in range(SEVERAL):
+            container = containers.enter_context(Namespace())
+            move(container.pid, cgroup)
+            cookies[container.inode] = cookie_of(container)
+        entities = registry.update(walk.take())
+    with namespace_with_one_of(cookies) as new:
+        number, cookie = new.inode, cookie_of(new)
+        assert registry.lookup(number, cookie).pod == f"ns{number}"
+        eventually(lambda: registry.lookup(number, cookie).start_ns)  # found by its process
+        assert registry.lookup(number, cookies[number]) == entities[number]
+        assert entities[number].container_id == ID
+
+
+def seen_by_events(registry: Registry, namespaces: Sequence[Namespace]) -> None:
+    for each in namespaces:
+        assert registry.lookup(each.inode, cookie_of(each)).pod.startswith("netagent-test")
+
+
+def seen_by_events_without_process(registry: Registry, namespaces: Sequence[Namespace]) -> None:
+    cookies = {each.inode: cookie_of(each) for each in namespaces}
+    for each in namespaces:
+        os.kill(each.pid, signal.SIGKILL)
+    eventually(lambda: not cookies.keys() & processes.by_netns().keys())
+    for each in namespaces:
+        assert registry.lookup(each.inode, cookies[each.inode]).pod.startswith("netagent-test")
+
+
+def seen_by_an_update_and_gone_in_the_next(registry: Registry, namespaces: Sequence[Namespace]) -> None:
+    host = Live(Path("/proc/self/ns/net").stat().st_ino, 1, os.getpid(), ())
+    registry.update([host, *(Live(each.inode, cookie_of(each), each.pid, ()) for each in namespaces)])
+    registry.update([host])
+
+
+@pytest.mark.parametrize(
+    "seen", [seen_by_events, seen_by_events_without_process, seen_by_an_update_and_gone_in_the_next]
+)
+def test_the_name_of_a_deleted_namespace_is_not_that_of_the_next_with_its_number(
+    seen: Callable[[Registry, Sequence[Namespace]], None],
+) -> None:
+    clock = Clock()
+    registry = Registry(clock=clock)
+    with ExitStack() as alive:
+        named = [alive.enter_context(Namespace(f"netagent-test-{os.getpid()}-{n}")) for n in range(SEVERAL)]
+        seen(registry, named)
+    clock.now += SEARCH_EVERY_S / 2
+    with namespace_with_one_of([each.inode for each in named]) as other:
+        assert registry.lookup(other.inode, cookie_of(other)).pod == f"ns{other.inode}"
