@@ -20,7 +20,8 @@ from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk, ProcfsWalk
 from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
-from otel_netagent.probes.declaration import Environment, RunningProbe, WalkAccess, catalogue
+from otel_netagent.probes import catalogue
+from otel_netagent.probing.declaration import Environment, RunningProbe, WalkAccess
 from otel_netagent.telemetry.otlp.attributes import agent_resource
 from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
 from otel_netagent.telemetry.prometheus import PrometheusText

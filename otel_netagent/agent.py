@@ -19,7 +19,7 @@ from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.event_reader import EventReader
 from otel_netagent.pipeline.kernel_access import find_kernel_access
 from otel_netagent.pipeline.probe_set import ProbeSet, Wanted
-from otel_netagent.probes.declaration import catalogue
+from otel_netagent.probes import catalogue
 from otel_netagent.telemetry.delivery import Delivery, Limits, close_all
 from otel_netagent.telemetry.event import AttributedEvent
 from otel_netagent.telemetry.http_server import HttpServer

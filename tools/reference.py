@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from otel_netagent.probes.declaration import Probe, catalogue
-from otel_netagent.probes.occurrences import EVENTS
+from otel_netagent.probes import catalogue
+from otel_netagent.probing.declaration import Probe
+from otel_netagent.probing.occurrences import EVENTS
 from otel_netagent.telemetry.event import EventType
 from otel_netagent.telemetry.series import Series
 
@@ -47,7 +48,7 @@ packet (PACKETLOSS, TCPRESET_NOSOCK), the packet's source.
 
 What happened and was not told is in `netagent_events` (see [Metrics](metrics.md)): at most 100 events a second of one
 kind, place and namespace. Drops that are no fault are counted, and make no event:
-`otel_netagent/probes/drop_reasons.py` says which and why.
+`otel_netagent/probing/drop_reasons.py` says which and why.
 """
 
 

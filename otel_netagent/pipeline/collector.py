@@ -11,7 +11,7 @@ from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
 from otel_netagent.kernel.procfs import MalformedTable
-from otel_netagent.probes.declaration import RunningProbe
+from otel_netagent.probing.declaration import RunningProbe
 from otel_netagent.telemetry.snapshot import Snapshot, Table
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from otel_netagent.kernel.clock import monotonic_to_unix_ns
 from otel_netagent.kernel.layout import BadRecord
 from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.ring_buffer import Record, RingBuffers
-from otel_netagent.probes.declaration import EventSource
+from otel_netagent.probing.declaration import EventSource
 from otel_netagent.telemetry.event import AttributedEvent, Event
 
 logger = logging.getLogger(__name__)

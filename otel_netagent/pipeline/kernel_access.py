@@ -11,7 +11,7 @@ from otel_netagent.kernel.btf import BtfInvalid, BtfNotFound
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.libbpf import BpfError, LibbpfMissing
 from otel_netagent.kernel.namespaces import KernelWalk, ProcfsWalk
-from otel_netagent.probes.declaration import WalkAccess
+from otel_netagent.probing.declaration import WalkAccess
 from otel_netagent.telemetry.status import Refusal
 
 OBJECTS = Path(otel_netagent.__file__).parent / "_bpf"

@@ -10,8 +10,8 @@ from otel_netagent.config import Config
 from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.symbols import SymbolsUnreadable
 from otel_netagent.pipeline.kernel_access import KernelAccess
-from otel_netagent.probes.attach import Unavailable
-from otel_netagent.probes.declaration import Environment, Probe, RunningProbe
+from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.declaration import Environment, Probe, RunningProbe
 from otel_netagent.telemetry.status import ProbeState, ProbeStatus
 
 logger = logging.getLogger(__name__)

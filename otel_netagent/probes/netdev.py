@@ -12,7 +12,7 @@ from typing import Final
 
 from otel_netagent.kernel import procfs
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probes.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table, Values
 from otel_netagent.telemetry.status import HookStatus

@@ -11,12 +11,12 @@ from typing import Final, NamedTuple
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probes.attach import Hook, Unavailable, Way, attach
-from otel_netagent.probes.declaration import Environment, EventSource, Probe
-from otel_netagent.probes.drop_reasons import MALFORMED, ORDINARY_PLACES, DropReasons
-from otel_netagent.probes.flow import Flow, flow_attributes, flow_text
-from otel_netagent.probes.kernel_event import header_of
-from otel_netagent.probes.occurrences import Occurrence, Occurrences, events_table
+from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.drop_reasons import MALFORMED, ORDINARY_PLACES, DropReasons
+from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
+from otel_netagent.probing.kernel_event import header_of
+from otel_netagent.probing.occurrences import Occurrence, Occurrences, events_table
 from otel_netagent.telemetry.event import Event, EventType
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table, Values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_netagent.probes.mib import counter, gauge, mib_probe
+from otel_netagent.probing.mib import counter, gauge, mib_probe
 
 PROBE = mib_probe(
     "tcp",

@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probes.attach import Hook, KernelMember, Unavailable, Way, attach
-from otel_netagent.probes.declaration import Environment, EventSource, Probe
-from otel_netagent.probes.flow import Flow, flow_attributes, flow_text
-from otel_netagent.probes.kernel_event import header_of
-from otel_netagent.probes.occurrences import Occurrences, events_table
+from otel_netagent.probing.attach import Hook, KernelMember, Unavailable, Way, attach
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
+from otel_netagent.probing.kernel_event import header_of
+from otel_netagent.probing.occurrences import Occurrences, events_table
 from otel_netagent.telemetry.event import AttributeValue, Event, EventType
 from otel_netagent.telemetry.snapshot import Table
 

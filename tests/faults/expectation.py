@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from otel_netagent.probes.drop_reasons import ORDINARY
+from otel_netagent.probing.drop_reasons import ORDINARY
 from otel_netagent.telemetry.event import Event
 from tests.lab.truth import Drop, Flow, Origin, ReceivedReset, SentReset, Truth
 

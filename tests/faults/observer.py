@@ -11,7 +11,8 @@ from otel_netagent.kernel.clock import monotonic_to_unix_ns
 from otel_netagent.kernel.ring_buffer import RingBuffers
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 from otel_netagent.pipeline.probe_set import ProbeSet, Wanted
-from otel_netagent.probes.declaration import EventSource, catalogue
+from otel_netagent.probes import catalogue
+from otel_netagent.probing.declaration import EventSource
 from otel_netagent.telemetry.event import Event
 from tests.lab.waiting import eventually
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 import pytest
 
-from otel_netagent.probes.drop_reasons import MALFORMED
+from otel_netagent.probing.drop_reasons import MALFORMED
 from otel_netagent.telemetry.event import Event
 from tests.faults.expectation import expected, told
 from tests.faults.observer import Observer

@@ -8,8 +8,8 @@ from operator import itemgetter
 from typing import Final
 
 from otel_netagent.kernel.namespaces import MibField, Namespace
-from otel_netagent.probes.attach import Unavailable
-from otel_netagent.probes.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import Table
 from otel_netagent.telemetry.status import HookStatus

@@ -1,18 +1,15 @@
 """What a probe is: its declaration, known before it runs, and its running form.
 
-A probe is one module with a `PROBE`, which is all that anybody else learns of it: the catalogue, the reference
-pages, the HELP texts and `inspector list probe` come from it.
+A probe is one module of otel_netagent/probes with a `PROBE`, which is all that anybody else learns of it: the
+catalogue, the reference pages, the HELP texts and `inspector list probe` come from it.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from otel_netagent import probes
 from otel_netagent.kernel.bpf_object import Map
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
@@ -91,12 +88,3 @@ class Probe:
     series: tuple[Series, ...] = ()
     events: tuple[EventType, ...] = ()
     necessary: bool = True
-
-
-def catalogue() -> Mapping[str, Probe]:
-    """All probes by name: of every module of this package that has a PROBE."""
-    modules = (
-        importlib.import_module(f"{probes.__name__}.{each.name}") for each in pkgutil.iter_modules(probes.__path__)
-    )
-    found = (getattr(module, "PROBE", None) for module in modules)
-    return {probe.name: probe for probe in found if isinstance(probe, Probe)}
