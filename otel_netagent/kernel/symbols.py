@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 import bisect
-import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-_LARGEST_FUNCTION: Final = 1 << 18
-_RELOAD_AFTER_S: Final = 60.0
-_TEXT_KINDS: Final = frozenset("tTwW")
+_TEXT_KINDS: Final = frozenset(b"tTwW")
+_JITED: Final = b"[bpf]"
 
 
 class SymbolsUnreadable(Exception):
     """Kernel addresses cannot be read; the text says why and what to do."""
 
 
-class Symbols:
-    """Functions of the kernel and of its modules, by address. Reads the table again when modules came since."""
+class _Area(NamedTuple):
+    """Addresses from `start` up to `end`."""
 
-    def __init__(self, path: Path = Path("/proc/kallsyms"), clock: Callable[[], float] = time.monotonic) -> None:
+    start: int
+    end: int
+
+    def holds(self, address: int) -> bool:
+        return self.start <= address < self.end
+
+
+class Symbols:
+    """Functions of the kernel and of its modules, by address.
+
+    The table has no sizes: a function ends where the next begins. That holds within the kernel's own text and within
+    a module, and nowhere else; so an address in neither, as of a program that the kernel compiled itself (eBPF), has
+    no name rather than a wrong one. The table is read again when modules have come or gone.
+    """
+
+    def __init__(self, proc: Path = Path("/proc")) -> None:
         """Read the table. Raises SymbolsUnreadable."""
-        self._path = path
-        self._clock = clock
+        self._kallsyms = proc / "kallsyms"
+        self._modules_file = proc / "modules"
         self._load()
 
     def name(self, address: int) -> str:
         """`function+0xOFFSET` as the kernel writes it, or the bare address where there is no function."""
-        found = self._find(address)
-        if found is None and self._clock() - self._loaded_at > _RELOAD_AFTER_S:
-            self._load()
-            found = self._find(address)
-        return f"0x{address:x}" if found is None else f"{found[0]}+0x{address - found[1]:X}"
+        index = self._find(address)
+        return f"0x{address:x}" if index is None else f"{self._name_at(index)}+0x{address - self._starts[index]:X}"
 
     def function(self, address: int) -> str:
         """Name of the function at an address, or the bare address."""
-        found = self._find(address)
-        return f"0x{address:x}" if found is None else found[0]
+        index = self._find(address)
+        return f"0x{address:x}" if index is None else self._name_at(index)
 
     def span(self, name: str) -> array[int]:
         """First address of a function, and of what follows it; (0, 0) where the kernel has none of this name."""
@@ -47,25 +57,31 @@ class Symbols:
             return array("Q", (0, 0))
         index = bisect.bisect_left(self._name_offsets, position + 1)
         start = self._starts[index]
-        return array("Q", (start, self._starts[bisect.bisect_right(self._starts, start, lo=index)]))
+        following = bisect.bisect_right(self._starts, start, lo=index)
+        return array("Q", (start, self._starts[following] if following < len(self._starts) else start + 1))
 
-    def _find(self, address: int) -> tuple[str, int] | None:
+    def _find(self, address: int) -> int | None:
+        """Number of the symbol whose function an address is in."""
+        if not self._text.holds(address) and self._read_modules() != self._modules:
+            self._load()
+        area = next((area for area in (self._text, *self._areas) if area.holds(address)), None)
         index = bisect.bisect_right(self._starts, address) - 1
-        if index < 0 or address - self._starts[index] >= _LARGEST_FUNCTION:
+        if area is None or index < 0 or not area.holds(self._starts[index]):
             return None
-        return self._name_at(index).decode(errors="replace"), self._starts[index]
+        return index
 
-    def _name_at(self, index: int) -> bytes:
+    def _name_at(self, index: int) -> str:
         begin = self._name_offsets[index]
-        return self._names[begin : self._names.index(b"\n", begin)]
+        return self._names[begin : self._names.index(b"\n", begin)].decode(errors="replace")
 
     def _load(self) -> None:
         """Keep addresses and names in flat arrays: 70,000 tuples of Python objects would be ten times as large."""
-        self._loaded_at = self._clock()
-        functions = sorted(_functions(self._path))
+        self._modules = self._read_modules()
+        self._areas = [_area_of_module(line) for line in self._modules.splitlines()]
+        functions = sorted(self._functions())
         if not functions or functions[-1][0] == 0:
             raise SymbolsUnreadable(
-                f"{self._path} shows no addresses: set sysctl kernel.kptr_restrict to 0 or 1, and give CAP_SYSLOG"
+                f"{self._kallsyms} shows no addresses: set sysctl kernel.kptr_restrict to 0 or 1, and give CAP_SYSLOG"
             )
         self._starts = array("Q", (address for address, _ in functions))
         self._name_offsets = array("I")
@@ -74,13 +90,26 @@ class Symbols:
             self._name_offsets.append(len(names))
             names += name + b"\n"
         self._names = bytes(names)
+        self._text = _Area(self.span("_stext")[0], self.span("_etext")[0])
+
+    def _functions(self) -> Iterator[tuple[int, bytes]]:
+        """Address and name of each function; lines are `address kind name [module]`."""
+        with self._kallsyms.open("rb") as lines:
+            for line in lines:
+                address, kind, name, *module = line.split()
+                if kind[0] in _TEXT_KINDS and module != [_JITED]:
+                    yield int(address, 16), name
+
+    def _read_modules(self) -> str:
+        """The list of loaded modules; empty for a kernel that is built without."""
+        try:
+            return self._modules_file.read_text(encoding="ascii", errors="replace")
+        except FileNotFoundError:
+            return ""
 
 
-def _functions(path: Path) -> list[tuple[int, bytes]]:
-    functions = []
-    with path.open("rb") as lines:
-        for line in lines:
-            address, kind, name = line.split(maxsplit=3)[:3]
-            if chr(kind[0]) in _TEXT_KINDS:
-                functions.append((int(address, 16), name))
-    return functions
+def _area_of_module(line: str) -> _Area:
+    """Addresses of a module; a line of /proc/modules is `name size uses users state address` (proc_modules(5))."""
+    _, size, _, _, _, address, *_ = line.split()
+    start = int(address, 16)
+    return _Area(start, start + int(size))
