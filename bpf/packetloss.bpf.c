@@ -5,7 +5,7 @@
 
 #define STACK_DEPTH 32
 #define REASONS_MAX 256
-#define ORDINARY_PLACES_MAX 4
+#define ORDINARY_PLACES_MAX 8
 
 struct packetloss_event {
 	struct event_header header; /* kind: enum skb_drop_reason, 0 where the kernel gives none */
@@ -26,24 +26,72 @@ const volatile __u64 release_data[2];
 
 /*
  * Functions, by start and end, where a drop without a reason is ordinary. User space knows which
- * (probes/drop_reasons.py); unused places are (0, 0).
+ * (probing/drop_reasons.py); unused places are (0, 0).
  */
 const volatile __u64 ordinary_places[ORDINARY_PLACES_MAX][2];
+
+static __always_inline bool is_reset(struct sk_buff *skb)
+{
+	struct flow flow = {};
+
+	flow_of_packet(&flow, skb);
+	return flow.known & FLOW_TCP_FLAGS && flow.tcp_flags & TCP_FLAG_RST;
+}
+
+/* Before 6.11 a drop does not tell the socket: the segment that is about to end without loss, on each CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} ending SEC(".maps");
+
+static __always_inline int ends_in_time_wait(const struct sock *sk, struct sk_buff *skb)
+{
+	__u32 zero = 0;
+	__u64 *here = bpf_map_lookup_elem(&ending, &zero);
+
+	if (here)
+		*here = (__u64)skb;
+	return 0;
+}
+
+static __always_inline int ends_in_syn_recv(const struct sock *sk, struct sk_buff *skb)
+{
+	return is_reset(skb) ? ends_in_time_wait(sk, skb) : 0;
+}
+
+AT_ENTRY_OF(tcp_timewait_state_process, ends_in_time_wait)
+AT_ENTRY_OF(tcp_check_req, ends_in_syn_recv)
+
+/* Start and end of the function that frees such segments. */
+const volatile __u64 tcp_v4_rcv[2];
+const volatile __u64 tcp_v6_rcv[2];
+
+/* True once: the memory of a packet that is freed may be the next packet's. */
+static __always_inline bool is_ending(struct sk_buff *skb)
+{
+	__u32 zero = 0;
+	__u64 *here = bpf_map_lookup_elem(&ending, &zero);
+
+	if (!here || *here != (__u64)skb)
+		return false;
+	*here = 0;
+	return true;
+}
 
 /*
  * Segments that have done all they could, and are freed as if they had been dropped: each one that
  * meets a socket in TIME_WAIT (every close by the local side ends so), and the reset that ends a
  * half-open connection, which only the listener knows.
  */
-static __always_inline bool consumed_by_tcp(struct sk_buff *skb, struct sock *rx_sk)
+static __always_inline bool consumed_by_tcp(struct sk_buff *skb, struct sock *rx_sk, __u64 place)
 {
 	__u8 state = rx_sk ? BPF_CORE_READ(rx_sk, __sk_common.skc_state) : 0;
-	struct flow flow = {};
 
-	if (state != TCP_LISTEN)
-		return state == TCP_TIME_WAIT;
-	flow_of_packet(&flow, skb);
-	return flow.known & FLOW_TCP_FLAGS && flow.tcp_flags & TCP_FLAG_RST;
+	if (!bpf_core_field_exists(((struct trace_event_raw_kfree_skb *)0)->rx_sk))
+		return (is_in(place, tcp_v4_rcv) || is_in(place, tcp_v6_rcv)) && is_ending(skb);
+	return state == TCP_TIME_WAIT || (state == TCP_LISTEN && is_reset(skb));
 }
 
 static __always_inline bool is_ordinary(struct sk_buff *skb, struct sock *rx_sk, const struct occurrence_key *key)
@@ -56,7 +104,7 @@ static __always_inline bool is_ordinary(struct sk_buff *skb, struct sock *rx_sk,
 	for (int i = 0; i < ORDINARY_PLACES_MAX; i++)
 		if (is_in(key->place, ordinary_places[i]))
 			return true;
-	return consumed_by_tcp(skb, rx_sk);
+	return consumed_by_tcp(skb, rx_sk, key->place);
 }
 
 /* Datagrams of AF_UNIX and netlink are socket buffers too, but no packets. */

@@ -123,6 +123,49 @@ int reset_sent(raw_tp_context *context)
 	return 0;
 }
 
+/*
+ * Before 6.10 (ee01defe25ba) the tracepoint tells no reset but those of a full socket. Without one, there
+ * are the functions that send them.
+ */
+static __noinline int reset_sent_without_full_socket(const struct sock *sk, struct sk_buff *skb)
+{
+	__u32 state = sk ? BPF_CORE_READ(sk, __sk_common.skc_state) : 0;
+	struct tcpreset_event *event;
+	struct flow flow = {};
+
+	if (sk && state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV)
+		return 0;
+	flow_of_packet(&flow, skb);
+	/* The functions are called for resets too, but send none in answer (RFC 9293, 3.10.7.1). */
+	if (flow.tcp_flags & TCP_FLAG_RST)
+		return 0;
+
+	event = begin_reset(sk ? netns_of_socket(sk) : netns_of_packet(skb, NULL),
+			    sk ? RESET_PROCESS : RESET_NO_SOCKET);
+	if (!event)
+		return 0;
+	event->flow = flow;
+	if (sk)
+		reverse(&event->flow);
+	event->state = state;
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+static __always_inline int v4_reset_sent(const struct sock *sk, struct sk_buff *skb)
+{
+	return reset_sent_without_full_socket(sk, skb);
+}
+
+AT_ENTRY_OF(tcp_v4_send_reset, v4_reset_sent)
+
+static __always_inline int v6_reset_sent(const struct sock *sk, struct sk_buff *skb)
+{
+	return reset_sent_without_full_socket(sk, skb);
+}
+
+AT_ENTRY_OF(tcp_v6_send_reset, v6_reset_sent)
+
 static __always_inline enum reset_kind received_in(__u32 state)
 {
 	switch (state) {
@@ -187,6 +230,38 @@ int reset_received(raw_tp_context *context)
 const volatile __u64 tcp_v4_rcv[2]; /* start and end of tcp_v4_rcv() */
 const volatile __u64 tcp_v6_rcv[2]; /* ... of tcp_v6_rcv() */
 
+static __noinline int tell_if_reset(const struct sock *sk, struct sk_buff *skb, __u32 state)
+{
+	struct tcpreset_event *event;
+	struct flow flow = {};
+
+	flow_of_packet(&flow, skb);
+	if (!(flow.known & FLOW_TCP_FLAGS) || !(flow.tcp_flags & TCP_FLAG_RST))
+		return 0;
+	event = begin_reset(netns_of_socket(sk), received_in(state));
+	if (!event)
+		return 0;
+	event->flow = flow;
+	reverse(&event->flow);
+	event->state = state;
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+/* In TIME_WAIT proper, or in FIN_WAIT2 where the program is gone. */
+static __always_inline int received_in_time_wait(const struct sock *sk, struct sk_buff *skb)
+{
+	return tell_if_reset(sk, skb, BPF_CORE_READ((struct inet_timewait_sock *)sk, tw_substate));
+}
+
+/* `sk` is the listener; it is the connection where that was opened by TCP Fast Open, and the tracepoint tells. */
+static __always_inline int received_in_syn_recv(const struct sock *sk, struct sk_buff *skb)
+{
+	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
+		return 0;
+	return tell_if_reset(sk, skb, TCP_SYN_RECV);
+}
+
 /*
  * A reset that meets no full socket passes no tracepoint of its own. But its segment is dropped, and
  * since 6.11 (c53795d48ee8) the drop tells the socket that it was for: one in TIME_WAIT, or the
@@ -198,33 +273,20 @@ int reset_received_without_socket(raw_tp_context *context)
 	struct sk_buff *skb = ARGUMENT(struct sk_buff *, context, 0);
 	struct sock *rx_sk = ARGUMENT(struct sock *, context, 3);
 	__u64 location = ARGUMENT(__u64, context, 1);
-	struct tcpreset_event *event;
-	struct flow flow = {};
-	__u32 state;
 
 	/* A reset that is not heeded, out of the window say, is dropped for a reason. */
 	if (!rx_sk || ARGUMENT(__u32, context, 2) !=
 			      bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED))
 		return 0;
-	state = BPF_CORE_READ(rx_sk, __sk_common.skc_state);
-	if (state == TCP_LISTEN && (is_in(location, tcp_v4_rcv) || is_in(location, tcp_v6_rcv)))
-		state = TCP_SYN_RECV;
-	else if (state == TCP_TIME_WAIT)
-		state = BPF_CORE_READ((struct inet_timewait_sock *)rx_sk, tw_substate);
-	else
-		return 0;
-	flow_of_packet(&flow, skb);
-	if (!(flow.known & FLOW_TCP_FLAGS) || !(flow.tcp_flags & TCP_FLAG_RST))
-		return 0;
-
-	event = begin_reset(netns_of_socket(rx_sk), received_in(state));
-	if (!event)
-		return 0;
-	event->flow = flow;
-	reverse(&event->flow);
-	event->state = state;
-	bpf_ringbuf_submit(event, 0);
+	if (BPF_CORE_READ(rx_sk, __sk_common.skc_state) == TCP_TIME_WAIT)
+		return received_in_time_wait(rx_sk, skb);
+	if (is_in(location, tcp_v4_rcv) || is_in(location, tcp_v6_rcv))
+		return received_in_syn_recv(rx_sk, skb);
 	return 0;
 }
+
+/* Before, there are the functions that decide what becomes of the segment. */
+AT_ENTRY_OF(tcp_timewait_state_process, received_in_time_wait)
+AT_ENTRY_OF(tcp_check_req, received_in_syn_recv)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <linux/bpf.h>
+#include <linux/ptrace.h>
 
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
@@ -19,6 +20,23 @@
 typedef struct bpf_raw_tracepoint_args raw_tp_context;
 
 #define ARGUMENT(type, context, n) ((type)(context)->args[n])
+
+/*
+ * A program at the entry of a kernel function whose first arguments are a socket and a packet, in two
+ * forms: HANDLER_fentry, and HANDLER_kprobe for kernels that refuse the first, which is cheaper.
+ */
+#define AT_ENTRY_OF(function, handler)                                                                  \
+	SEC("fentry/" #function)                                                                        \
+	int handler##_fentry(__u64 *arguments)                                                          \
+	{                                                                                               \
+		return handler((const struct sock *)arguments[0], (struct sk_buff *)arguments[1]);      \
+	}                                                                                               \
+	SEC("kprobe/" #function)                                                                        \
+	int handler##_kprobe(struct pt_regs *registers)                                                 \
+	{                                                                                               \
+		return handler((const struct sock *)PT_REGS_PARM1(registers),                           \
+			       (struct sk_buff *)PT_REGS_PARM2(registers));                             \
+	}
 
 /* Whether an address lies in a function, whose range is set before loading: (0, 0) holds none. */
 static __always_inline bool is_in(__u64 address, const volatile __u64 range[2])

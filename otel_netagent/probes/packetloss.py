@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
+from otel_netagent.probing.attach import Hook, KernelMember, Unavailable, Way, at_entry, attach
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.drop_reasons import MALFORMED, ORDINARY_PLACES, DropReasons
 from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
@@ -54,7 +54,20 @@ _FUNCTIONS: Final = (
 
 PACKETLOSS: Final = EventType("PACKETLOSS", "netagent.packetloss", "the kernel drops a packet")
 
-_HOOKS: Final = (Hook("drops", (Way("count_drop"),)),)
+_SOCKET_TOLD: Final = KernelMember(
+    "trace_event_raw_kfree_skb", "rx_sk", "before Linux 6.11 a drop does not tell the socket that the packet was for"
+)
+_HOOKS: Final = (
+    Hook("drops", (Way("count_drop"),)),
+    Hook(
+        "the end of a segment in TIME_WAIT told from a drop",
+        (Way("count_drop", _SOCKET_TOLD), *at_entry("ends_in_time_wait")),
+    ),
+    Hook(
+        "the end of a half-open connection told from a drop",
+        (Way("count_drop", _SOCKET_TOLD), *at_entry("ends_in_syn_recv")),
+    ),
+)
 
 
 class _Drop(NamedTuple):
@@ -137,13 +150,18 @@ class PacketLoss:
         places = bpf_object.variable("ordinary_places")
         for number, function in enumerate(ORDINARY_PLACES):
             places[2 * number : 2 * number + 2] = self._symbols.span(function)
-        bpf_object.variable("release_data")[:] = self._symbols.span("skb_release_data")
+        for variable, function in (
+            ("release_data", "skb_release_data"),
+            ("tcp_v4_rcv", "tcp_v4_rcv"),
+            ("tcp_v6_rcv", "tcp_v6_rcv"),
+        ):
+            bpf_object.variable(variable)[:] = self._symbols.span(function)
         if not events:
             bpf_object.variable("events_per_second")[0] = 0
 
     def _resolve(self, stack: bytes, location: int) -> tuple[str, ...]:
         """Frames from the function that dropped on: what lies before it is the tracing itself."""
-        addresses = [address for (address,) in struct.iter_unpack("=Q", stack)]
+        addresses = struct.unpack_from(f"={len(stack) // 8}Q", stack)
         if location in addresses:
             addresses = addresses[addresses.index(location) :]
         return tuple(self._symbols.name(address) for address in addresses)

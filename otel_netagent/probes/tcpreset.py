@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probing.attach import Hook, KernelMember, Unavailable, Way, attach
+from otel_netagent.probing.attach import Hook, KernelMember, Unavailable, Way, at_entry, attach
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
 from otel_netagent.probing.kernel_event import header_of
@@ -60,36 +60,24 @@ _STATES: Final = (
 )
 """By the numbers of include/net/tcp_states.h, which inet_diag makes part of the kernel's ABI."""
 
+_ALL_SENT: Final = KernelMember(
+    "trace_event_raw_tcp_send_reset",
+    "reason",
+    "before Linux 6.10 this tracepoint tells only the resets of a full socket",
+)
+_SOCKET_TOLD: Final = KernelMember(
+    "trace_event_raw_kfree_skb", "rx_sk", "before Linux 6.11 a drop does not tell the socket that the packet was for"
+)
+_SENT: Final = Way("reset_sent", _ALL_SENT)
+_RECEIVED: Final = Way("reset_received_without_socket", _SOCKET_TOLD)
 _HOOKS: Final = (
     Hook("resets sent", (Way("reset_sent"),)),
-    Hook(
-        "resets sent for lack of a socket",
-        (
-            Way(
-                "reset_sent",
-                needs=KernelMember(
-                    "trace_event_raw_tcp_send_reset",
-                    "reason",
-                    "before Linux 6.10 this tracepoint does not tell resets sent without a socket",
-                ),
-            ),
-        ),
-    ),
+    Hook("resets sent without a socket or in TIME_WAIT, IPv4", (_SENT, *at_entry("v4_reset_sent"))),
+    Hook("resets sent without a socket or in TIME_WAIT, IPv6", (_SENT, *at_entry("v6_reset_sent"))),
     Hook("state before the close", (Way("remember_state"),)),
     Hook("resets received", (Way("reset_received"),)),
-    Hook(
-        "resets received in TIME_WAIT and SYN_RECV",
-        (
-            Way(
-                "reset_received_without_socket",
-                needs=KernelMember(
-                    "trace_event_raw_kfree_skb",
-                    "rx_sk",
-                    "before Linux 6.11 a drop does not tell the socket that the packet was for",
-                ),
-            ),
-        ),
-    ),
+    Hook("resets received in TIME_WAIT", (_RECEIVED, *at_entry("received_in_time_wait"))),
+    Hook("resets received in SYN_RECV", (_RECEIVED, *at_entry("received_in_syn_recv"))),
 )
 
 

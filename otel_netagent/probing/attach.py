@@ -37,6 +37,11 @@ class Way:
     needs: KernelMember | None = None
 
 
+def at_entry(handler: str) -> tuple[Way, Way]:
+    """The two programs that AT_ENTRY_OF (bpf/include/probe.h) makes of a handler."""
+    return Way(f"{handler}_fentry"), Way(f"{handler}_kprobe")
+
+
 @dataclass(frozen=True, slots=True)
 class Hook:
     """One thing that a probe watches. `purpose` completes "not seen here: ..."."""
@@ -59,10 +64,10 @@ class _Search:
     def __init__(self, hook: Hook, sections: Mapping[str, str], btf: Btf) -> None:
         self._hook = hook
         self._sections = sections
+        self._btf = btf
         self._refused: list[Refusal] = []
         self._ways = deque(hook.ways)
-        while self._ways and (lacking := _lacking(self._ways[0], btf)):
-            self.refuse(lacking)
+        self._pass_over_lacking()
 
     @property
     def program(self) -> str | None:
@@ -70,13 +75,21 @@ class _Search:
         return self._ways[0].program if self._ways else None
 
     def refuse(self, reason: str) -> None:
-        way = self._ways.popleft()
-        self._refused.append(Refusal(self._sections[way.program], reason))
+        self._pass_over(reason)
+        self._pass_over_lacking()
 
     @property
     def status(self) -> HookStatus:
         way = self._sections[self.program] if self.program else None
         return HookStatus(self._hook.purpose, way, tuple(self._refused))
+
+    def _pass_over_lacking(self) -> None:
+        while self._ways and (lacking := _lacking(self._ways[0], self._btf)):
+            self._pass_over(lacking)
+
+    def _pass_over(self, reason: str) -> None:
+        way = self._ways.popleft()
+        self._refused.append(Refusal(self._sections[way.program], reason))
 
 
 def attach(
@@ -95,6 +108,8 @@ def attach(
         try:
             bpf_object = _load_and_attach(BpfObject(path, programs, kernel.custom_btf), programs, prepare)
         except ProgramRejected as error:
+            if error.program not in programs:
+                raise
             for search in searches:
                 if search.program == error.program:
                     search.refuse(error.reason)

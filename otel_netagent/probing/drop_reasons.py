@@ -35,8 +35,16 @@ ORDINARY: Final = frozenset(
 )
 """Counted, but no event and not "abnormal"."""
 
-ORDINARY_PLACES: Final = ("ip6_mc_input",)
-"""Functions that drop without giving a reason what is ordinary: multicast that nobody here has joined."""
+ORDINARY_PLACES: Final = (
+    # Multicast that nobody here has joined.
+    "ip6_mc_input",
+    # Every message but an echo, when it has been dealt with (seen on Linux 5.10 and 6.1).
+    "icmpv6_rcv",
+    # What nobody has read when a socket is closed; later kernels say QUEUE_PURGE.
+    "inet_sock_destruct",
+    "skb_queue_purge",
+)
+"""Functions that free what is ordinary as if it were dropped, without giving a reason."""
 
 MALFORMED: Final = frozenset(
     {
