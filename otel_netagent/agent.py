@@ -68,6 +68,10 @@ class Agent:
             outputs = self._start_outputs(config, environ, parts)
             self._start_sources(config, outputs, parts)
             self._parts = parts.pop_all()
+        for refusal in self._access.walk.refused:
+            logger.warning(
+                "namespaces are walked by procfs, at many times the cost: %s: %s", refusal.way, refusal.reason
+            )
         for line in self._summary(config, outputs):
             logger.info(line)
 

@@ -1,3 +1,3 @@
-"""What all tests share: the fixtures of the fault laboratory."""
+"""What all tests share: the fixtures of the fault laboratory, and those of the running kernel."""
 
-pytest_plugins = ["tests.lab.fixtures"]
+pytest_plugins = ["tests.lab.fixtures", "tests.kernel.fixtures"]

@@ -2,10 +2,10 @@
 /*
  * Counts every occurrence, and decides which of them become events.
  *
- * A kind of occurrence in a namespace may send `events_per_second` events; the excess is counted as
- * suppressed, an event for which the ring buffer had no room as lost. So
- *     count = events sent + suppressed + lost
- * holds for each key at any time, and a noisy pod takes nothing from the share of another.
+ * A kind of occurrence in a namespace may send `events_per_second` events. Each occurrence moves one
+ * counter of its key: it was told, suppressed as too many, lost for want of room in the ring buffer, or
+ * harmless, which makes no event. So their sum is what happened, at any time, and a noisy pod takes
+ * nothing from the share of another.
  */
 #pragma once
 
@@ -21,9 +21,10 @@ struct occurrence_key {
 };
 
 struct occurrences {
-	__u64 count;
+	__u64 told;
 	__u64 suppressed;
 	__u64 lost;
+	__u64 harmless;
 	__u64 second; /* of CLOCK_MONOTONIC, that `in_second` speaks of */
 	__u64 in_second;
 };
@@ -62,7 +63,8 @@ static __always_inline struct occurrences *occurrences_of(const struct occurrenc
 }
 
 /*
- * Count one occurrence. Returns its entry if an event may be sent of it, else NULL.
+ * Count one occurrence of which no event is to be made. Returns its entry, not counted yet, if one is:
+ * reserve_event() must follow.
  *
  * Two CPUs may both find the last free place of a second: the limit is then exceeded by one, the
  * counts stay exact.
@@ -76,9 +78,10 @@ static __always_inline struct occurrences *count_occurrence(const struct occurre
 		__sync_fetch_and_add(&uncounted, 1);
 		return NULL;
 	}
-	__sync_fetch_and_add(&entry->count, 1);
-	if (key->harmless)
+	if (key->harmless) {
+		__sync_fetch_and_add(&entry->harmless, 1);
 		return NULL;
+	}
 	if (entry->second != second) {
 		entry->second = second;
 		entry->in_second = 0;
@@ -91,12 +94,14 @@ static __always_inline struct occurrences *count_occurrence(const struct occurre
 	return entry;
 }
 
-/* Room for an event of `size` bytes in the ring buffer; NULL is counted as a lost event. */
+/* Room for an event of `size` bytes in the ring buffer, counted as told; NULL is counted as lost. */
 static __always_inline void *reserve_event(struct occurrences *entry, __u64 size)
 {
 	void *event = bpf_ringbuf_reserve(&events, size, 0);
 
-	if (!event)
+	if (event)
+		__sync_fetch_and_add(&entry->told, 1);
+	else
 		__sync_fetch_and_add(&entry->lost, 1);
 	return event;
 }

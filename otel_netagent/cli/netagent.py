@@ -29,7 +29,7 @@ def main() -> None:
     "-c",
     "--config",
     "file",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # that it cannot be read is said in our own words
     metavar="FILE",
     help="Configuration; without it /etc/otel-netagent/config.yaml or /etc/config/config.yaml if there is one.",
 )
@@ -52,6 +52,8 @@ def run(file: Path | None) -> None:
     from otel_netagent.telemetry.otlp.environment import OtlpConfigError  # noqa: PLC0415
     from otel_netagent.telemetry.stream.service import EventPortError  # noqa: PLC0415
 
+    if stopping.is_set():
+        return
     try:
         running = agent.Agent(config.load(file), os.environ)
     except (config.ConfigError, ListenError, EventPortError, OtlpConfigError) as error:

@@ -12,7 +12,6 @@ Two facts shape the rest:
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -80,6 +79,15 @@ class _Until:
 
 
 @dataclass(frozen=True, slots=True)
+class _Sought:
+    """What a search found, believed until `end`. The namespace was there `since` it was first sought."""
+
+    finding: Finding
+    since: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Scan:
     """Processes and names of all namespaces at a moment of the clock."""
 
@@ -100,7 +108,7 @@ class Registry:
         netns_dir: Path = netns_names.NETNS_DIR,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Know the host's namespace: that of PID 1; the agent's own where PID 1 may not be looked at."""
+        """Know the host's namespace from the beginning."""
         self._proc = proc
         self._netns_dir = netns_dir
         self._clock = clock
@@ -110,7 +118,7 @@ class Registry:
         self._by_cookie = True
         self._known: Mapping[int, _Known] = {}
         self._departed: Mapping[int, _Until] = {}
-        self._found: dict[int, _Until] = {}
+        self._found: dict[int, _Sought] = {}
         self._scan = _Scan()
 
     def update(self, live: Collection[LiveNamespace]) -> Mapping[int, Entity]:
@@ -142,7 +150,7 @@ class Registry:
 
     def _know_host(self) -> Mapping[int, _Known]:
         """The host by its inode number, which nobody else can get."""
-        netns = procfs.netns_of(1, self._proc) or procfs.netns_of(os.getpid())
+        netns = procfs.host_netns(self._proc)
         if netns is None:
             return {}
         now = self._clock()
@@ -182,6 +190,7 @@ class Registry:
             now = self._clock()
             if remembered := self._remembered(netns, key, now):
                 return remembered.entity
+            since = self._found[key].since if key in self._found else now
             next_scan = self._scan.time + SEARCH_EVERY_S
             if now < next_scan:
                 end = next_scan
@@ -189,8 +198,8 @@ class Registry:
                 self._scan = self._scan_now(now)
                 self._found = {other: it for other, it in self._found.items() if now < it.end}
                 end = now + SEARCH_AGAIN_S
-            finding = self._find(netns, key, now)
-            self._found[key] = _Until(finding, end)
+            finding = self._find(netns, key, since)
+            self._found[key] = _Sought(finding, since, end)
             return finding.entity
 
     def _remembered(self, netns: int, key: int, now: float) -> Finding | None:
@@ -198,26 +207,26 @@ class Registry:
         it = self._found.get(key) or (self._departed.get(key) if key != netns else None)
         return it.finding if it is not None and now < it.end else None
 
-    def _find(self, netns: int, key: int, now: float) -> Finding:
+    def _find(self, netns: int, key: int, since: float) -> Finding:
         """Owner by the last scan: by the namespace's processes, else the last owner, else by its name."""
-        if self._is_of_another(netns, key, now):
+        if self._is_of_another(netns, key, since):
             return examine(netns, (), None, self._proc)
         finding = examine(netns, self._scan.processes.get(netns, ()), self._scan.names.get(netns), self._proc)
         departed = self._departed.get(key)
-        if finding.witness is None and departed is not None and now < departed.end:
+        if finding.witness is None and departed is not None and self._clock() < departed.end:
             return departed.finding
         return finding
 
-    def _is_of_another(self, netns: int, key: int, now: float) -> bool:
+    def _is_of_another(self, netns: int, key: int, since: float) -> bool:
         """Whether the last scan may speak of another namespace with this number.
 
-        It does if that one's witness is still there, and may if the scan was before this search: the number
-        can have changed hands since.
+        It does if that one's witness is still there, and may if the scan was before this namespace was first sought:
+        the number can have changed hands in between.
         """
-        seen: dict[int, _Known | _Until] = {**self._known, **self._departed, **self._found}
+        seen: dict[int, _Known | _Until | _Sought] = {**self._known, **self._departed, **self._found}
         others = [it.finding for other, it in seen.items() if other != key and it.finding.entity.netns == netns]
         pids = self._scan.processes.get(netns, ())
-        return any(self._scan.time < now or other.witness in pids for other in others)
+        return any(self._scan.time < since or other.witness in pids for other in others)
 
     def _scan_now(self, now: float) -> _Scan:
         return _Scan(now, processes.by_netns(self._proc), netns_names.by_netns(self._netns_dir))

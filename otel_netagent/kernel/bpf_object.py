@@ -80,7 +80,13 @@ class Map:
 
         An entry that is added or removed meanwhile may be missed or still be there; none comes twice.
         """
-        library = libbpf.load()
+        return self._read_batches(libbpf.load().bpf_map_lookup_batch)
+
+    def take_all(self) -> tuple[bytes, bytes]:
+        """As `read_all`, and leave the map empty."""
+        return self._read_batches(libbpf.load().bpf_map_lookup_and_delete_batch)
+
+    def _read_batches(self, lookup: Callable[..., int]) -> tuple[bytes, bytes]:
         room = min(self.max_entries, 4096)
         keys = ctypes.create_string_buffer(room * self.key_size)
         values = ctypes.create_string_buffer(room * self.value_size)
@@ -90,7 +96,7 @@ class Map:
         first = True
         while True:
             count.value = room
-            code = library.bpf_map_lookup_batch(
+            code = lookup(
                 self.fd, None if first else ctypes.byref(position), ctypes.byref(position), keys, values, count, None
             )
             if code not in (0, -errno.ENOENT):
@@ -125,6 +131,7 @@ class BpfObject:
         self._library = libbpf.load()
         self._links: list[Link] = []
         self._mapped: dict[str, mmap.mmap] = {}
+        self._views: dict[str, memoryview[int]] = {}
         self._loaded = False
         self._handle: int | None = None
         options = libbpf.OpenOptions(sz=ctypes.sizeof(libbpf.OpenOptions))
@@ -158,6 +165,7 @@ class BpfObject:
         log = ctypes.create_string_buffer(_LOG_SIZE)
         for program in self._programs.values():
             self._library.bpf_program__set_log_buf(program, log, _LOG_SIZE)
+        self._release_views()
         with self._library.messages() as messages:
             code = self._library.bpf_object__load(self._handle)
         for program in self._programs.values():
@@ -174,9 +182,15 @@ class BpfObject:
         """Attach a loaded program where its section says. Raises ProgramRejected."""
         return self._keep(Link(self._attached(program, self._library.bpf_program__attach, self._programs[program])))
 
-    def attach_iterator(self, program: str) -> IteratorLink:
-        """Attach a loaded iterator program. Raises ProgramRejected."""
-        handle = self._attached(program, self._library.bpf_program__attach_iter, self._programs[program], None)
+    def attach_iterator(self, program: str, over: str | None = None) -> IteratorLink:
+        """Attach a loaded iterator program; `over` is the map whose elements it visits. Raises ProgramRejected."""
+        options = None
+        if over is not None:
+            info = c_uint32(self.map(over).fd)  # union bpf_iter_link_info: map.map_fd
+            options = libbpf.IteratorOptions(
+                ctypes.sizeof(libbpf.IteratorOptions), ctypes.addressof(info), ctypes.sizeof(info)
+            )
+        handle = self._attached(program, self._library.bpf_program__attach_iter, self._programs[program], options)
         return self._keep(IteratorLink(handle))
 
     def run_on_cpu(self, program: str, cpu: int) -> int:
@@ -195,27 +209,20 @@ class BpfObject:
     def variable(self, name: str) -> memoryview[int]:
         """The words of a global variable, in place: constants can be set before `load()`, others any time after.
 
-        A scalar is a view of one item. Raises KeyError where there is no such variable, PermissionError for a
+        A scalar is a view of one item. A view is good until `load()` or `close()`, and then to be asked for anew;
+        one that is kept raises ValueError. Raises KeyError where there is no such variable, PermissionError for a
         constant after `load()`, BpfError for words that are not of 1, 4 or 8 bytes.
         """
-        section, offset, type_id = self._variables()[name]
-        size = self.btf.size_of(type_id)
-        item = self.btf.size_of(self.btf.element(type_id))
-        content = self._section_memory(section)[offset : offset + size]
-        match item:
-            case 1:
-                return content
-            case 4:
-                return content.cast("I")
-            case 8:
-                return content.cast("Q")
-        raise BpfError(f"variable {name}: words of {item} bytes are not supported")
+        if name not in self._views:
+            self._views[name] = self._view(name)
+        return self._views[name]
 
     def close(self) -> None:
         """Detach everything, and take programs and maps out of the kernel. May be called again."""
         while self._links:
             self._links.pop().close()
-        self._mapped.clear()  # each mapping has a descriptor of its map; those still viewed go with their view
+        self._release_views()
+        self._mapped.clear()
         if self._handle is not None:
             self._library.bpf_object__close(self._handle)
             self._handle = None
@@ -242,6 +249,25 @@ class BpfObject:
         if not handle:
             raise BpfError(f"the object has no map {name}")
         return handle
+
+    def _view(self, name: str) -> memoryview[int]:
+        section, offset, type_id = self._variables()[name]
+        size = self.btf.size_of(type_id)
+        item = self.btf.size_of(self.btf.element(type_id))
+        content = self._section_memory(section)[offset : offset + size]
+        match item:
+            case 1:
+                return content
+            case 4:
+                return content.cast("I")
+            case 8:
+                return content.cast("Q")
+        raise BpfError(f"variable {name}: words of {item} bytes are not supported")
+
+    def _release_views(self) -> None:
+        """Whoever kept one would look at memory that is freed, or keep the map in the kernel."""
+        while self._views:
+            self._views.popitem()[1].release()
 
     def _section_memory(self, section: str) -> memoryview[int]:
         """Memory of a data section: libbpf's copy until the object is loaded, from then on the kernel's own."""

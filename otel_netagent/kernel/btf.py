@@ -114,16 +114,20 @@ class Btf:
     def load(cls, source: BtfSource) -> Btf:
         """Read a BTF file: raw BTF, or an ELF file with a .BTF section. Raises BtfInvalid."""
         library = libbpf.load()
-        with library.messages() as messages:
+        with library.messages(libbpf.DETAIL) as messages:
             handle = library.btf__parse(bytes(source.path), None)
             code = ctypes.get_errno()
         if not handle:
             detail = messages[-1] if messages else libbpf.error_text(code)
             raise BtfInvalid(f"{source.path}: no usable BTF: {detail}")
         try:
-            return cls.of_handle(handle)
+            btf = cls.of_handle(handle)
         finally:
             library.btf__free(handle)
+        # libbpf looks at this since 1.3.
+        if max(btf._name_offsets) >= len(btf._strings):
+            raise BtfInvalid(f"{source.path}: no usable BTF: a type's name lies outside the strings")
+        return btf
 
     @classmethod
     def of_handle(cls, handle: int) -> Btf:

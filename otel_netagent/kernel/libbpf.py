@@ -41,6 +41,12 @@ class OpenOptions(ctypes.Structure):
     )
 
 
+class IteratorOptions(ctypes.Structure):
+    """`struct bpf_iter_attach_opts`."""
+
+    _fields_ = (("sz", c_size_t), ("link_info", c_void_p), ("link_info_len", c_uint32))
+
+
 class TestRunOptions(ctypes.Structure):
     """`struct bpf_test_run_opts`."""
 
@@ -69,6 +75,9 @@ TEST_RUN_ON_CPU = 1
 SAMPLE_FUNCTION = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
 """`ring_buffer_sample_fn`: (context, record, its size) -> 0, or a negative number to stop."""
 
+WARNING, INFORMATION, DETAIL = range(3)
+"""`enum libbpf_print_level`."""
+
 _PRINT_FUNCTION = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
 
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
@@ -86,7 +95,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_program__set_autoload": (c_int, [c_void_p, c_bool]),
     "bpf_program__set_log_buf": (c_int, [c_void_p, c_char_p, c_size_t]),
     "bpf_program__attach": (c_void_p, [c_void_p]),
-    "bpf_program__attach_iter": (c_void_p, [c_void_p, c_void_p]),
+    "bpf_program__attach_iter": (c_void_p, [c_void_p, POINTER(IteratorOptions)]),
     "bpf_link__fd": (c_int, [c_void_p]),
     "bpf_link__destroy": (c_int, [c_void_p]),
     "bpf_map__fd": (c_int, [c_void_p]),
@@ -103,6 +112,10 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     # bpf.h
     "bpf_iter_create": (c_int, [c_int]),
     "bpf_map_lookup_batch": (c_int, [c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), c_void_p]),
+    "bpf_map_lookup_and_delete_batch": (
+        c_int,
+        [c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), c_void_p],
+    ),
     "bpf_map_update_elem": (c_int, [c_int, c_void_p, c_void_p, c_uint64]),
     "bpf_map_delete_elem": (c_int, [c_int, c_void_p]),
     "bpf_prog_test_run_opts": (c_int, [c_int, POINTER(TestRunOptions)]),
@@ -140,18 +153,22 @@ class Libbpf:
         raise AttributeError(name)
 
     @contextlib.contextmanager
-    def messages(self) -> Iterator[list[str]]:
-        """Collect what the library says in this thread (it says nothing elsewhere), a message an item."""
+    def messages(self, up_to: int = WARNING) -> Iterator[list[str]]:
+        """Collect what the library says in this thread (it says nothing elsewhere), a message an item.
+
+        Down to messages of the level `up_to`; of details there are many, and few are of failures.
+        """
         collected: list[str] = []
         self._captured.messages = collected
+        self._captured.up_to = up_to
         try:
             yield collected
         finally:
             del self._captured.messages
 
-    def _on_message(self, _level: int, template: bytes, arguments: int | None) -> int:
+    def _on_message(self, level: int, template: bytes, arguments: int | None) -> int:
         collected: list[str] | None = getattr(self._captured, "messages", None)
-        if collected is None:
+        if collected is None or level > self._captured.up_to:
             return 0
         text = ctypes.create_string_buffer(4096)
         # The arguments are a va_list, which only C can read.

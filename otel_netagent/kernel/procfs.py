@@ -10,9 +10,11 @@ elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +24,8 @@ PROC = Path("/proc")
 
 _READ_SIZE = 65536
 _NS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+_SNMP6_COUNTER = re.compile(r"([A-Z][A-Za-z]*6)([A-Za-z]\w*)[ \t]+(\d+)", re.ASCII)
 
 _Pick: TypeAlias = Callable[[Sequence[str]], tuple[str, ...]]
 
@@ -74,6 +78,21 @@ def parse_mib_pairs(text: str, file: str = "/proc/net/snmp") -> dict[str, dict[s
         except ValueError:
             raise MalformedTable(file, number + 2, f"not one integer for each name of {protocol!r}") from None
         tables.setdefault(protocol, {}).update(pairs)
+    return tables
+
+
+def parse_snmp6(text: str, file: str = "/proc/net/snmp6") -> dict[str, dict[str, int]]:
+    """Counters of `/proc/PID/net/snmp6`, by protocol and name (`["Ip6"]["InReceives"]`).
+
+    Raises MalformedTable, which calls the table `file`, where a line is not a counter of a protocol of IPv6.
+    """
+    tables: dict[str, dict[str, int]] = {}
+    for number, line in enumerate(_lines(text), start=1):
+        counter = _SNMP6_COUNTER.fullmatch(line)
+        if counter is None:
+            raise MalformedTable(file, number, f"not a counter of a protocol of IPv6: {line!r}")
+        protocol, name, value = counter.groups()
+        tables.setdefault(protocol, {})[name] = int(value)
     return tables
 
 
@@ -152,9 +171,76 @@ def netns_of(pid: int, proc: Path = PROC) -> int | None:
     return int(link[len("net:[") : -len("]")])
 
 
+def host_netns(proc: Path = PROC) -> int | None:
+    """Inode number of the host's network namespace: that of PID 1; the agent's own where PID 1 may not be looked at."""
+    return netns_of(1, proc) or netns_of(os.getpid())
+
+
 def cgroup_of(pid: int, proc: Path = PROC) -> str | None:
     """Text of `/proc/PID/cgroup`: a line `id:controllers:path` for each hierarchy (cgroups(7))."""
     return _read(f"{proc}/{pid}/cgroup")
+
+
+def open_files(pid: int, proc: Path = PROC) -> list[str] | None:
+    """What each open descriptor of a process leads to, as the kernel writes it: `socket:[INODE]`, or a path.
+
+    None if it is gone. A descriptor that is closed meanwhile is left out.
+    """
+    directory = f"{proc}/{pid}/fd"
+    files = []
+    try:
+        for descriptor in os.listdir(directory):  # noqa: PTH208 -- as in netns_of
+            with contextlib.suppress(FileNotFoundError):
+                files.append(os.readlink(f"{directory}/{descriptor}"))  # noqa: PTH115 -- as in netns_of
+    except OSError:
+        return None
+    return files
+
+
+class Io(NamedTuple):
+    """Input and output so far: calls like read() and write(), bytes moved from and to storage."""
+
+    read_calls: int
+    write_calls: int
+    read_bytes: int
+    written_bytes: int
+
+
+_pick_io = operator.itemgetter("syscr", "syscw", "read_bytes", "write_bytes")
+
+
+def parse_io(text: str, file: str = "/proc/PID/io") -> Io:
+    """The counters of `/proc/PID/io` that are Io's (proc_pid_io(5)). Raises MalformedTable, which calls it `file`."""
+    counters: dict[str, int] = {}
+    for number, line in enumerate(_lines(text), start=1):
+        name, _, value = line.partition(": ")
+        if not value.isdecimal():
+            raise MalformedTable(file, number, f"not a name and a number: {line!r}")
+        counters[name] = int(value)
+    try:
+        return Io._make(_pick_io(counters))
+    except KeyError as missing:
+        raise MalformedTable(file, len(counters), f"no line {missing}") from None
+
+
+def io_of(pid: int, proc: Path = PROC) -> Io | None:
+    """All of a process, with its threads and children that have ended; None if it is gone or may not be looked at."""
+    text = _read(f"{proc}/{pid}/io")
+    return parse_io(text) if text else None
+
+
+def threads(pid: int, proc: Path = PROC) -> list[int]:
+    """Ids of the threads of a process, its own among them; empty if it is gone."""
+    try:
+        return [int(name) for name in os.listdir(f"{proc}/{pid}/task")]  # noqa: PTH208 -- as in netns_of
+    except OSError:
+        return []
+
+
+def io_of_thread(pid: int, thread: int, proc: Path = PROC) -> Io | None:
+    """What one thread has done itself; None if it is gone."""
+    text = _read(f"{proc}/{pid}/task/{thread}/io")
+    return parse_io(text) if text else None
 
 
 def start_ticks(pid: int, proc: Path = PROC) -> int | None:

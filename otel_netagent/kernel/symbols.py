@@ -64,7 +64,7 @@ class Symbols:
         """Number of the symbol whose function an address is in."""
         if not self._text.holds(address) and self._read_modules() != self._modules:
             self._load()
-        area = next((area for area in (self._text, *self._areas) if area.holds(address)), None)
+        area = next((area for area in (self._text, *self._modules.values()) if area.holds(address)), None)
         index = bisect.bisect_right(self._starts, address) - 1
         if area is None or index < 0 or not area.holds(self._starts[index]):
             return None
@@ -77,8 +77,12 @@ class Symbols:
     def _load(self) -> None:
         """Keep addresses and names in flat arrays: 70,000 tuples of Python objects would be ten times as large."""
         self._modules = self._read_modules()
-        self._areas = [_area_of_module(line) for line in self._modules.splitlines()]
-        functions = sorted(self._functions())
+        try:
+            functions = sorted(self._functions())
+        except OSError as error:
+            raise SymbolsUnreadable(
+                f"{self._kallsyms} cannot be read: {error.strerror}; it takes a kernel with CONFIG_KALLSYMS=y"
+            ) from None
         if not functions or functions[-1][0] == 0:
             raise SymbolsUnreadable(
                 f"{self._kallsyms} shows no addresses: set sysctl kernel.kptr_restrict to 0 or 1, and give CAP_SYSLOG"
@@ -100,16 +104,17 @@ class Symbols:
                 if kind[0] in _TEXT_KINDS and module != [_JITED]:
                     yield int(address, 16), name
 
-    def _read_modules(self) -> str:
-        """The list of loaded modules; empty for a kernel that is built without."""
+    def _read_modules(self) -> dict[str, _Area]:
+        """Where each loaded module is; none for a kernel that is built without."""
         try:
-            return self._modules_file.read_text(encoding="ascii", errors="replace")
+            text = self._modules_file.read_text(encoding="ascii", errors="replace")
         except FileNotFoundError:
-            return ""
+            return {}
+        return dict(map(_module, text.splitlines()))
 
 
-def _area_of_module(line: str) -> _Area:
-    """Addresses of a module; a line of /proc/modules is `name size uses users state address` (proc_modules(5))."""
-    _, size, _, _, _, address, *_ = line.split()
+def _module(line: str) -> tuple[str, _Area]:
+    """Name and addresses of a module; a line is `name size uses users state address` (proc_modules(5))."""
+    name, size, _, _, _, address, *_ = line.split()
     start = int(address, 16)
-    return _Area(start, start + int(size))
+    return name, _Area(start, start + int(size))

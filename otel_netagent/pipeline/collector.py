@@ -58,16 +58,19 @@ class Collector:
     def _run(self) -> None:
         due = time.monotonic()
         while not self._stopping.wait(max(0.0, due - time.monotonic())):
+            self._collect_for_outputs()
             # A collection that took too long leaves out those that it ran over.
             due = max(due + self._interval_s, time.monotonic())
-            try:
-                snapshot = self.collect()
-            except BpfError as error:
-                self._note_failure("the walk over the namespaces", error)
-                continue
-            self._failing.discard("the walk over the namespaces")
-            for output in self._outputs:
-                output(snapshot)
+
+    def _collect_for_outputs(self) -> None:
+        try:
+            snapshot = self.collect()
+        except BpfError as error:
+            self._note_failure("the walk over the namespaces", error)
+            return
+        self._failing.discard("the walk over the namespaces")
+        for output in self._outputs:
+            output(snapshot)
 
     def _tables(self, probe: str, namespaces: Sequence[Namespace]) -> Iterator[Table]:
         """Tables of one probe; one that fails leaves a gap in its own series and nowhere else."""

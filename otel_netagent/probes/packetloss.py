@@ -169,10 +169,10 @@ class PacketLoss:
 
 def _columns(drop: Occurrence, function: str, reason: str) -> Values:
     """What a kind of drop adds to each of the totals."""
-    abnormal = not drop.harmless and reason not in MALFORMED
+    abnormal = 0 if reason in MALFORMED else drop.total - drop.harmless
     netfilter = function in _FUNCTIONS[0] or reason == "NETFILTER_DROP"
-    kinds = (True, abnormal, netfilter, *(function in functions for functions in _FUNCTIONS[1:]))
-    return tuple(drop.total if each else 0 for each in kinds)
+    kinds = (netfilter, *(function in functions for functions in _FUNCTIONS[1:]))
+    return drop.total, abnormal, *(drop.total if each else 0 for each in kinds)
 
 
 PROBE: Final = Probe(

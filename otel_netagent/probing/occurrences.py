@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,31 +14,33 @@ from otel_netagent.telemetry.event import EventType
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table
 
-_KEY: Final = struct.Struct("=QQIII4x")
-_VALUE: Final = struct.Struct("=QQQQQ")
+logger = logging.getLogger(__name__)
+
+_KEY: Final = struct.Struct("=QQII8x")
+_VALUE: Final = struct.Struct("=QQQQ16x")
 
 _FORGET_AFTER: Final = 3
 """Collections that a namespace without a process is kept for: its last drops may come after its last process."""
 
 
 class Occurrence(NamedTuple):
-    """One kind of occurrence in one namespace, counted since the probe was attached.
+    """One kind of occurrence in one namespace since the probe was attached, by what became of each.
 
-    `place` is an address in the kernel, or 0; `told` is how many were sent as events.
+    `place` is an address in the kernel, or 0. What is `harmless` makes no event.
     """
 
     netns: int
     kind: int
     place: int
-    harmless: bool
-    total: int
+    told: int
     suppressed: int
     lost: int
+    harmless: int
 
     @property
-    def told(self) -> int:
-        """How many became events: all that were neither suppressed nor lost, of what is not harmless."""
-        return 0 if self.harmless else self.total - self.suppressed - self.lost
+    def total(self) -> int:
+        """How often it happened."""
+        return self.told + self.suppressed + self.lost + self.harmless
 
 
 EVENTS: Final = Series(
@@ -54,7 +57,7 @@ def events_table(probe: str, occurrences: Iterable[Occurrence], types: Sequence[
     """What became of the occurrences of each type, in each namespace; kind N is `types[N]`, or the only one."""
     outcomes: Counter[RowKey] = Counter()
     for each in occurrences:
-        if not each.harmless:
+        if each.total > each.harmless:
             name = types[each.kind if len(types) > 1 else 0].name
             outcomes[each.netns, (name, "told")] += each.told
             outcomes[each.netns, (name, "suppressed")] += each.suppressed
@@ -70,6 +73,7 @@ class Occurrences:
         self._map = bpf_object.map("occurrences")
         self._uncounted = bpf_object.variable("uncounted")
         self._absent: dict[int, int] = {}
+        self._warned = False
 
     @property
     def uncounted(self) -> int:
@@ -85,14 +89,14 @@ class Occurrences:
         found: list[Occurrence] = []
         absent: dict[int, list[bytes]] = {}
         for key, value in self._entries():
-            cookie, place, inode_here, kind, harmless = _KEY.unpack(key)
+            cookie, place, inode_here, kind = _KEY.unpack(key)
             inode = inodes.get(cookie) or inodes.get(inode_here)
             if inode is None:
                 absent.setdefault(cookie, []).append(key)
             else:
-                count, suppressed, lost, *_ = _VALUE.unpack(value)
-                found.append(Occurrence(inode, kind, place, bool(harmless), count, suppressed, lost))
+                found.append(Occurrence(inode, kind, place, *_VALUE.unpack(value)))
         self._forget(absent)
+        self._warn_of_uncounted()
         return found
 
     def _entries(self) -> Iterator[tuple[bytes, bytes]]:
@@ -108,3 +112,9 @@ class Occurrences:
             if collections > _FORGET_AFTER:
                 for key in absent[cookie]:
                     self._map.delete(key)
+
+    def _warn_of_uncounted(self) -> None:
+        """Say once that numbers are too low from now on: the table holds 16,384 kinds of occurrence."""
+        if self.uncounted and not self._warned:
+            self._warned = True
+            logger.warning("a table of occurrences is full: those of further kinds or namespaces are not counted")

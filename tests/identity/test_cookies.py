@@ -25,7 +25,7 @@ from otel_netagent.kernel.namespaces import Namespace as Live
 from otel_netagent.pipeline.kernel_access import OBJECTS
 from tests.identity.cgroups import move, new_cgroup
 from tests.identity.fake_proc import HOST
-from tests.identity.node import Clock, Node
+from tests.identity.node import Clock, Node, walked
 from tests.identity.reused import SEVERAL, namespace_with_one_of
 from tests.lab.namespace import Namespace
 from tests.lab.waiting import eventually
@@ -55,6 +55,22 @@ def test_the_scan_before_a_number_changed_hands_names_nobody(node: Node) -> None
     assert node.lookup(POD, NEXT_COOKIE).pod == f"ns{POD}"
     node.clock.now += SEARCH_EVERY_S / 2
     assert node.lookup(POD, NEXT_COOKIE).pod == ID[:12]
+
+
+def test_scans_of_updates_count_for_a_namespace_that_is_sought(node: Node) -> None:
+    """Where updates come so often that no search may scan, an update's scan after the first event tells the owner."""
+    node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
+    node.proc.start(40, OTHER)
+    node.update({POD: COOKIE, OTHER: 40})
+    node.proc.end(30)
+    node.proc.start(31, POD, f"/docker/{ID}")
+    owners = []
+    for _ in range(2):
+        node.clock.now += SEARCH_EVERY_S / 2
+        owners.append(node.lookup(POD, NEXT_COOKIE).pod)
+        node.clock.now += SEARCH_EVERY_S / 2
+        node.registry.update(walked({OTHER: [40]}, {OTHER: 40}))
+    assert owners == [f"ns{POD}", ID[:12]]
 
 
 def test_an_event_from_before_the_owner_of_its_number_is_not_his(node: Node) -> None:

@@ -1,0 +1,55 @@
+"""One probe on the running kernel, read when the test wants to know."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from otel_netagent.kernel.clock import monotonic_to_unix_ns
+from otel_netagent.kernel.namespaces import NamespaceWalk
+from otel_netagent.kernel.ring_buffer import RingBuffers
+from otel_netagent.pipeline.kernel_access import KernelAccess
+from otel_netagent.probes import catalogue
+from otel_netagent.probing.declaration import Environment, EventSource, RunningProbe
+from otel_netagent.telemetry.event import Event
+from tests.lab.namespace import Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A probe and its events."""
+
+    probe: RunningProbe
+    walk: NamespaceWalk
+    source: EventSource
+    rings: RingBuffers
+
+    def events(self, *namespaces: Namespace) -> list[Event]:
+        """Events of these namespaces since this was last asked, of whichever."""
+        offset = monotonic_to_unix_ns()
+        found: list[Event] = []
+        while records := self.rings.drain():
+            found += [self.source.decode(record.content, offset) for record in records]
+        return [event for event in found if event.netns in {each.inode for each in namespaces}]
+
+    def values(self, namespace: Namespace) -> dict[str, int]:
+        """Its values of a namespace now, by name of the series; those with labels as `name{a,b}`."""
+        values: dict[str, int] = {}
+        for table in self.probe.collect(self.walk.take()):
+            for (inode, labels), row in table.rows.items():
+                if inode == namespace.inode:
+                    suffix = "{" + ",".join(labels) + "}" if labels else ""
+                    values |= {each.name + suffix: value for each, value in zip(table.series, row, strict=True)}
+        return values
+
+
+@contextlib.contextmanager
+def running(name: str, access: KernelAccess) -> Iterator[Running]:
+    """Run the probe `name`, which tells events, for the time of the block."""
+    probe = catalogue()[name].start(Environment(access.facts, access.no_kernel, access.walk, events=True))
+    with contextlib.closing(probe):
+        source = probe.event_source
+        assert source is not None
+        with RingBuffers([source.ring]) as rings:
+            yield Running(probe, access.walk.walk, source, rings)

@@ -1,0 +1,172 @@
+"""Drops are counted to the number, also in a burst, and told in bounds that hold for each namespace."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.layout import BadRecord
+from otel_netagent.pipeline.kernel_access import KernelAccess
+from otel_netagent.probes import catalogue
+from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.declaration import Environment
+from tests.kernel.held import held
+from tests.lab.links import loopback
+from tests.lab.namespace import Namespace
+from tests.lab.sockets import datagram
+from tests.lab.truth import Family
+from tests.probes.running import Running, running
+
+BURST = 1_000
+PER_SECOND = 100
+UDP_HEADER = 8
+
+
+@pytest.fixture(scope="module")
+def shared_packetloss(access: KernelAccess) -> Iterator[Running]:
+    with running("packetloss", access) as probe:
+        yield probe
+
+
+@pytest.fixture
+def packetloss(shared_packetloss: Running, netns: Namespace) -> Running:
+    """The probe, with nothing left of earlier tests."""
+    shared_packetloss.events(netns)
+    return shared_packetloss
+
+
+@pytest.fixture
+def other_netns(_root: None) -> Iterator[Namespace]:
+    with Namespace() as namespace:
+        yield namespace
+
+
+def send_to_nobody(namespace: Namespace, count: int = 1) -> int:
+    """Send datagrams to a port that nobody has; that port."""
+    host = loopback(namespace).client
+    with datagram(host, Family.IPV4) as once_bound:
+        nobody = once_bound.getsockname()
+    with namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for _ in range(count):
+            sender.sendto(b"for nobody", nobody)
+    port: int = nobody[1]
+    return port
+
+
+# --- Real drops
+
+
+def test_a_namespace_without_drops_has_zeros(packetloss: Running, netns: Namespace) -> None:
+    values = packetloss.values(netns)
+    assert values.keys() == {series.name for series in catalogue()["packetloss"].series if not series.labels}
+    assert set(values.values()) == {0}
+
+
+def test_a_drop_is_told_when_and_where_it_happened(packetloss: Running, netns: Namespace) -> None:
+    before = time.time_ns()
+    port = send_to_nobody(netns)
+    after = time.time_ns()
+    (event,) = packetloss.events(netns)
+    assert before - 1_000_000 <= event.time_ns <= after + 1_000_000
+    assert event.attributes["destination.port"] == port
+    assert event.attributes["netagent.drop.reason"] == "NO_SOCKET"
+    assert event.attributes["netagent.packet.length"] == UDP_HEADER + len(b"for nobody")
+    frames = str(event.attributes["code.stacktrace"]).split("\n")
+    assert frames[0].partition("+")[0] == event.attributes["netagent.drop.location"]
+    assert any(frame.startswith("udp_sendmsg+0x") for frame in frames)
+    assert event.body.endswith(f" reason:NO_SOCKET  stacktrace:{' '.join(frames)}")
+
+
+def test_a_burst_is_counted_whole_and_told_in_bounds(
+    packetloss: Running, netns: Namespace, other_netns: Namespace
+) -> None:
+    """The drop of a quiet namespace in the midst of it is told: each has a budget of its own."""
+    begin = time.monotonic()
+    send_to_nobody(netns, BURST // 2)
+    send_to_nobody(other_netns)
+    send_to_nobody(netns, BURST // 2)
+    seconds = int(time.monotonic()) - int(begin) + 1
+    events = packetloss.events(netns, other_netns)
+    told = Counter(event.netns for event in events)
+    values = packetloss.values(netns)
+    assert values["inspector_pod_packetloss_total"] == values["inspector_pod_packetloss_abnormal"] == BURST
+    outcomes = {name: values[f"netagent_events{{PACKETLOSS,{name}}}"] for name in ("told", "suppressed", "lost")}
+    assert sum(outcomes.values()) == BURST
+    assert outcomes["lost"] == 0
+    assert outcomes["told"] == told[netns.inode]
+    assert PER_SECOND <= told[netns.inode] <= PER_SECOND * seconds
+    assert told[other_netns.inode] == 1
+    assert packetloss.values(other_netns)["inspector_pod_packetloss_total"] == 1
+
+
+def test_counts_never_go_backwards(packetloss: Running, netns: Namespace) -> None:
+    seen = []
+    for _ in range(5):
+        send_to_nobody(netns, 7)
+        seen.append(packetloss.values(netns)["inspector_pod_packetloss_total"])
+    assert seen == [7, 14, 21, 28, 35]
+
+
+def test_without_events_drops_are_still_counted(access: KernelAccess, netns: Namespace) -> None:
+    environment = Environment(access.facts, access.no_kernel, access.walk, events=False)
+    probe = catalogue()["packetloss"].start(environment)
+    try:
+        assert probe.event_source is None
+        send_to_nobody(netns, 3)
+        tables = list(probe.collect(access.walk.walk.take()))
+    finally:
+        probe.close()
+    assert {table.series[0].name: table.rows[netns.inode, ()][0] for table in tables if not table.labels} == {
+        "inspector_pod_packetloss_total": 3
+    }
+
+
+def test_close_leaves_nothing(access: KernelAccess) -> None:
+    before = held()
+    with running("packetloss", access):
+        assert (held() - before)["link"] == 1
+    assert held() == before
+
+
+def test_without_a_kernel_it_is_unavailable(access: KernelAccess) -> None:
+    with pytest.raises(Unavailable, match=r"^no BTF, say$"):
+        catalogue()["packetloss"].start(Environment(None, "no BTF, say", access.walk, events=True))
+
+
+# --- Records
+
+
+@pytest.fixture(scope="module")
+def size(kernel: KernelFacts) -> int:
+    with BpfObject(kernel.objects / "packetloss.bpf.o", ()) as bpf_object:
+        return bpf_object.btf.structure("packetloss_event")[0]
+
+
+@settings(deadline=None)
+@given(data=st.data(), stack_bytes=st.integers(0, 300) | st.integers(0, 2**32 - 1))
+def test_no_record_of_the_right_size_breaks_the_reading(
+    shared_packetloss: Running, size: int, data: st.DataObject, stack_bytes: int
+) -> None:
+    record = bytearray(data.draw(st.binary(min_size=size, max_size=size)))
+    stack_offset = size - 32 * 8
+    struct.pack_into("=I", record, stack_offset - 8, stack_bytes)
+    event = shared_packetloss.source.decode(bytes(record), 1_000)
+    time_ns, cookie, inode, _kind = struct.unpack_from("=QQII", record)
+    assert (event.time_ns, event.netns_cookie, event.netns) == (time_ns + 1_000, cookie, inode)
+    assert "\n" not in event.body
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_record_that_is_cut_is_bad(shared_packetloss: Running, size: int, data: st.DataObject) -> None:
+    with pytest.raises(BadRecord):
+        shared_packetloss.source.decode(data.draw(st.binary(max_size=size - 8)), 0)

@@ -1,0 +1,1 @@
+"""Tests of what probes are made of."""

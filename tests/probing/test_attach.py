@@ -1,0 +1,238 @@
+"""Each hook is attached by the first of its ways that this kernel admits, and why not by an earlier one is told."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.libbpf import BpfError
+from otel_netagent.probing.attach import Attached, Hook, KernelMember, Unavailable, Way, attach
+from otel_netagent.telemetry.status import HookStatus
+from tests.kernel.fixtures import CompileBpf
+from tests.kernel.held import held
+
+TINY = r"""
+#include "probe.h"
+
+const volatile __u32 prepared;
+__u64 calls, calls_elsewhere;
+
+SEC("raw_tp/sys_enter")
+int works(raw_tp_context *context)
+{
+	if (prepared)
+		__sync_fetch_and_add(&calls, 1);
+	return 0;
+}
+
+SEC("raw_tp/sys_exit")
+int works_too(raw_tp_context *context)
+{
+	__sync_fetch_and_add(&calls_elsewhere, 1);
+	return 0;
+}
+
+/* Refused when it is loaded, by the verifier. */
+SEC("raw_tp/sys_enter")
+int not_loaded(raw_tp_context *context)
+{
+	return *(int *)context->args[0];
+}
+
+/* Refused when it is loaded, by libbpf. */
+SEC("fentry/no_such_function_in_any_kernel")
+int not_found(void *context)
+{
+	return 0;
+}
+
+/* Loaded, and refused when it is attached. */
+SEC("raw_tp/no_such_event_in_any_kernel")
+int not_attached(void *context)
+{
+	return 0;
+}
+
+/* Loaded, attached or refused as the policy of the running kernel has it. */
+SEC("fentry/__x64_sys_getppid")
+int by_fentry(void *context)
+{
+	__sync_fetch_and_add(&calls, 1);
+	return 0;
+}
+
+SEC("kprobe/__x64_sys_getppid")
+int by_kprobe(void *context)
+{
+	__sync_fetch_and_add(&calls, 1);
+	return 0;
+}
+"""
+
+WORKS = Way("works")
+LACKING = Way("works_too", needs=KernelMember("task_struct", "no_such_member", "this kernel is too old for it"))
+SECTIONS = {
+    "not_loaded": "raw_tp/sys_enter",
+    "not_found": "fentry/no_such_function_in_any_kernel",
+    "not_attached": "raw_tp/no_such_event_in_any_kernel",
+}
+
+
+@pytest.fixture
+def tiny(kernel: KernelFacts, compile_bpf: CompileBpf) -> KernelFacts:
+    """The running kernel, with the tiny object in place of the agent's own."""
+    return dataclasses.replace(kernel, objects=compile_bpf(TINY).parent)
+
+
+def prepare(bpf_object: BpfObject) -> None:
+    bpf_object.variable("prepared")[0] = 1
+
+
+@contextlib.contextmanager
+def attached(kernel: KernelFacts, *hooks: Hook, prepare: Callable[[BpfObject], None] = prepare) -> Iterator[Attached]:
+    result = attach(kernel, "tiny", hooks, prepare)
+    with result.object:
+        yield result
+
+
+def refused(status: HookStatus) -> list[str]:
+    """The refused ways of a hook, in their order."""
+    return [refusal.way for refusal in status.refused]
+
+
+def test_the_best_way_is_taken_where_it_works(tiny: KernelFacts) -> None:
+    before = held()
+    with attached(tiny, Hook("calls", (WORKS, Way("works_too")))) as result:
+        assert result.hooks == (HookStatus("calls", "raw_tp/sys_enter"),)
+        assert (held() - before)["link"] == 1
+        os.getppid()
+        assert result.object.variable("calls")[0] > 0
+    assert held() == before
+
+
+@pytest.mark.parametrize("program", SECTIONS)
+def test_the_next_way_is_taken_where_one_is_refused(tiny: KernelFacts, program: str) -> None:
+    before = held()
+    with attached(tiny, Hook("calls", (Way(program), WORKS))) as result:
+        (status,) = result.hooks
+        assert status.way == "raw_tp/sys_enter"
+        assert refused(status) == [SECTIONS[program]]
+        assert status.refused[0].reason
+        assert (held() - before)["program"] == (held() - before)["link"] == 1
+        os.getppid()
+        assert result.object.variable("calls")[0] > 0
+
+
+def test_refusals_are_told_in_their_order(tiny: KernelFacts) -> None:
+    ways = (LACKING, *map(Way, SECTIONS), WORKS)
+    with attached(tiny, Hook("calls", ways)) as result:
+        (status,) = result.hooks
+        assert status.way == "raw_tp/sys_enter"
+        assert refused(status) == ["raw_tp/sys_exit", *SECTIONS.values()]
+        assert status.refused[0].reason == "this kernel is too old for it"
+        assert "invalid mem access" in status.refused[1].reason
+        assert not [each for each in status.refused if "\n" in each.reason]
+
+
+def test_a_way_whose_need_is_met_is_tried(tiny: KernelFacts) -> None:
+    met = Way("works", needs=KernelMember("task_struct", "nsproxy", "not said"))
+    with attached(tiny, Hook("calls", (met,))) as result:
+        assert result.hooks == (HookStatus("calls", "raw_tp/sys_enter"),)
+
+
+def test_a_later_way_whose_need_is_not_met_is_not_tried(tiny: KernelFacts) -> None:
+    with attached(tiny, Hook("calls", (Way("not_attached"), LACKING, WORKS))) as result:
+        (status,) = result.hooks
+        assert status.way == "raw_tp/sys_enter"
+        assert refused(status) == [SECTIONS["not_attached"], "raw_tp/sys_exit"]
+
+
+def test_hooks_decide_each_for_itself(tiny: KernelFacts) -> None:
+    hooks = (
+        Hook("first", (Way("not_attached"), WORKS)),
+        Hook("second", (Way("not_loaded"), Way("not_found"))),
+        Hook("third", (Way("works_too"),)),
+    )
+    with attached(tiny, *hooks) as result:
+        assert [(status.purpose, status.way) for status in result.hooks] == [
+            ("first", "raw_tp/sys_enter"),
+            ("second", None),
+            ("third", "raw_tp/sys_exit"),
+        ]
+        assert [len(status.refused) for status in result.hooks] == [1, 2, 0]
+        os.getppid()
+        assert result.object.variable("calls")[0] > 0
+        assert result.object.variable("calls_elsewhere")[0] > 0
+
+
+def test_hooks_may_share_a_program(tiny: KernelFacts) -> None:
+    before = held()
+    with attached(tiny, Hook("one", (WORKS,)), Hook("other", (Way("not_found"), WORKS))) as result:
+        assert [status.way for status in result.hooks] == ["raw_tp/sys_enter", "raw_tp/sys_enter"]
+        assert (held() - before)["link"] == 1
+
+
+def test_a_refused_program_is_refused_for_all_hooks_that_share_it(tiny: KernelFacts) -> None:
+    with attached(tiny, Hook("one", (Way("not_attached"), WORKS)), Hook("other", (Way("not_attached"),))) as result:
+        assert [status.way for status in result.hooks] == ["raw_tp/sys_enter", None]
+        assert [refused(status) for status in result.hooks] == [[SECTIONS["not_attached"]]] * 2
+
+
+def test_where_nothing_works_every_reason_is_told_and_nothing_stays(tiny: KernelFacts) -> None:
+    before = held()
+    with pytest.raises(Unavailable) as unavailable:
+        attach(tiny, "tiny", (Hook("one", (LACKING, Way("not_loaded"))), Hook("two", (Way("not_attached"),))), prepare)
+    text = str(unavailable.value)
+    assert text.startswith("raw_tp/sys_exit: this kernel is too old for it; raw_tp/sys_enter: ")
+    assert "; raw_tp/no_such_event_in_any_kernel: " in text
+    assert "\n" not in text
+    assert held() == before
+
+
+def test_nothing_stays_of_a_round_in_which_a_later_program_fails(tiny: KernelFacts) -> None:
+    """Programs are attached one after the other: those before the refused one must be taken away."""
+    before = held()
+    seen: list[int] = []
+
+    def note(bpf_object: BpfObject) -> None:
+        prepare(bpf_object)
+        seen.append(held()["link"] - before["link"])
+
+    with attached(
+        tiny, Hook("first", (Way("by_fentry"), Way("by_kprobe"), WORKS)), Hook("later", (Way("not_attached"),)),
+        prepare=note,
+    ):  # fmt: skip
+        assert len(seen) > 1
+        assert set(seen) == {0}
+
+
+def test_whatever_the_policy_of_this_kernel_something_is_found(tiny: KernelFacts) -> None:
+    """Some kernels refuse fentry when it is loaded, some kprobes when they are attached, some neither."""
+    sections = ["fentry/__x64_sys_getppid", "kprobe/__x64_sys_getppid", "raw_tp/sys_enter"]
+    with attached(tiny, Hook("calls", (Way("by_fentry"), Way("by_kprobe"), WORKS))) as result:
+        (status,) = result.hooks
+        assert [*refused(status), status.way] == sections[: len(status.refused) + 1]
+        os.getppid()
+        assert result.object.variable("calls")[0] > 0
+
+
+def test_an_error_of_prepare_leaves_nothing(tiny: KernelFacts) -> None:
+    before = held()
+
+    def fail(_bpf_object: BpfObject) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        attach(tiny, "tiny", (Hook("calls", (WORKS,)),), fail)
+    assert held() == before
+
+
+def test_a_missing_object_is_no_question_of_ways(tiny: KernelFacts) -> None:
+    with pytest.raises(BpfError, match=r"none\.bpf\.o: cannot be opened: "):
+        attach(tiny, "none", (Hook("calls", (WORKS,)),), prepare)

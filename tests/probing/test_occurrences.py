@@ -1,0 +1,310 @@
+"""Every occurrence is counted, and each is told, suppressed or lost: of a tiny program that makes them to order."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.ring_buffer import RingBuffers
+from otel_netagent.probing.kernel_event import header_of
+from otel_netagent.probing.occurrences import Occurrence, Occurrences, events_table
+from otel_netagent.telemetry.event import EventType
+from tests.kernel.fixtures import CompileBpf
+
+TINY = r"""
+#include "event.h"
+
+struct tiny_event {
+	struct event_header header;
+	__u8 padding[4072];
+};
+
+EVENT_LAYOUT(tiny_event);
+
+/* What is to occur when the program is run. */
+__u64 cookie, place, now;
+__u32 inode, kind, harmless;
+
+SEC("raw_tp")
+int occur(void *context)
+{
+	struct netns_id netns = { .cookie = cookie, .inode = inode };
+	struct occurrence_key key = {
+		.netns_cookie = cookie, .netns_inode = inode, .place = place, .kind = kind, .harmless = harmless,
+	};
+	struct occurrences *entry = count_occurrence(&key, now);
+	struct tiny_event *event;
+
+	if (!entry)
+		return 0;
+	event = reserve_event(entry, sizeof(*event));
+	if (!event)
+		return 0;
+	begin_event(&event->header, netns, kind, now);
+	bpf_ringbuf_submit(event, 0);
+	return 1;
+}
+"""
+
+LIMIT = 10
+SECOND = 1_000_000_000
+CPU = min(os.sched_getaffinity(0))
+
+
+class Kind(NamedTuple):
+    """What the kernel tells apart."""
+
+    cookie: int
+    kind: int = 0
+    place: int = 0
+    harmless: bool = False
+
+    @property
+    def inode(self) -> int:
+        """A number that no cookie of these tests is."""
+        return 4_026_531_840 + self.cookie
+
+
+def namespaces(*cookies: int) -> list[Namespace]:
+    """As the kernel's walk tells them."""
+    return [Namespace(Kind(cookie).inode, cookie, 1, ()) for cookie in cookies]
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """The tiny program, loaded."""
+
+    object: BpfObject
+    occurrences: Occurrences
+    rings: RingBuffers
+
+    def occur(self, what: Kind, *, second: int = 1, times: int = 1) -> int:
+        """Let it happen in a second of the kernel's clock; how many times an event was sent."""
+        for variable in ("cookie", "inode", "kind", "place", "harmless"):
+            self.object.variable(variable)[0] = getattr(what, variable)
+        self.object.variable("now")[0] = second * SECOND
+        return sum(self.object.run_on_cpu("occur", CPU) for _ in range(times))
+
+    def read(self, what: Kind) -> Occurrence:
+        """What is counted of it."""
+        found = self.occurrences.read(namespaces(*range(1, 10)))
+        wanted = (what.inode, what.kind, what.place, what.harmless)
+        (occurrence,) = [each for each in found if (each.netns, each.kind, each.place, each.harmless > 0) == wanted]
+        return occurrence
+
+    def events(self) -> int:
+        """How many events have come."""
+        count = 0
+        while records := self.rings.drain():
+            count += len(records)
+        return count
+
+    def forget(self) -> None:
+        """Begin anew."""
+        keys, _ = self.object.map("occurrences").read_all()
+        size = self.object.map("occurrences").key_size
+        for at in range(0, len(keys), size):
+            self.object.map("occurrences").delete(keys[at : at + size])
+        self.events()
+
+
+@pytest.fixture(scope="module")
+def shared_tiny(compile_bpf: CompileBpf) -> Iterator[Tiny]:
+    with BpfObject(compile_bpf(TINY), ("occur",)) as bpf_object:
+        bpf_object.variable("events_per_second")[0] = LIMIT
+        bpf_object.load()
+        with RingBuffers([bpf_object.map("events")]) as rings:
+            yield Tiny(bpf_object, Occurrences(bpf_object), rings)
+
+
+@pytest.fixture
+def tiny(shared_tiny: Tiny) -> Tiny:
+    """The tiny program, of which nothing has happened."""
+    shared_tiny.forget()
+    return Tiny(shared_tiny.object, Occurrences(shared_tiny.object), shared_tiny.rings)
+
+
+# --- Counting
+
+
+def test_what_has_not_happened_is_not_there(tiny: Tiny) -> None:
+    assert tiny.occurrences.read(namespaces(1, 2)) == []
+    assert tiny.occurrences.uncounted == 0
+
+
+def test_an_occurrence_is_counted_and_told(tiny: Tiny) -> None:
+    what = Kind(cookie=7, kind=3, place=0xFFFFFFFF81000000)
+    assert tiny.occur(what) == 1
+    assert tiny.occurrences.read(namespaces(7)) == [Occurrence(what.inode, 3, what.place, 1, 0, 0, 0)]
+    assert tiny.read(what).told == tiny.events() == 1
+
+
+def test_the_event_begins_with_its_header(tiny: Tiny) -> None:
+    what = Kind(cookie=7, kind=3)
+    tiny.occur(what, second=5)
+    (record,) = tiny.rings.drain()
+    header = header_of(tiny.object.btf, "tiny_event").read(record.content)
+    assert header == (5 * SECOND, 7, what.inode, 3)
+
+
+def test_a_burst_is_counted_whole_and_told_in_bounds(tiny: Tiny) -> None:
+    what = Kind(1)
+    assert tiny.occur(what, times=1_000) == LIMIT
+    assert tiny.read(what) == Occurrence(what.inode, 0, 0, told=LIMIT, suppressed=1_000 - LIMIT, lost=0, harmless=0)
+    assert tiny.events() == tiny.read(what).told == LIMIT
+
+
+def test_a_new_second_has_a_new_budget(tiny: Tiny) -> None:
+    assert [tiny.occur(Kind(1), second=second, times=20) for second in (1, 2, 7)] == [LIMIT] * 3
+
+
+def test_a_noisy_namespace_takes_nothing_from_another(tiny: Tiny) -> None:
+    tiny.occur(Kind(1), times=100)
+    for other in (Kind(2), Kind(1, kind=1), Kind(1, place=1)):
+        assert tiny.occur(other) == 1
+
+
+def test_the_harmless_is_counted_only(tiny: Tiny) -> None:
+    what = Kind(1, harmless=True)
+    assert tiny.occur(what, times=50) == 0
+    assert tiny.read(what) == Occurrence(what.inode, 0, 0, 0, 0, 0, harmless=50)
+    assert tiny.read(what).told == tiny.events() == 0
+
+
+def test_what_the_ring_has_no_room_for_is_lost_and_counted(tiny: Tiny) -> None:
+    """Two MiB of events of 4 KiB, which nobody reads."""
+    what = Kind(1)
+    sent = sum(tiny.occur(what, second=second, times=LIMIT) for second in range(1, 101))
+    counted = tiny.read(what)
+    assert counted.total == 100 * LIMIT
+    assert counted.suppressed == 0
+    assert counted.lost > 0
+    assert sent == counted.told == counted.total - counted.lost == tiny.events()
+    assert tiny.occur(what, second=200) == 1  # there is room again
+
+
+kinds = st.builds(Kind, st.integers(1, 3), st.integers(0, 1), st.just(0), st.booleans())
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.tuples(kinds, st.integers(1, 4), st.integers(1, 25)), max_size=10))
+def test_every_occurrence_is_told_or_suppressed(tiny: Tiny, history: list[tuple[Kind, int, int]]) -> None:
+    tiny.forget()
+    total: Counter[Kind] = Counter()
+    told: Counter[Kind] = Counter()
+    budget: dict[Kind, tuple[int, int]] = {}
+    for what, second, times in history:
+        of_second, spent = budget.get(what, (second, 0))
+        left = 0 if what.harmless else LIMIT - (spent if of_second == second else 0)
+        sent = tiny.occur(what, second=second, times=times)
+        assert sent == min(times, left)
+        budget[what] = (second, LIMIT - left + sent)
+        total[what] += times
+        told[what] += sent
+    for what in total:
+        untold = total[what] - told[what]
+        suppressed, harmless = (0, untold) if what.harmless else (untold, 0)
+        assert tiny.read(what) == Occurrence(what.inode, what.kind, 0, told[what], suppressed, 0, harmless)
+    assert tiny.events() == told.total()
+
+
+# --- The table
+
+
+def in_the_map(tiny: Tiny) -> int:
+    """How many kinds the kernel keeps."""
+    return len(tiny.object.map("occurrences").read_all()[0]) // tiny.object.map("occurrences").key_size
+
+
+def test_a_namespace_without_processes_is_kept_for_a_while_and_then_forgotten(tiny: Tiny) -> None:
+    for kind in range(3):
+        tiny.occur(Kind(1, kind))
+    tiny.occur(Kind(2))
+    kept = []
+    for _ in range(6):
+        assert [each.netns for each in tiny.occurrences.read(namespaces(2))] == [Kind(2).inode]
+        kept.append(in_the_map(tiny))
+    assert kept == [4, 4, 4, 1, 1, 1]
+
+
+def test_a_namespace_that_comes_back_in_time_has_lost_nothing(tiny: Tiny) -> None:
+    """A process may enter a named namespace again."""
+    tiny.occur(Kind(1), times=5)
+    for _ in range(3):
+        for _ in range(3):
+            assert tiny.occurrences.read([]) == []
+        assert tiny.read(Kind(1)).total == 5
+
+
+def test_what_has_no_namespace_is_forgotten_too(tiny: Tiny) -> None:
+    tiny.object.variable("cookie")[0] = tiny.object.variable("inode")[0] = 0
+    tiny.object.run_on_cpu("occur", CPU)
+    for _ in range(4):
+        assert tiny.occurrences.read(namespaces(1, 2)) == []
+    assert in_the_map(tiny) == 0
+
+
+def test_a_walk_that_knows_no_cookies_finds_its_namespaces_by_inode(tiny: Tiny) -> None:
+    what = Kind(1)
+    tiny.occur(what, times=2)
+    (found,) = tiny.occurrences.read([Namespace(what.inode, what.inode, 1, ())])
+    assert (found.netns, found.total) == (what.inode, 2)
+
+
+def test_what_a_full_table_cannot_count_is_itself_counted(tiny: Tiny) -> None:
+    table = tiny.object.map("occurrences")
+    for place in range(table.max_entries):
+        table.update(struct.pack("=QQIIII", 1, place, Kind(1).inode, 0, 0, 0), bytes(table.value_size))
+    assert tiny.occur(Kind(2), times=3) == 0
+    assert tiny.occurrences.uncounted == 3
+    assert tiny.occur(Kind(1, place=17)) == 1
+    found = tiny.occurrences.read(namespaces(1, 2))
+    assert len(found) == table.max_entries
+    assert [each.place for each in found if each.total] == [17]
+
+
+# --- What became of the events
+
+
+def of(netns: int, kind: int, total: int, suppressed: int, lost: int, *, harmless: bool = False) -> Occurrence:
+    if harmless:
+        return Occurrence(netns, kind, 0, 0, 0, 0, total)
+    return Occurrence(netns, kind, 0, total - suppressed - lost, suppressed, lost, 0)
+
+
+def types(*names: str) -> Sequence[EventType]:
+    return [EventType(name, name.lower(), "it happens") for name in names]
+
+
+def test_outcomes_are_shown_by_type() -> None:
+    table = events_table("tiny", [of(5, 1, 10, 3, 2), of(5, 0, 1, 0, 0), of(6, 1, 4, 4, 0)], types("A", "B"))
+    assert table.rows == {
+        (5, ("B", "told")): (5,),
+        (5, ("B", "suppressed")): (3,),
+        (5, ("B", "lost")): (2,),
+        (5, ("A", "told")): (1,),
+        (5, ("A", "suppressed")): (0,),
+        (5, ("A", "lost")): (0,),
+        (6, ("B", "told")): (0,),
+        (6, ("B", "suppressed")): (4,),
+        (6, ("B", "lost")): (0,),
+    }
+
+
+def test_of_a_probe_with_one_type_all_kinds_are_of_that_type() -> None:
+    found = [of(5, 3, 10, 3, 2), of(5, 77, 1, 0, 1), of(5, 8, 100, 0, 0, harmless=True)]
+    assert events_table("tiny", found, types("A")).rows == {
+        (5, ("A", "told")): (5,),
+        (5, ("A", "suppressed")): (3,),
+        (5, ("A", "lost")): (3,),
+    }
