@@ -1,0 +1,103 @@
+"""The installed commands in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, TypeVar
+
+from tests.lab.waiting import eventually
+
+T = TypeVar("T")
+
+NODE = "node-of-tests"
+NETAGENT = str(Path(sys.executable).with_name("otel-netagent"))
+INSPECTOR = str(Path(sys.executable).with_name("inspector"))
+
+PATIENCE_S = 30.0
+"""For what takes a second on an idle machine."""
+
+
+class Program:
+    """A process whose lines of output are at hand as they come: `out` and `err`."""
+
+    def __init__(self, argv: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
+        """Start it in a session of its own, as NODE, with these variables and none of OpenTelemetry's beside them."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+        self.process = subprocess.Popen(
+            argv,
+            env=inherited | {"NODE_NAME": NODE} | dict(environ or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.out, self.err = list[str](), list[str]()
+        streams = ((self.process.stdout, self.out), (self.process.stderr, self.err))
+        self._readers = [threading.Thread(target=_read, args=(stream, lines)) for stream, lines in streams if stream]
+        for reader in self._readers:
+            reader.start()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Make sure that it has ended, and that it never was at a loss."""
+        self.process.kill()
+        self._end()
+        if error is None:
+            assert_no_traceback(self.err)
+        else:
+            error.add_note("\n".join([f"{self.process.args!r} wrote:", *self.out, *self.err]))
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is that of its session too."""
+        return self.process.pid
+
+    def wait(self) -> int:
+        """The exit code, once it has ended of itself and all its lines are here."""
+        self.process.wait(timeout=PATIENCE_S)
+        return self._end()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal; the exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def eventually(self, condition: Callable[[], T | None]) -> T:
+        """The first true value of what only the living process can bring about."""
+
+        def true_or_hopeless() -> T | None:
+            ended = self.process.poll() is not None
+            value = condition()
+            assert value or not ended, f"it ended with {self.process.returncode}"
+            return value
+
+        value = eventually(true_or_hopeless, PATIENCE_S)
+        assert value is not None
+        return value
+
+    def _end(self) -> int:
+        code = self.process.wait()
+        for reader in self._readers:
+            reader.join()
+        return code
+
+
+def _read(stream: IO[str], lines: list[str]) -> None:
+    with stream:
+        lines.extend(line.rstrip("\n") for line in stream)
+
+
+def assert_no_traceback(lines: Sequence[str]) -> None:
+    """No user shall ever see one."""
+    assert not [line for line in lines if line.startswith("Traceback")], "\n".join(lines)
