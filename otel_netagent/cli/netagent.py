@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -54,12 +55,36 @@ def run(file: Path | None) -> None:
 
     if stopping.is_set():
         return
+    failed = _end_with_any_thread(stopping)
     try:
         running = agent.Agent(config.load(file), os.environ)
     except (config.ConfigError, ListenError, EventPortError, OtlpConfigError) as error:
         _fail(str(error))
     stopping.wait()
     running.close()
+    if failed.is_set():
+        sys.exit(1)
+
+
+def _end_with_any_thread(stopping: threading.Event) -> threading.Event:
+    """Let an error that nobody foresaw end the agent, to be started anew: a part that is dead must not go unnoticed.
+
+    The event that is returned tells that it happened.
+    """
+    failed = threading.Event()
+
+    def end(failure: threading.ExceptHookArgs) -> None:
+        thread = failure.thread.name if failure.thread else "a thread"
+        at = traceback.extract_tb(failure.exc_traceback)[-1]
+        what = "".join(traceback.format_exception_only(failure.exc_type, failure.exc_value)).strip()
+        logging.critical(
+            "the agent ends, by an error of its own in %s: %s (%s:%s)", thread, what, at.filename, at.lineno
+        )
+        failed.set()
+        stopping.set()
+
+    threading.excepthook = end
+    return failed
 
 
 def _require_capabilities() -> None:

@@ -17,7 +17,8 @@ from otel_netagent.kernel.btf import DATASEC, Btf
 from otel_netagent.kernel.libbpf import BpfError, error_text
 
 _FAILED_PROGRAM: Final = re.compile(r"prog '([^']+)':")
-_LOG_SIZE: Final = 1 << 20
+_LOG_SIZE: Final = (1 << 24) - 1
+"""The most that kernels before 6.4 take; they fail with ENOSPC, and hide the true reason, where a log does not fit."""
 _LOG_TAIL_LINES: Final = 3
 _AnyLink = TypeVar("_AnyLink", bound="Link")
 
@@ -134,6 +135,8 @@ class BpfObject:
         self._views: dict[str, memoryview[int]] = {}
         self._loaded = False
         self._handle: int | None = None
+        if not path.is_file():
+            raise BpfError(f"{path} is missing: build it with `make bpf`")
         options = libbpf.OpenOptions(sz=ctypes.sizeof(libbpf.OpenOptions))
         if custom_btf is not None:
             options.btf_custom_path = bytes(custom_btf)
@@ -162,7 +165,7 @@ class BpfObject:
 
     def load(self) -> None:
         """Put the chosen programs and all maps into the kernel. Raises ProgramRejected or BpfError."""
-        log = ctypes.create_string_buffer(_LOG_SIZE)
+        log = (c_char * _LOG_SIZE).from_buffer(mmap.mmap(-1, _LOG_SIZE))  # memory only as far as it is written
         for program in self._programs.values():
             self._library.bpf_program__set_log_buf(program, log, _LOG_SIZE)
         self._release_views()

@@ -27,7 +27,7 @@ LACKING = pytest.mark.parametrize(
     [
         (no_btf, "procfs", "no BTF for kernel"),
         (no_libbpf, "procfs", "libbpf.so.1 cannot be loaded"),
-        (no_objects, "procfs", "cannot be opened"),
+        (no_objects, "procfs", "is missing: build it with `make bpf`"),
         (no_symbols, "iter/task", "/proc/kallsyms shows no addresses"),
     ],
     ids=lambda each: getattr(each, "__name__", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -83,3 +84,19 @@ def test_endpoint_without_scheme(tmp_path: Path) -> None:
     (line,) = refusal(configuration(tmp_path), environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"})
     assert line.startswith("otel-netagent: OTEL_EXPORTER_OTLP_ENDPOINT=collector:4317: ")
     assert "write http://collector:4317 for a plain connection or https://collector:4317 for TLS" in line
+
+
+_WITH_A_MISTAKE = """
+from otel_netagent.cli.netagent import main
+from otel_netagent.pipeline.collector import Collector
+Collector.collect = lambda self: {}["nothing"]
+main()
+"""
+
+
+def test_an_error_of_its_own_ends_it(tmp_path: Path) -> None:
+    """A part that is dead must not go unnoticed: whoever watches the agent starts it anew."""
+    with Program([sys.executable, "-c", _WITH_A_MISTAKE, "run", "-c", str(configuration(tmp_path))]) as program:
+        assert program.wait() == 1
+        (line,) = [line for line in program.err if "CRITICAL" in line]
+        assert line.endswith("an error of its own in collector: KeyError: 'nothing' (<string>:4)")

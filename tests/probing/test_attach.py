@@ -234,5 +234,5 @@ def test_an_error_of_prepare_leaves_nothing(tiny: KernelFacts) -> None:
 
 
 def test_a_missing_object_is_no_question_of_ways(tiny: KernelFacts) -> None:
-    with pytest.raises(BpfError, match=r"none\.bpf\.o: cannot be opened: "):
+    with pytest.raises(BpfError, match=r"none\.bpf\.o is missing: "):
         attach(tiny, "none", (Hook("calls", (WORKS,)),), prepare)
