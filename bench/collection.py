@@ -21,12 +21,14 @@ from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk, ProcfsWalk
 from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 from otel_netagent.probes import catalogue
+from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, RunningProbe, WalkAccess
 from otel_netagent.telemetry.otlp.attributes import agent_resource
 from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
 from otel_netagent.telemetry.prometheus import PrometheusText
 
 MIB_PROBES = ("tcp", "tcpext", "udp")
+PROBES = ("ip", "mib", "netdev", "sock", "conntrack", "qdisc", "softnet", "slab", "packetloss")
 
 
 @click.command()
@@ -41,9 +43,10 @@ def main(namespaces: int, rounds: int) -> None:
         ways = {
             "MIBs of three probes, kernel pass": _collecting(access, in_kernel, MIB_PROBES, stack),
             "MIBs of three probes, procfs": _collecting(access, by_procfs, MIB_PROBES, stack),
-            "netdev (procfs)": _collecting(access, in_kernel, ("netdev",), stack, walked=in_kernel.take()),
-            "packetloss": _collecting(access, in_kernel, ("packetloss",), stack, walked=in_kernel.take()),
         }
+        walked = in_kernel.take()
+        for name in PROBES:
+            ways[name] = _collecting(access, in_kernel, (name,), stack, walked)
         found = len(in_kernel.take())
         costs = cpu_cost(ways, rounds)
         print_costs(f"CPU of one collection, {found} namespaces", costs, "MIBs of three probes, kernel pass")
@@ -71,7 +74,10 @@ def _collecting(
 
 def _whole(access: KernelAccess, stack: contextlib.ExitStack) -> dict[str, Callable[[], object]]:
     environment = Environment(access.facts, access.no_kernel, access.walk, events=True)
-    probes = {name: _started(name, environment, stack) for name in catalogue()}
+    probes = {}
+    for name in catalogue():
+        with contextlib.suppress(Unavailable):  # on this kernel
+            probes[name] = _started(name, environment, stack)
     # The namespaces are old, so that nobody looks again whether they have become a pod's.
     seconds = chain((0.0, 0.0), repeat(3600.0))
     collector = Collector(access.walk.walk, Registry(clock=lambda: next(seconds)), probes, (), interval_s=5)

@@ -27,16 +27,66 @@ struct udp_mib {
 	unsigned long mibs[1];
 };
 
+struct ipstats_mib {
+	__u64 mibs[1];
+};
+
+struct icmp_mib {
+	unsigned long mibs[1];
+};
+
+struct icmpv6_mib {
+	unsigned long mibs[1];
+};
+
+/* Messages by type; one copy for all CPUs. */
+struct icmpmsg_mib {
+	long mibs[1];
+};
+
+struct icmpv6msg_mib {
+	long mibs[1];
+};
+
 struct netns_mib {
+	struct ipstats_mib *ip_statistics;
 	struct tcp_mib *tcp_statistics;
 	struct linux_mib *net_statistics;
 	struct udp_mib *udp_statistics;
+	struct icmp_mib *icmp_statistics;
+	struct icmpmsg_mib *icmpmsg_statistics;
+	/* CONFIG_IPV6 */
+	struct ipstats_mib *ipv6_statistics;
+	struct udp_mib *udp_stats_in6;
+	struct icmpv6_mib *icmpv6_statistics;
+	struct icmpv6msg_mib *icmpv6msg_statistics;
+};
+
+struct inet_ehash_bucket;
+struct inet_listen_hashbucket;
+
+/* Where the kernel finds TCP sockets by their addresses. A namespace may have one of its own (6.1, d1e5e6408b30). */
+struct inet_hashinfo {
+	struct inet_ehash_bucket *ehash;
+	unsigned int ehash_mask;
+	/* Listening sockets, since 5.19 (cae3873c5b3a). */
+	struct inet_listen_hashbucket *lhash2;
+	unsigned int lhash2_mask;
+};
+
+struct inet_timewait_death_row {
+	struct inet_hashinfo *hashinfo;
+};
+
+struct netns_ipv4 {
+	struct inet_timewait_death_row tcp_death_row;
 };
 
 struct net {
 	struct ns_common ns;
 	struct net_device *loopback_dev;
 	struct netns_mib mib;
+	struct netns_ipv4 ipv4;
 	/* A number since 5.12 (3d368ab87cf6); before, an atomic64_t that is zero until somebody asks. */
 	__u64 net_cookie;
 };
@@ -57,6 +107,22 @@ struct in6_addr {
 	__u8 bytes[16];
 };
 
+struct hlist_nulls_head {
+	struct hlist_nulls_node *first;
+};
+
+struct hlist_nulls_node {
+	struct hlist_nulls_node *next;
+};
+
+struct inet_ehash_bucket {
+	struct hlist_nulls_head chain;
+};
+
+struct inet_listen_hashbucket {
+	struct hlist_nulls_head nulls_head;
+};
+
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -67,11 +133,14 @@ struct sock_common {
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
+	struct hlist_nulls_node skc_nulls_node;
 };
 
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
+	__u32 sk_ack_backlog;
+	__u32 sk_max_ack_backlog;
 };
 
 /* What is left of a socket in FIN_WAIT2 or TIME_WAIT; its common part says TIME_WAIT for both. */
@@ -81,6 +150,13 @@ struct inet_timewait_sock {
 
 struct inet_sock {
 	__be16 inet_sport;
+};
+
+struct tcp_sock {
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+	__u32 snd_una;
+	__u32 write_seq;
 };
 
 struct sk_buff {
@@ -102,10 +178,50 @@ struct nsproxy {
 	struct net *net_ns;
 };
 
+struct super_block {
+	unsigned long s_magic;
+};
+
+struct inode {
+	unsigned short i_mode;
+	struct super_block *i_sb;
+};
+
+struct file {
+	struct inode *f_inode;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+	unsigned long *open_fds;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+/* Members by CONFIG_TASK_XACCT and CONFIG_TASK_IO_ACCOUNTING. */
+struct task_io_accounting {
+	__u64 syscr;
+	__u64 syscw;
+	__u64 read_bytes;
+	__u64 write_bytes;
+};
+
+struct signal_struct {
+	struct task_io_accounting ioac;
+};
+
 struct task_struct {
 	int pid;
 	int tgid;
+	unsigned int flags;
+	struct task_struct *group_leader;
 	struct nsproxy *nsproxy;
+	struct files_struct *files;
+	struct signal_struct *signal;
+	struct task_io_accounting ioac;
 };
 
 struct bpf_array {
@@ -123,6 +239,15 @@ struct bpf_iter_meta {
 struct bpf_iter__task {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;
+};
+
+struct bpf_map;
+
+struct bpf_iter__bpf_map_elem {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	void *key;
+	void *value;
 };
 
 /* The numbers are the running kernel's, by bpf_core_enum_value(). Members of this type must be declared

@@ -13,6 +13,7 @@ from typing import Final
 from otel_netagent.kernel import procfs
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.per_namespace import read_each
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table, Values
 from otel_netagent.telemetry.status import HookStatus
@@ -41,21 +42,13 @@ class _RunningNetDev:
     event_source: EventSource | None = None
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
-        rows: dict[RowKey, Values] = {}
-        for namespace in namespaces:
-            text = procfs.read_net(namespace.pid, "dev") or _read_by_another(namespace)
-            if text:
-                rows[namespace.inode, ()] = procfs.sum_net_dev(text)
+        rows: dict[RowKey, Values] = {
+            (namespace.inode, ()): procfs.sum_net_dev(text) for namespace, text in read_each(namespaces, "dev")
+        }
         yield Table("netdev", _COLUMNS, rows)
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def _read_by_another(namespace: Namespace) -> str | None:
-    """The table by another process, where the one that the walk met has gone meanwhile."""
-    others = (pid for pid in procfs.pids() if procfs.netns_of(pid) == namespace.inode)
-    return next((text for pid in others if (text := procfs.read_net(pid, "dev"))), None)
 
 
 def _start(environment: Environment) -> _RunningNetDev:  # noqa: ARG001 - it needs nothing of the kernel but procfs

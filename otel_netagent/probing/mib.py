@@ -14,7 +14,17 @@ from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import Table
 from otel_netagent.telemetry.status import HookStatus
 
-_FILES: Final = {"Tcp": "snmp", "Udp": "snmp", "TcpExt": "netstat"}
+_FILES: Final = {
+    "Tcp": "snmp",
+    "Udp": "snmp",
+    "Ip": "snmp",
+    "Icmp": "snmp",
+    "TcpExt": "netstat",
+    "IpExt": "netstat",
+    "Udp6": "snmp6",
+    "Ip6": "snmp6",
+    "Icmp6": "snmp6",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +54,25 @@ def _mib_series(  # noqa: PLR0913, PLR0917 - a row of a table of declarations
     return MibSeries(field, Series(f"inspector_pod_{name}", kind, unit, meaning, source, aliases=full_names))
 
 
-def mib_probe(name: str, summary: str, *columns: MibSeries) -> Probe:
+def by_rule(field: MibField, unit: str) -> MibSeries:
+    """Declare the counter that the kernel calls `field` under its own name, in lower case and without separator.
+
+    IpExt has the counters of IPv4 that RFC 4293 added to those of Ip: they are one MIB, and one here.
+    """
+    protocol, name = field
+    shown = "Ip" if protocol == "IpExt" else protocol
+    meaning = f"{shown} {name}, as the kernel counts it (Documentation/networking/snmp_counter.rst)"
+    return counter(f"{shown}{name}".lower(), field, unit, meaning)
+
+
+def mib_probe(name: str, summary: str, *columns: MibSeries, necessary: bool = True) -> Probe:
     """Declare a probe of these columns."""
     return Probe(
         name=name,
         summary=summary,
         series=tuple(column.series for column in columns),
         start=lambda environment: _RunningMibProbe(name, columns, environment),
+        necessary=necessary,
     )
 
 

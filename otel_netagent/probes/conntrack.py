@@ -1,0 +1,87 @@
+"""Connection tracking of each namespace: entries, their limit, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from otel_netagent.kernel.conntrack import entries_limit, parse_conntrack
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.monotonic import Monotonic
+from otel_netagent.probing.per_namespace import read_each, require
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import RowKey, Table, Values
+from otel_netagent.telemetry.status import HookStatus
+
+_TABLE: Final = "stat/nf_conntrack"
+
+
+def _series(kind: Kind, name: str, unit: str, meaning: str, source: str) -> Series:
+    return Series(f"inspector_pod_conntrack{name}", kind, unit, meaning, source)
+
+
+def _counter(name: str, column: str, meaning: str) -> Series:
+    return _series(Kind.COUNTER, name, "1", meaning, f"/proc/PID/net/{_TABLE} {column}, all CPUs")
+
+
+_ENTRIES: Final = _series(
+    Kind.GAUGE, "entries", "{entry}", "tracked connections now", f"/proc/PID/net/{_TABLE} entries"
+)
+_COUNTERS: Final = (
+    _counter("found", "found", "lookups that found an entry (newer kernels: only of translated addresses)"),
+    _counter("insert", "insert", "entries inserted (newer kernels do not count it)"),
+    _counter("invalid", "invalid", "packets that could not be tracked and were not dropped"),
+    _counter("ignore", "ignore", "packets for which tracking was skipped (newer kernels do not count it)"),
+    _counter("insertfailed", "insert_failed", "insertions that failed (duplicate, full)"),
+    _counter("drop", "drop", "packets dropped because tracking failed"),
+    _counter("earlydrop", "early_drop", "entries evicted to make room"),
+    _counter("searchrestart", "search_restart", "lookups restarted"),
+    _counter("error", "icmp_error", "ICMP errors that could not be related"),
+)
+"""In the order of the fields of Conntrack, which `entries` precedes."""
+_LIMIT: Final = _series(
+    Kind.GAUGE,
+    "maxentries",
+    "{entry}",
+    "limit of tracked connections, of each namespace",
+    "net.netfilter.nf_conntrack_max, one for the whole kernel",
+)
+_COLUMNS: Final = (_ENTRIES, *_COUNTERS, _LIMIT)
+
+
+class _RunningConntrack:
+    hooks: Final = (HookStatus("connection tracking of every namespace", "procfs"),)
+    event_source: EventSource | None = None
+
+    def __init__(self) -> None:
+        # The kernel's counters have 32 bits; a sum of several falls by as much as one when that is full.
+        self._counters = Monotonic[tuple[int, int], None](len(_COUNTERS), overflowing=True)
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        limit = entries_limit()
+        read = {namespace.key: parse_conntrack(text, _TABLE) for namespace, text in read_each(namespaces, _TABLE)}
+        counters = self._counters.totals({key: {None: stats[1:]} for key, stats in read.items()})
+        rows: dict[RowKey, Values] = {
+            (key[0], ()): (stats.entries, *counters[key], limit) for key, stats in read.items()
+        }
+        yield Table("conntrack", _COLUMNS, rows)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _start(environment: Environment) -> _RunningConntrack:  # noqa: ARG001 - it needs nothing of the kernel but procfs
+    require(
+        _TABLE,
+        "load nf_conntrack, then restart the agent, or use a kernel with CONFIG_NF_CONNTRACK_PROCFS",
+    )
+    return _RunningConntrack()
+
+
+PROBE: Final = Probe(
+    name="conntrack",
+    summary="tracked connections, their limit, and why tracking failed",
+    start=_start,
+    series=_COLUMNS,
+)

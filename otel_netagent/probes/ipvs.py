@@ -1,0 +1,66 @@
+"""What IPVS forwarded in each namespace, where the kernel has it (kube-proxy in IPVS mode: in the host's)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from otel_netagent.kernel.ipvs import IpvsStats, parse_ipvs_stats
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.monotonic import Monotonic
+from otel_netagent.probing.per_namespace import read_each, require
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import RowKey, Table, Values
+from otel_netagent.telemetry.status import HookStatus
+
+_TABLE: Final = "ip_vs_stats"
+
+
+def _counter(name: str, unit: str, meaning: str) -> Series:
+    return Series(f"inspector_pod_ipvs{name}", Kind.COUNTER, unit, meaning, f"/proc/PID/net/{_TABLE}")
+
+
+_COLUMNS: Final = (
+    _counter("connections", "{connection}", "connections that IPVS scheduled"),
+    _counter("incomingpackets", "{packet}", "packets to the servers behind IPVS"),
+    _counter("outgoingpackets", "{packet}", "packets from the servers behind IPVS"),
+    _counter("incomingbytes", "By", "bytes to the servers behind IPVS"),
+    _counter("outgoingbytes", "By", "bytes from the servers behind IPVS"),
+)
+"""In the order of the fields of IpvsStats."""
+
+
+class _RunningIpvs:
+    hooks: Final = (HookStatus("IPVS of every namespace", "procfs"),)
+    event_source: EventSource | None = None
+
+    def __init__(self) -> None:
+        # ipvsadm --zero sets them to 0.
+        self._totals = Monotonic[tuple[int, int], None](len(IpvsStats._fields))
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        readings = {
+            namespace.key: {None: parse_ipvs_stats(text, _TABLE)} for namespace, text in read_each(namespaces, _TABLE)
+        }
+        rows: dict[RowKey, Values] = {
+            (inode, ()): totals for (inode, _), totals in self._totals.totals(readings).items()
+        }
+        yield Table("ipvs", _COLUMNS, rows)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _start(environment: Environment) -> _RunningIpvs:  # noqa: ARG001 - it needs nothing of the kernel but procfs
+    require(_TABLE, "this kernel has no IPVS, or its module ip_vs is not loaded")
+    return _RunningIpvs()
+
+
+PROBE: Final = Probe(
+    name="ipvs",
+    summary="connections, packets and bytes that IPVS forwarded",
+    start=_start,
+    series=_COLUMNS,
+    necessary=False,
+)

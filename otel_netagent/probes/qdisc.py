@@ -1,0 +1,96 @@
+"""Root queueing disciplines of each namespace's devices: sent, dropped, waiting.
+
+They are told only to who is in the namespace (tc_dump_qdisc in net/sched/sch_api.c has no IFLA_TARGET_NETNSID), so the
+collecting thread enters each, asks, and leaves nothing there. Not necessary: that needs CAP_SYS_ADMIN, and a pod's veth
+has no queue unless one is set up (bandwidth limits). Sums never go back: what a qdisc that is replaced or a device that
+is removed has counted, stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from typing import Final
+
+from otel_netagent.kernel.entering import Visit
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.qdiscs import Qdisc, QdiscId, root_qdiscs
+from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.monotonic import Monotonic
+from otel_netagent.probing.per_namespace import others_in
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import RowKey, Table, Values
+from otel_netagent.telemetry.status import HookStatus
+
+
+def _series(kind: Kind, name: str, unit: str, meaning: str) -> Series:
+    source = "RTM_GETQDISC in each namespace, root qdiscs of all devices but lo"
+    return Series(f"inspector_pod_qdisc{name}", kind, unit, meaning, source)
+
+
+_COUNTERS: Final = (
+    _series(Kind.COUNTER, "bytes", "By", "bytes that went through"),
+    _series(Kind.COUNTER, "packets", "{packet}", "packets that went through"),
+    _series(Kind.COUNTER, "drops", "{packet}", "packets dropped, most often because the queue was full"),
+    _series(Kind.COUNTER, "overlimits", "1", "times that a packet had to wait for the rate that is allowed"),
+)
+_GAUGES: Final = (
+    _series(Kind.GAUGE, "qlen", "{packet}", "packets that wait now"),
+    _series(Kind.GAUGE, "backlog", "By", "bytes that wait now"),
+)
+_COLUMNS: Final = _COUNTERS + _GAUGES
+"""In the order of the fields of Qdisc."""
+
+
+class _RunningQdisc:
+    hooks: Final = (HookStatus("root qdiscs of every namespace", "rtnetlink"),)
+    event_source: EventSource | None = None
+
+    def __init__(self) -> None:
+        self._counters = Monotonic[tuple[int, int], QdiscId](len(_COUNTERS))
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        read = _read_each(namespaces)
+        totals = self._counters.totals({key: _counters(qdiscs) for key, qdiscs in read.items()})
+        rows: dict[RowKey, Values] = {(key[0], ()): totals[key] + _waiting(qdiscs) for key, qdiscs in read.items()}
+        yield Table("qdisc", _COLUMNS, rows)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _counters(qdiscs: Mapping[QdiscId, Qdisc]) -> dict[QdiscId, Values]:
+    return {key: qdisc[: len(_COUNTERS)] for key, qdisc in qdiscs.items()}
+
+
+def _waiting(qdiscs: Mapping[QdiscId, Qdisc]) -> Values:
+    return sum(qdisc.qlen for qdisc in qdiscs.values()), sum(qdisc.backlog for qdisc in qdiscs.values())
+
+
+def _read_each(namespaces: Iterable[Namespace]) -> dict[tuple[int, int], Mapping[QdiscId, Qdisc]]:
+    found: dict[tuple[int, int], Mapping[QdiscId, Qdisc]] = {}
+    with Visit() as visit:
+        for namespace in namespaces:
+            pids = chain((namespace.pid,), others_in(namespace))
+            if any(visit.enter(pid, namespace.inode) for pid in pids):
+                found[namespace.key] = root_qdiscs()
+    return found
+
+
+def _start(environment: Environment) -> _RunningQdisc:  # noqa: ARG001 - it needs nothing of the kernel but netlink
+    try:
+        with Visit():
+            pass  # to come home needs what it takes to go
+    except PermissionError as error:
+        raise Unavailable(f"namespaces may not be entered ({error.strerror}): give the agent CAP_SYS_ADMIN") from error
+    return _RunningQdisc()
+
+
+PROBE: Final = Probe(
+    name="qdisc",
+    summary="bytes, packets, drops and backlog of the queues before network devices",
+    start=_start,
+    series=_COLUMNS,
+    necessary=False,
+)

@@ -1,0 +1,63 @@
+"""The kernel's cache of TCP sockets: how many objects it holds, and how large they are.
+
+One cache serves all namespaces, so this is told once, as the host's. Not necessary: to read the table, the kernel goes
+through every cache that it has, under a lock that creating and deleting caches takes too, and `sock` tells for less
+how many sockets there are and what their buffers take.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from otel_netagent.kernel.slabinfo import SlabCache, parse_slab_cache
+from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.declaration import Environment, Probe
+from otel_netagent.probing.node import RunningNodeProbe
+from otel_netagent.telemetry.series import Kind, Series
+
+_CACHE: Final = "TCP"
+_SLABINFO: Final = Path("/proc/slabinfo")
+
+
+def _gauge(name: str, unit: str, meaning: str) -> Series:
+    source = f"/proc/slabinfo {_CACHE}; of the node, shown as the host's"
+    return Series(f"inspector_pod_slabtcpslab{name}", Kind.GAUGE, unit, meaning, source)
+
+
+_COLUMNS: Final = (
+    _gauge("objactive", "1", "active objects in the TCP cache"),
+    _gauge("objnum", "1", "objects in the TCP cache"),
+    _gauge("objsize", "By", "size of one object"),
+    _gauge("objperslab", "1", "objects in one slab of the TCP cache"),
+    _gauge("pagesperslab", "1", "pages in one slab of the TCP cache"),
+)
+"""In the order of the fields of SlabCache."""
+
+
+def _read() -> SlabCache:
+    """The cache now. Raises Unavailable."""
+    try:
+        text = _SLABINFO.read_text(encoding="ascii")
+    except OSError as error:
+        raise Unavailable(
+            f"{_SLABINFO}: {error.strerror}: only root may read it, or who has CAP_DAC_READ_SEARCH"
+        ) from error
+    cache = parse_slab_cache(text, _CACHE)
+    if cache is None:
+        raise Unavailable(f"{_SLABINFO} has no cache {_CACHE!r}: this kernel keeps TCP sockets elsewhere")
+    return cache
+
+
+def _start(environment: Environment) -> RunningNodeProbe:  # noqa: ARG001 - it needs nothing of the kernel but procfs
+    _read()
+    return RunningNodeProbe("slab", _COLUMNS, "the cache of TCP sockets", _read)
+
+
+PROBE: Final = Probe(
+    name="slab",
+    summary="the kernel's cache of TCP sockets",
+    start=_start,
+    series=_COLUMNS,
+    necessary=False,
+)

@@ -1,0 +1,60 @@
+"""The receive path of the node's CPUs: packets processed and dropped, and times that the work was cut short.
+
+The kernel has one table for all namespaces, so this is told once, as the host's. Costs one short read.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from otel_netagent.kernel import procfs
+from otel_netagent.kernel.softnet import Softnet, parse_softnet
+from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.declaration import Environment, Probe
+from otel_netagent.probing.monotonic import Monotonic
+from otel_netagent.probing.node import RunningNodeProbe
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import Values
+
+
+def _counter(name: str, column: int, unit: str, meaning: str) -> Series:
+    source = f"/proc/net/softnet_stat, column {column}, all CPUs; of the node, shown as the host's"
+    return Series(f"inspector_pod_softnet{name}", Kind.COUNTER, unit, meaning, source)
+
+
+_COLUMNS: Final = (
+    _counter("processed", 1, "{packet}", "packets that all CPUs took from devices and backlogs"),
+    _counter("dropped", 2, "{packet}", "packets dropped because a CPU's backlog was full"),
+    _counter("timesqueeze", 3, "1", "times a CPU ran out of budget or time before it had received everything"),
+)
+"""In the order of the fields of Softnet."""
+
+
+class _Reader:
+    """Sums the CPUs. The kernel's counters have 32 bits, which a busy CPU fills within hours."""
+
+    def __init__(self) -> None:
+        self._cpus: dict[int, Softnet] = {}
+        self._sum = Monotonic[None, int](len(Softnet._fields), overflowing=True)
+
+    def read(self) -> Values:
+        text = procfs.read_net(os.getpid(), "softnet_stat")
+        if not text:
+            raise Unavailable("/proc/net/softnet_stat cannot be read")
+        self._cpus |= parse_softnet(text)  # a CPU that is offline has no row, and goes on where it was when it is back
+        return self._sum.totals({None: dict(self._cpus)})[None]
+
+
+def _start(environment: Environment) -> RunningNodeProbe:  # noqa: ARG001 - it needs nothing of the kernel but procfs
+    reader = _Reader()
+    reader.read()
+    return RunningNodeProbe("softnet", _COLUMNS, "the receive path of all CPUs", reader.read)
+
+
+PROBE: Final = Probe(
+    name="softnet",
+    summary="packets that the node's CPUs received and dropped",
+    start=_start,
+    series=_COLUMNS,
+)

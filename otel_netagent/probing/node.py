@@ -1,0 +1,49 @@
+"""Facts of the whole node, which the kernel keeps once for all namespaces: told once, as the host's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from otel_netagent.kernel import procfs
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.declaration import EventSource
+from otel_netagent.telemetry.series import Series
+from otel_netagent.telemetry.snapshot import RowKey, Table, Values
+from otel_netagent.telemetry.status import HookStatus
+
+
+class NodeRow:
+    """The one row that a table of the node has."""
+
+    def __init__(self) -> None:
+        """Know the host's namespace. Raises Unavailable where it cannot be known."""
+        host = procfs.host_netns()
+        if host is None:
+            raise Unavailable("the host's network namespace cannot be told: /proc/self/ns/net cannot be read")
+        self._host = host
+
+    def of(self, values: Values, namespaces: Iterable[Namespace]) -> dict[RowKey, Values]:
+        """The values as the host's row; no row where the host is not among the namespaces."""
+        return {(self._host, ()): values} if any(each.inode == self._host for each in namespaces) else {}
+
+
+class RunningNodeProbe:
+    """A probe of nothing but facts of the node."""
+
+    event_source: EventSource | None = None
+
+    def __init__(self, name: str, series: tuple[Series, ...], purpose: str, read: Callable[[], Values]) -> None:
+        """`read` gives the values. What it raises now, the caller has to explain. Raises Unavailable."""
+        self._name = name
+        self._series = series
+        self._read = read
+        self._row = NodeRow()
+        self.hooks: tuple[HookStatus, ...] = (HookStatus(purpose, "procfs"),)
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        """Its one row."""
+        yield Table(self._name, self._series, self._row.of(self._read(), namespaces))
+
+    def close(self) -> None:
+        """Nothing is held."""

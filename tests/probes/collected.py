@@ -1,0 +1,58 @@
+"""A probe that tells numbers only, started alone and collected when the test wants to know."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from otel_netagent.kernel.namespaces import NamespaceWalk
+from otel_netagent.pipeline.kernel_access import KernelAccess
+from otel_netagent.probing.declaration import Environment, Probe, RunningProbe
+from tests.lab.namespace import Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A running probe."""
+
+    probe: RunningProbe
+    walk: NamespaceWalk
+
+    def rows(self) -> dict[int, dict[str, int]]:
+        """Every value of every namespace now, by the series' name without `inspector_pod_`."""
+        rows: dict[int, dict[str, int]] = {}
+        for table in self.probe.collect(self.walk.take()):
+            names = [series.name.removeprefix("inspector_pod_") for series in table.series]
+            for (inode, _), row in table.rows.items():
+                rows.setdefault(inode, {}).update(zip(names, row, strict=True))
+        return rows
+
+
+def environment(access: KernelAccess) -> Environment:
+    """What the running kernel lets a probe use."""
+    return Environment(access.facts, access.no_kernel, access.walk, events=False)
+
+
+@contextlib.contextmanager
+def collected(probe: Probe, access: KernelAccess) -> Iterator[Collected]:
+    """Run the probe for the time of the block."""
+    with contextlib.closing(probe.start(environment(access))) as running:
+        yield Collected(running, access.walk.walk)
+
+
+NO_REPORTS = """
+table ip6 no_reports {
+    chain output { type filter hook output priority 0; icmpv6 type mld2-listener-report drop; }
+}
+"""
+
+
+def silence(namespace: Namespace) -> None:
+    """Keep it from reporting its IPv6 multicast groups, which a host does more than once in its first seconds."""
+    namespace.command("nft", "-f", "-", stdin=NO_REPORTS)
+
+
+def changes(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    """What differs, and by how much."""
+    return {name: after[name] - before[name] for name in after if after[name] != before[name]}
