@@ -1,0 +1,119 @@
+"""Open file descriptors of each namespace's processes: each process once, however many threads it has."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from otel_netagent.kernel import procfs
+from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.reading import start_reader
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import Table
+from otel_netagent.telemetry.status import HookStatus
+
+
+def _gauge(name: str, meaning: str) -> Series:
+    return Series(f"inspector_pod_{name}", Kind.GAUGE, "{fd}", meaning, "/proc/PID/fd, every process once")
+
+
+_SERIES: Final = (
+    _gauge("fdopenfd", "open file descriptors"),
+    _gauge("fdopensocket", "open file descriptors that are sockets"),
+)
+
+
+class ProcessDescriptors(NamedTuple):
+    """Descriptors of one process; `netns` is the inode of the namespace that the process is in."""
+
+    netns: int
+    open: int
+    sockets: int
+
+
+class _Reader(Protocol):
+    def read(self) -> Iterator[ProcessDescriptors]:
+        """Every process now."""
+
+    def close(self) -> None:
+        """Leave nothing in the kernel."""
+
+
+class KernelDescriptors:
+    """One pass over all processes inside the kernel (bpf/fd.bpf.c)."""
+
+    _record: Final = struct.Struct("=III")
+
+    def __init__(self, kernel: KernelFacts) -> None:
+        """Load and attach. Raises BpfError."""
+        self._object = BpfObject(kernel.objects / "fd.bpf.o", ("count_processes",))
+        try:
+            self._object.load()
+            self._iterator = self._object.attach_iterator("count_processes")
+        except BaseException:
+            self._object.close()
+            raise
+
+    def read(self) -> Iterator[ProcessDescriptors]:
+        """Every process now. Raises BpfError."""
+        return map(ProcessDescriptors._make, self._record.iter_unpack(self._iterator.read()))
+
+    def close(self) -> None:
+        """Take the program out of the kernel."""
+        self._object.close()
+
+
+class ProcfsDescriptors:
+    """The same by /proc/PID/fd: a system call a descriptor."""
+
+    def __init__(self, proc: Path = procfs.PROC) -> None:
+        """Nothing is read yet."""
+        self._proc = proc
+
+    def read(self) -> Iterator[ProcessDescriptors]:
+        """Every process now."""
+        for pid in procfs.pids(self._proc):
+            netns = procfs.netns_of(pid, self._proc)
+            files = procfs.open_files(pid, self._proc)
+            if netns is not None and files is not None:
+                yield ProcessDescriptors(netns, len(files), sum(file.startswith("socket:[") for file in files))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _RunningFd:
+    event_source: EventSource | None = None
+
+    def __init__(self, environment: Environment) -> None:
+        self._reader: _Reader
+        self._reader, hook = start_reader(
+            environment, "open descriptors of every process", "iter/task", KernelDescriptors, ProcfsDescriptors
+        )
+        self.hooks: tuple[HookStatus, ...] = (hook,)
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        open_files: Counter[int] = Counter()
+        sockets: Counter[int] = Counter()
+        for process in self._reader.read():
+            open_files[process.netns] += process.open
+            sockets[process.netns] += process.sockets
+        inodes = (namespace.inode for namespace in namespaces)
+        yield Table("fd", _SERIES, {(inode, ()): (open_files[inode], sockets[inode]) for inode in inodes})
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+PROBE: Final = Probe(
+    name="fd",
+    summary="open file descriptors, and sockets among them",
+    start=_RunningFd,
+    series=_SERIES,
+)

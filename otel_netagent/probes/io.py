@@ -1,0 +1,183 @@
+"""Input and output of each namespace's processes, those that have ended among them: it never goes backwards.
+
+What counts is each thread's own account. /proc/PID/io of a process holds also what its children did, once it has reaped
+them: the sum over processes would count that twice, or lose it (bpf/io.bpf.c tells more).
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, Protocol, TypeAlias
+
+from otel_netagent.kernel import procfs
+from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.procfs import Io
+from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.monotonic import Monotonic
+from otel_netagent.probing.reading import start_reader
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import RowKey, Table, Values
+from otel_netagent.telemetry.status import HookStatus
+
+
+def _counter(name: str, field: str, unit: str, meaning: str, *aliases: str) -> Series:
+    full_names = tuple(f"inspector_pod_{alias}" for alias in aliases)
+    source = f"/proc/PID/task/TID/io {field}, kept when a thread ends"
+    return Series(f"inspector_pod_{name}", Kind.COUNTER, unit, meaning, source, aliases=full_names)
+
+
+_SERIES: Final = (
+    _counter("ioioreadsyscall", "syscr", "{operation}", "read-like calls"),
+    _counter("ioiowritesyscall", "syscw", "{operation}", "write-like calls"),
+    _counter("ioioreadbytes", "read_bytes", "By", "bytes read from the file system (mostly block devices)"),
+    _counter("ioiowritebytes", "write_bytes", "By", "bytes written to the file system", "ioiowritebyres"),
+)
+"""In the order of the fields of procfs.Io."""
+
+_NOTHING: Final = (0, 0, 0, 0)
+
+
+_Part: TypeAlias = tuple[int, int]
+"""A thread by its id and its start, since ids are used again; with _HISTORY, what its process had done before."""
+
+_HISTORY: Final = -1
+
+
+class _Reader(Protocol):
+    def read(self) -> Mapping[int, Values]:
+        """What was done so far in each namespace that has a process, by its inode."""
+
+    def close(self) -> None:
+        """Leave nothing in the kernel."""
+
+
+class KernelIo:
+    """Accounts that the kernel keeps by namespace, of threads that live and that have ended (bpf/io.bpf.c)."""
+
+    _key: Final = struct.Struct("=Q")
+    _account: Final = struct.Struct("=QI4x12Q")
+    """struct namespace_account: last_pass, netns_inode, then living, ended and ended_now of four counters each."""
+
+    _FORGET_AFTER: Final = 3
+    """Passes that an account without a process is kept for: more processes may come."""
+
+    def __init__(self, kernel: KernelFacts) -> None:
+        """Load, attach, and take over what was done before. Raises BpfError."""
+        self._object = BpfObject(kernel.objects / "io.bpf.o", ("count_ended", "count_living"))
+        try:
+            self._object.load()
+            self._object.attach("count_ended")
+            self._iterator = self._object.attach_iterator("count_living")
+            self._accounts = self._object.map("accounts")
+            self._pass = self._object.variable("pass")
+            self._take_over_history()
+        except BaseException:
+            self._object.close()
+            raise
+
+    def read(self) -> Mapping[int, Values]:
+        """What was done so far in each namespace that has a process, by its inode. Raises BpfError."""
+        self._iterator.read()
+        this_pass = self._pass[0]
+        done: dict[int, Values] = {}
+        keys, values = self._accounts.read_all()
+        for (cookie,), account in zip(self._key.iter_unpack(keys), self._account.iter_unpack(values), strict=True):
+            last_pass, inode = account[:2]
+            if last_pass == this_pass:
+                done[inode] = tuple(map(operator.add, account[2:6], account[6:10]))
+            elif last_pass + self._FORGET_AFTER < this_pass:
+                self._accounts.delete(self._key.pack(cookie))
+        return done
+
+    def close(self) -> None:
+        """Take the programs out of the kernel."""
+        self._object.close()
+
+    def _take_over_history(self) -> None:
+        """Begin with what /proc/PID/io of the processes shows now; from here on each thread's own account is added."""
+        with_history = self._object.variable("with_history")
+        with_history[0] = 1
+        self._iterator.read()
+        with_history[0] = 0
+
+
+class ProcfsIo:
+    """The same by procfs, but for what a thread does between the last look and its end."""
+
+    def __init__(self, proc: Path = procfs.PROC) -> None:
+        """Begin with what /proc/PID/io of the processes shows now."""
+        self._proc = proc
+        self._totals: Monotonic[int, _Part] = Monotonic(len(Io._fields))
+        self._totals.totals(self._accounts(with_history=True))
+
+    def read(self) -> Mapping[int, Values]:
+        """What was done so far in each namespace that has a process, by its inode."""
+        return self._totals.totals(self._accounts())
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _accounts(self, *, with_history: bool = False) -> dict[int, dict[_Part, Values]]:
+        """The account of each thread, by the namespace of its process; and what is the process's beyond that."""
+        accounts: dict[int, dict[_Part, Values]] = {}
+        for pid in procfs.pids(self._proc):
+            netns = procfs.netns_of(pid, self._proc)
+            if netns is None:
+                continue
+            own = dict(self._threads_of(pid))
+            whole = procfs.io_of(pid, self._proc) if with_history else None
+            if whole is not None and own:
+                own[pid, _HISTORY] = tuple(map(operator.sub, whole, map(sum, zip(*own.values(), strict=True))))
+            accounts.setdefault(netns, {}).update(own)
+        return accounts
+
+    def _threads_of(self, pid: int) -> Iterator[tuple[_Part, Values]]:
+        for thread in procfs.threads(pid, self._proc):
+            start = procfs.start_ticks(thread, self._proc)
+            account = procfs.io_of_thread(pid, thread, self._proc)
+            if start is not None and account is not None:
+                yield (thread, start), account
+
+
+class _RunningIo:
+    event_source: EventSource | None = None
+
+    def __init__(self, environment: Environment) -> None:
+        if procfs.io_of(os.getpid()) is None:
+            raise Unavailable("this kernel keeps no account of input and output (CONFIG_TASK_IO_ACCOUNTING)")
+        self._reader: _Reader
+        self._reader, hook = start_reader(
+            environment, "input and output of every thread", "iter/task", KernelIo, ProcfsIo
+        )
+        self.hooks: tuple[HookStatus, ...] = (hook,)
+        self._shown: dict[int, Values] = {}
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        """For the moment in which a thread ends it is missing: then the number that was shown before stays."""
+        done = self._reader.read()
+        shown: dict[int, Values] = {}
+        rows: dict[RowKey, Values] = {}
+        for namespace in namespaces:
+            before = self._shown.get(namespace.cookie, _NOTHING)
+            now = tuple(map(max, before, done.get(namespace.inode, _NOTHING)))
+            rows[namespace.inode, ()] = shown[namespace.cookie] = now
+        self._shown = shown
+        yield Table("io", _SERIES, rows)
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+PROBE: Final = Probe(
+    name="io",
+    summary="read and write calls, and bytes from and to storage",
+    start=_RunningIo,
+    series=_SERIES,
+)

@@ -1,0 +1,55 @@
+"""A probe that runs alone, in each of its two ways, and is read when the test wants to know."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.namespaces import ProcfsWalk
+from otel_netagent.probing.declaration import Environment, Probe, RunningProbe, WalkAccess
+from tests.lab.namespace import Namespace
+from tests.lab.waiting import eventually
+
+KERNEL = "kernel"
+PROCFS = "procfs"
+WAYS = (KERNEL, PROCFS)
+
+
+def at_rest(pid: int) -> None:
+    """Wait until a process has come to rest in read(), which is call 0."""
+    eventually(lambda: Path(f"/proc/{pid}/syscall").read_text().startswith("0 "))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A running probe."""
+
+    way: str
+    probe: RunningProbe
+    walk: ProcfsWalk
+
+    def values(self, *namespaces: Namespace) -> dict[str, int]:
+        """Every value of the only namespace, or of several added up, now; a series with labels as `name{a,b}`."""
+        inodes = {namespace.inode for namespace in namespaces}
+        values: dict[str, int] = {}
+        walked = [each for each in self.walk.take() if each.inode in inodes]
+        for table in self.probe.collect(walked):
+            for (_, labels), row in table.rows.items():
+                suffix = "{" + ",".join(labels) + "}" if labels else ""
+                for series, value in zip(table.series, row, strict=True):
+                    name = series.name.removeprefix("inspector_pod_") + suffix
+                    values[name] = values.get(name, 0) + value
+        return values
+
+
+@contextlib.contextmanager
+def reading(probe: Probe, way: str, kernel: KernelFacts) -> Iterator[Reading]:
+    """Run a probe for the time of the block."""
+    walk = ProcfsWalk()
+    facts = kernel if way == KERNEL else None
+    environment = Environment(facts, "not asked for", WalkAccess(walk), events=False)
+    with contextlib.closing(probe.start(environment)) as running:
+        yield Reading(way, running, walk)
