@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
 
-from otel_netagent.kernel.namespaces import MibField, Namespace
+from otel_netagent.kernel.mibs import MibField
+from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.telemetry.series import Kind, Series

@@ -16,7 +16,8 @@ import pytest
 
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.libbpf import BpfError
-from otel_netagent.kernel.namespaces import KernelWalk, MibField, NamespaceWalk, ProcfsWalk
+from otel_netagent.kernel.mibs import MibField
+from otel_netagent.kernel.namespaces import KernelWalk, NamespaceWalk, ProcfsWalk
 from otel_netagent.kernel.namespaces import Namespace as Walked
 from tests.lab.counters import counters
 from tests.lab.links import loopback

@@ -16,7 +16,8 @@ import pytest
 
 from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.libbpf import BpfError
-from otel_netagent.kernel.namespaces import MibField, Namespace, ProcfsWalk
+from otel_netagent.kernel.mibs import MibField
+from otel_netagent.kernel.namespaces import Namespace, ProcfsWalk
 from otel_netagent.kernel.procfs import MalformedTable
 from otel_netagent.pipeline import collector as module
 from otel_netagent.pipeline.collector import Collector
