@@ -51,7 +51,7 @@ def main(namespaces: int, rounds: int) -> None:
         costs = cpu_cost(ways, rounds)
         print_costs(f"CPU of one collection, {found} namespaces", costs, "MIBs of three probes, kernel pass")
         whole = cpu_cost(_whole(access, stack), rounds)
-        print_costs(f"CPU of all that an interval does, {found} namespaces", whole, "collect all probes")
+        print_costs(f"CPU of all that an interval does, {found} namespaces", whole, "collect the necessary probes")
 
 
 def _collecting(
@@ -75,7 +75,7 @@ def _collecting(
 def _whole(access: KernelAccess, stack: contextlib.ExitStack) -> dict[str, Callable[[], object]]:
     environment = Environment(access.facts, access.no_kernel, access.walk, events=True)
     probes = {}
-    for name in catalogue():
+    for name in (name for name, probe in catalogue().items() if probe.necessary):
         with contextlib.suppress(Unavailable):  # on this kernel
             probes[name] = _started(name, environment, stack)
     # The namespaces are old, so that nobody looks again whether they have become a pod's.
@@ -86,7 +86,7 @@ def _whole(access: KernelAccess, stack: contextlib.ExitStack) -> dict[str, Calla
     text = PrometheusText("node")
     encoder = MetricsEncoder(agent_resource("node", kubernetes=False), "node")
     return {
-        "collect all probes": collector.collect,
+        "collect the necessary probes": collector.collect,
         "Prometheus text": lambda: text.render(snapshot),
         "OTLP to bytes": lambda: encoder.encode([snapshot]).SerializeToString(),
     }
