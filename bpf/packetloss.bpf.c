@@ -131,7 +131,7 @@ static __always_inline void send_event(raw_tp_context *context, struct sk_buff *
 
 	if (!event)
 		return;
-	begin_event(&event->header, netns, key->kind, now);
+	begin_event(&event->header, entry, netns, key->kind, now);
 	event->location = key->place;
 	event->length = BPF_CORE_READ(skb, len);
 	__builtin_memset(&event->flow, 0, sizeof(event->flow));

@@ -79,7 +79,7 @@ static __always_inline struct tcpreset_event *begin_reset(struct net *net, enum 
 	event = reserve_event(entry, sizeof(*event));
 	if (!event)
 		return NULL;
-	begin_event(&event->header, netns, kind, now);
+	begin_event(&event->header, entry, netns, kind, now);
 	__builtin_memset(&event->flow, 0, sizeof(event->flow));
 	event->state = 0;
 	event->reason = 0;

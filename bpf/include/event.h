@@ -14,8 +14,11 @@ struct event_header {
 	__u32 kind;        /* as in its occurrence_key */
 };
 
-static __always_inline void begin_event(struct event_header *header, struct netns_id netns, __u32 kind, __u64 now)
+/* Fill in the header of an event for which there was room, and count it as told. */
+static __always_inline void begin_event(struct event_header *header, struct occurrences *entry,
+					struct netns_id netns, __u32 kind, __u64 now)
 {
+	__sync_fetch_and_add(&entry->told, 1);
 	header->time_ns = now;
 	header->netns_cookie = netns.cookie;
 	header->netns_inode = netns.inode;

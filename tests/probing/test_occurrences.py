@@ -50,7 +50,7 @@ int occur(void *context)
 	event = reserve_event(entry, sizeof(*event));
 	if (!event)
 		return 0;
-	begin_event(&event->header, netns, kind, now);
+	begin_event(&event->header, entry, netns, kind, now);
 	bpf_ringbuf_submit(event, 0);
 	return 1;
 }
