@@ -18,7 +18,7 @@ OS_RELEASE=${OS_RELEASE:-/etc/os-release}
 PATH=$PATH:/usr/sbin:/sbin # where `ip` and `nft` are, also for those who are not root
 
 needs='python venv clang llvm-strip bpf/bpf_helpers.h linux/bpf.h libbpf.so.1 ip'
-needs_of_tests='tc nft'
+needs_of_tests='tc nft conntrack'
 
 # The package that has what is needed, by the distribution's package manager.
 package_of() { # need, manager
@@ -37,6 +37,7 @@ libbpf.so.1        libbpf1         libbpf           libbpf1            libbpf   
 ip                 iproute2        iproute          iproute2           iproute2           iproute2
 tc                 iproute2        iproute-tc       iproute2           iproute2           iproute2-tc
 nft                nftables        nftables         nftables           nftables           nftables
+conntrack          conntrack       conntrack-tools  conntrack-tools    conntrack-tools    conntrack-tools
 END
 }
 
