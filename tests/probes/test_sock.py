@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -75,15 +75,21 @@ def test_orphans_and_buffers_are_the_nodes(probe: Collected, pair: Pair) -> None
                     server.send(bytes(65536))
             server.close()
         rows = probe.rows()
-        shown = Path("/proc/net/sockstat").read_text().split()
         assert rows[host]["sockorphan"] >= 5
         assert rows[host]["sockalloc"] >= 10
-        assert rows[host]["sockmem"] > 5
-        assert [int(shown[shown.index(name) + 1]) for name in ("orphan", "alloc")] == [
-            rows[host]["sockorphan"],
-            rows[host]["sockalloc"],
-        ]
+        eventually(lambda: _of_the_node(probe.rows()[host]) == _shown_by_the_kernel())
     assert [inode for inode, row in rows.items() if "sockorphan" in row] == [host]
+
+
+def _of_the_node(row: Mapping[str, int]) -> list[int]:
+    return [row[name] for name in ("sockorphan", "sockalloc", "sockmem")]
+
+
+def _shown_by_the_kernel() -> list[int]:
+    """The same of this moment; pages that CPUs hold in reserve are not in `mem` (since Linux 5.19)."""
+    shown = Path("/proc/net/sockstat").read_text().split()
+    tcp = shown[shown.index("TCP:") :]
+    return [int(tcp[tcp.index(name) + 1]) for name in ("orphan", "alloc", "mem")]
 
 
 @given(st.dictionaries(words, st.dictionaries(words, st.integers(), min_size=1)))
