@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from otel_netagent.kernel import procfs
 from otel_netagent.kernel.procfs import MalformedTable, NetDev
 from tests.lab.namespace import Namespace
+from tests.lab.waiting import eventually
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
@@ -107,21 +108,30 @@ def test_interfaces_are_read_as_the_kernel_counts_them(netns: Namespace) -> None
     with netns.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"to myself, over lo", ("192.0.2.4", 9))
         sender.sendto(b"to nobody, asked for by ARP", ("192.0.2.5", 9))
-    netns.command("ip", "link", "set", "eth0", "down")  # so that no neighbour discovery comes between the two readings
+    text, truth = eventually(lambda: _of_one_moment(netns))
+    assert truth["lo"].rx_packets > 0
+    assert truth["eth0"].tx_packets > 0
+    assert procfs.parse_net_dev(text) == truth
+    del truth["lo"]
+    assert procfs.sum_net_dev(text) == tuple(map(sum, zip(*truth.values(), strict=True)))
+
+
+def _of_one_moment(netns: Namespace) -> tuple[str, dict[str, NetDev]] | None:
+    """The table, and what `ip` says; None when the kernel sent something of its own (MLD) between the readings."""
+    before = _as_ip_says(netns)
     text = procfs.read_net(netns.pid, "dev")
     assert text is not None
-    truth = {
+    return (text, before) if _as_ip_says(netns) == before else None
+
+
+def _as_ip_says(netns: Namespace) -> dict[str, NetDev]:
+    return {
         link["ifname"]: NetDev(
             *(link["stats64"]["rx"][name] for name in ("bytes", "packets", "errors", "dropped")),
             *(link["stats64"]["tx"][name] for name in ("bytes", "packets", "errors", "dropped")),
         )
         for link in json.loads(netns.command("ip", "-json", "-statistics", "link"))
     }
-    assert truth["lo"].rx_packets > 0
-    assert truth["eth0"].tx_packets > 0
-    assert procfs.parse_net_dev(text) == truth
-    del truth["lo"]
-    assert procfs.sum_net_dev(text) == tuple(map(sum, zip(*truth.values(), strict=True)))
 
 
 def test_a_namespace_with_nothing_but_loopback_sums_to_zero(netns: Namespace) -> None:
