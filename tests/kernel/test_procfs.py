@@ -108,7 +108,9 @@ def test_interfaces_are_read_as_the_kernel_counts_them(netns: Namespace) -> None
     with netns.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"to myself, over lo", ("192.0.2.4", 9))
         sender.sendto(b"to nobody, asked for by ARP", ("192.0.2.5", 9))
-    text, truth = eventually(lambda: _of_one_moment(netns))
+    readings = eventually(lambda: _of_one_moment(netns))
+    assert readings is not None
+    text, truth = readings
     assert truth["lo"].rx_packets > 0
     assert truth["eth0"].tx_packets > 0
     assert procfs.parse_net_dev(text) == truth
