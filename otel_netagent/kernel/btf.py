@@ -136,14 +136,6 @@ class Btf:
         data = libbpf.load().btf__raw_data(handle, ctypes.byref(size))
         return cls(ctypes.string_at(data, size.value))
 
-    def has_function(self, name: str) -> bool:
-        """Whether the kernel has a function of this name that can be traced by type."""
-        return self._find(name, FUNCTION) is not None
-
-    def has_tracepoint(self, name: str) -> bool:
-        """Whether the kernel has this (raw) tracepoint: it has a typedef btf_trace_NAME for each."""
-        return self._find(f"btf_trace_{name}", TYPEDEF) is not None
-
     def has_member(self, structure: str, member: str) -> bool:
         """Whether a structure of the kernel has a member, in an anonymous part of it too."""
         type_id = self._find(structure, STRUCT)

@@ -71,7 +71,7 @@ class _RunningConntrack:
         """Nothing is held."""
 
 
-def _start(environment: Environment) -> _RunningConntrack:  # noqa: ARG001 - it needs nothing of the kernel but procfs
+def _start(_environment: Environment) -> _RunningConntrack:
     require(
         _TABLE,
         "load nf_conntrack, then restart the agent, or use a kernel with CONFIG_NF_CONNTRACK_PROCFS",

@@ -52,7 +52,7 @@ class _RunningIpvs:
         """Nothing is held."""
 
 
-def _start(environment: Environment) -> _RunningIpvs:  # noqa: ARG001 - it needs nothing of the kernel but procfs
+def _start(_environment: Environment) -> _RunningIpvs:
     require(_TABLE, "this kernel has no IPVS, or its module ip_vs is not loaded")
     return _RunningIpvs()
 

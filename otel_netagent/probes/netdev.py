@@ -51,7 +51,7 @@ class _RunningNetDev:
         """Nothing is held."""
 
 
-def _start(environment: Environment) -> _RunningNetDev:  # noqa: ARG001 - it needs nothing of the kernel but procfs
+def _start(_environment: Environment) -> _RunningNetDev:
     return _RunningNetDev()
 
 

@@ -78,7 +78,7 @@ def _read_each(namespaces: Iterable[Namespace]) -> dict[tuple[int, int], Mapping
     return found
 
 
-def _start(environment: Environment) -> _RunningQdisc:  # noqa: ARG001 - it needs nothing of the kernel but netlink
+def _start(_environment: Environment) -> _RunningQdisc:
     try:
         with Visit():
             pass  # to come home needs what it takes to go

@@ -49,7 +49,7 @@ def _read() -> SlabCache:
     return cache
 
 
-def _start(environment: Environment) -> RunningNodeProbe:  # noqa: ARG001 - it needs nothing of the kernel but procfs
+def _start(_environment: Environment) -> RunningNodeProbe:
     _read()
     return RunningNodeProbe("slab", _COLUMNS, "the cache of TCP sockets", _read)
 

@@ -69,7 +69,7 @@ class _RunningSock:
         return {namespace.inode: parse_sockstat(text, "sockstat6")["TCP6"]["inuse"] for namespace, text in texts}
 
 
-def _start(environment: Environment) -> _RunningSock:  # noqa: ARG001 - it needs nothing of the kernel but procfs
+def _start(_environment: Environment) -> _RunningSock:
     return _RunningSock()
 
 

@@ -46,7 +46,7 @@ class _Reader:
         return self._sum.totals({None: dict(self._cpus)})[None]
 
 
-def _start(environment: Environment) -> RunningNodeProbe:  # noqa: ARG001 - it needs nothing of the kernel but procfs
+def _start(_environment: Environment) -> RunningNodeProbe:
     reader = _Reader()
     reader.read()
     return RunningNodeProbe("softnet", _COLUMNS, "the receive path of all CPUs", reader.read)
