@@ -22,7 +22,7 @@ from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.attach import Unavailable
-from otel_netagent.probing.declaration import Environment, RunningProbe, WalkAccess
+from otel_netagent.probing.declaration import Environment, EventSettings, RunningProbe, WalkAccess
 from otel_netagent.telemetry.otlp.attributes import agent_resource
 from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
 from otel_netagent.telemetry.prometheus import PrometheusText
@@ -62,7 +62,7 @@ def _collecting(
     walked: Sequence[Namespace] | None = None,
 ) -> Callable[[], object]:
     """Walk (unless `walked` is given) and read these probes."""
-    environment = Environment(access.facts, access.no_kernel, WalkAccess(walk), events=False)
+    environment = Environment(access.facts, access.no_kernel, WalkAccess(walk), events=None)
     probes = [_started(name, environment, stack) for name in names]
 
     def collect() -> list[Any]:
@@ -73,7 +73,7 @@ def _collecting(
 
 
 def _whole(access: KernelAccess, stack: contextlib.ExitStack) -> dict[str, Callable[[], object]]:
-    environment = Environment(access.facts, access.no_kernel, access.walk, events=True)
+    environment = Environment(access.facts, access.no_kernel, access.walk, events=EventSettings())
     probes = {}
     for name in (name for name, probe in catalogue().items() if probe.necessary):
         with contextlib.suppress(Unavailable):  # on this kernel

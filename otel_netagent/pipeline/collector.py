@@ -12,7 +12,7 @@ from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
 from otel_netagent.kernel.procfs import MalformedTable
 from otel_netagent.probing.declaration import RunningProbe
-from otel_netagent.telemetry.snapshot import Snapshot, Table
+from otel_netagent.telemetry.snapshot import HistogramTable, Snapshot, Table
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +52,10 @@ class Collector:
         time_ns = time.time_ns()
         namespaces = self._walk.take()
         entities = self._registry.update(namespaces)
-        tables = tuple(table for name in self._probes for table in self._tables(name, namespaces))
-        return Snapshot(time_ns, entities, tables)
+        found = [table for name in self._probes for table in self._tables(name, namespaces)]
+        tables = tuple(table for table in found if isinstance(table, Table))
+        histograms = tuple(table for table in found if isinstance(table, HistogramTable))
+        return Snapshot(time_ns, entities, tables, histograms)
 
     def _run(self) -> None:
         due = time.monotonic()
@@ -72,7 +74,7 @@ class Collector:
         for output in self._outputs:
             output(snapshot)
 
-    def _tables(self, probe: str, namespaces: Sequence[Namespace]) -> Iterator[Table]:
+    def _tables(self, probe: str, namespaces: Sequence[Namespace]) -> Iterator[Table | HistogramTable]:
         """Tables of one probe; one that fails leaves a gap in its own series and nowhere else."""
         try:
             yield from list(self._probes[probe].collect(namespaces))

@@ -11,7 +11,7 @@ from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.symbols import SymbolsUnreadable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probing.attach import Unavailable
-from otel_netagent.probing.declaration import Environment, Probe, RunningProbe
+from otel_netagent.probing.declaration import Environment, EventSettings, Probe, RunningProbe
 from otel_netagent.telemetry.status import ProbeState, ProbeStatus
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,8 @@ class ProbeSet:
             elif name not in catalogue:
                 status = _unavailable(name, f"no such probe; there are {', '.join(sorted(catalogue))}")
             else:
-                environment = Environment(access.facts, access.no_kernel, access.walk, events=name in wanted.events)
+                events = EventSettings() if name in wanted.events else None
+                environment = Environment(access.facts, access.no_kernel, access.walk, events)
                 status = self._start(catalogue[name], environment)
             self._statuses[name] = status
             if status.state is ProbeState.UNAVAILABLE:

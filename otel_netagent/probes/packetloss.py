@@ -12,11 +12,11 @@ from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.attach import Hook, KernelMember, Unavailable, Way, at_entry, attach
-from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
 from otel_netagent.probing.drop_reasons import MALFORMED, ORDINARY_PLACES, DropReasons
 from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
 from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrence, Occurrences, events_table
+from otel_netagent.probing.occurrences import Occurrence, Occurrences, events_table, limit_events
 from otel_netagent.telemetry.event import Event, EventType
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table, Values
@@ -91,7 +91,7 @@ class PacketLoss:
         self._reasons = DropReasons(
             kernel.btf.enumerators("skb_drop_reason"), kernel.btf.enumerators("skb_drop_reason_subsys")
         )
-        attached = attach(kernel, "packetloss", _HOOKS, lambda each: self._prepare(each, events=environment.events))
+        attached = attach(kernel, "packetloss", _HOOKS, lambda each: self._prepare(each, environment.events))
         self._object = attached.object
         self.hooks = attached.hooks
         self._occurrences = Occurrences(self._object)
@@ -143,7 +143,7 @@ class PacketLoss:
         """Take the program out of the kernel."""
         self._object.close()
 
-    def _prepare(self, bpf_object: BpfObject, *, events: bool) -> None:
+    def _prepare(self, bpf_object: BpfObject, events: EventSettings | None) -> None:
         harmless = bpf_object.variable("harmless_reasons")
         for number in self._reasons.ordinary():
             harmless[number] = 1
@@ -156,8 +156,7 @@ class PacketLoss:
             ("tcp_v6_rcv", "tcp_v6_rcv"),
         ):
             bpf_object.variable(variable)[:] = self._symbols.span(function)
-        if not events:
-            bpf_object.variable("events_per_second")[0] = 0
+        limit_events(bpf_object, events)
 
     def _resolve(self, stack: bytes, location: int) -> tuple[str, ...]:
         """Frames from the function that dropped on: what lies before it is the tracing itself."""

@@ -6,8 +6,8 @@ catalogue, the reference pages, the HELP texts and `inspector list probe` come f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from otel_netagent.kernel.bpf_object import Map
@@ -15,7 +15,7 @@ from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
 from otel_netagent.telemetry.event import Event, EventType
 from otel_netagent.telemetry.series import Series
-from otel_netagent.telemetry.snapshot import Table
+from otel_netagent.telemetry.snapshot import HistogramTable, Table
 from otel_netagent.telemetry.status import HookStatus, Refusal
 
 
@@ -42,7 +42,7 @@ class RunningProbe(Protocol):
     def event_source(self) -> EventSource | None:
         """Where its events come from, if it has any and they are wanted."""
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
         """Its numbers now, for these namespaces. Called once an interval, always by the same thread."""
 
     def close(self) -> None:
@@ -62,8 +62,20 @@ class WalkAccess:
 
 
 @dataclass(frozen=True, slots=True)
+class EventSettings:
+    """How many events a second are told of one kind in one namespace, and from what duration on (ms, by type name)."""
+
+    per_second: int = 100
+    thresholds_ms: Mapping[str, int] = field(default_factory=dict)
+
+    def threshold_ns(self, event_type: EventType) -> int:
+        """Above what duration this type fires; 0 for a type that duration does not matter to."""
+        return self.thresholds_ms.get(event_type.name, event_type.threshold_ms or 0) * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
-    """What a probe may use when it starts, and whether its events are wanted.
+    """What a probe may use when it starts, and what is wanted of its events; None: none of them.
 
     Without `kernel` there is no eBPF on this machine, for the reason `no_kernel`.
     """
@@ -71,7 +83,7 @@ class Environment:
     kernel: KernelFacts | None
     no_kernel: str
     walk: WalkAccess
-    events: bool
+    events: EventSettings | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,7 @@ class Probe:
     """Declaration of a probe.
 
     `start` raises attach.Unavailable where the probe cannot run. `necessary` probes run when the
-    configuration names none.
+    configuration names none. A configuration may call the probe by one of its `aliases` too.
     """
 
     name: str
@@ -88,3 +100,4 @@ class Probe:
     series: tuple[Series, ...] = ()
     events: tuple[EventType, ...] = ()
     necessary: bool = True
+    aliases: tuple[str, ...] = ()

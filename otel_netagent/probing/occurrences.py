@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing.declaration import EventSettings
 from otel_netagent.telemetry.event import EventType
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table
@@ -63,6 +64,11 @@ def events_table(probe: str, occurrences: Iterable[Occurrence], types: Sequence[
             outcomes[each.netns, (name, "suppressed")] += each.suppressed
             outcomes[each.netns, (name, "lost")] += each.lost
     return Table(probe, (EVENTS,), {key: (count,) for key, count in outcomes.items()})
+
+
+def limit_events(bpf_object: BpfObject, events: EventSettings | None) -> None:
+    """Have an object that is not loaded yet tell as many events as are wanted; it counts in any case."""
+    bpf_object.variable("events_per_second")[0] = events.per_second if events else 0
 
 
 class Occurrences:

@@ -25,7 +25,8 @@ class EventType:
     """One kind of occurrence that a probe reports.
 
     `name` is what the text line shows after `type=`, `event_name` the name of the OpenTelemetry log
-    record; both are final. `fires_when` completes the sentence "it fires when ...".
+    record; both are final. `fires_when` completes the sentence "it fires when ...". A type that tells of something
+    slow fires above `threshold_ms` milliseconds, unless the configuration says otherwise.
     """
 
     name: str
@@ -33,6 +34,7 @@ class EventType:
     fires_when: str
     severity: Severity = Severity.WARN
     aliases: tuple[str, ...] = ()
+    threshold_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

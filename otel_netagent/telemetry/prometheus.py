@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate, chain
 
 from otel_netagent.telemetry.rows import RowNames
 from otel_netagent.telemetry.series import Series
-from otel_netagent.telemetry.snapshot import Snapshot, Table
+from otel_netagent.telemetry.snapshot import AnyTable, Distribution, Snapshot, ValueT
 from otel_netagent.unicode import well_formed
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -43,11 +43,17 @@ class PrometheusText:
         """The whole answer to a scrape. A family whose table has no rows is left out."""
         families: dict[str, list[str]] = {}
         ending = f" {snapshot.time_ns // 1_000_000}\n" if self._timestamps else "\n"
-        for table, rows in zip(snapshot.tables, self._label_sets.of(snapshot), strict=True):
+        of_tables, of_histograms = self._label_sets.of(snapshot)
+        for table, rows in zip(snapshot.tables, of_tables, strict=True):
             for series, column in _columns(table):
                 for name in self._names(series):
                     family = families.setdefault(name, [_header(name, series)])
                     family += [f"{name}{row} {value}{ending}" for row, value in zip(rows, column, strict=True)]
+        for histogram, rows in zip(snapshot.histograms, of_histograms, strict=True):
+            for series, distributions in _columns(histogram):
+                for name in self._names(series):
+                    family = families.setdefault(name, [_header(name, series)])
+                    family += _buckets(name, series, zip(rows, distributions, strict=True), ending)
         return "".join(chain.from_iterable(families.values())).encode()
 
     def _names(self, series: Series) -> tuple[str, ...]:
@@ -58,9 +64,19 @@ def _label_set(labels: Mapping[str, str]) -> str:
     return "{" + ",".join(f'{name}="{escape_label_value(value)}"' for name, value in labels.items()) + "}"
 
 
-def _columns(table: Table) -> Iterator[tuple[Series, tuple[int, ...]]]:
+def _columns(table: AnyTable[ValueT]) -> Iterator[tuple[Series, tuple[ValueT, ...]]]:
     if table.rows:
         yield from zip(table.series, zip(*table.rows.values(), strict=True), strict=True)
+
+
+def _buckets(name: str, series: Series, column: Iterable[tuple[str, Distribution]], ending: str) -> Iterator[str]:
+    """Samples of a histogram, whose buckets are cumulative here ("Exposition formats", "Histograms and summaries")."""
+    bounds = [*map(repr, series.bounds), "+Inf"]
+    for row, distribution in column:
+        for bound, count in zip(bounds, accumulate(distribution.counts), strict=True):
+            yield f'{name}_bucket{row[:-1]},le="{bound}"}} {count}{ending}'
+        yield f"{name}_sum{row} {distribution.sum}{ending}"
+        yield f"{name}_count{row} {sum(distribution.counts)}{ending}"
 
 
 def _header(name: str, series: Series) -> str:

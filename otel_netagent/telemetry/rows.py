@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from otel_netagent.identity.entity import Entity
-from otel_netagent.telemetry.snapshot import Snapshot
+from otel_netagent.telemetry.snapshot import AnyTable, Snapshot
 
 T = TypeVar("T")
 
@@ -31,19 +31,20 @@ class RowNames(Generic[T]):
         self._make = make
         self._kept: dict[_Row, T] = {}
 
-    def of(self, snapshot: Snapshot) -> list[list[T]]:
-        """For each table of the snapshot a form for each of its rows, in their order."""
+    def of(self, snapshot: Snapshot) -> tuple[list[list[T]], list[list[T]]]:
+        """For each table of the snapshot, and for each of its histograms, a form for each row, in their order."""
         # Only what this snapshot uses is kept, so that nothing stays of an entity that is gone; and since
         # the entity is part of the key, a changed identity never meets what was made for the old one.
         used: dict[_Row, T] = {}
         names = []
-        for table in snapshot.tables:
+        tables: tuple[AnyTable[Any], ...] = (*snapshot.tables, *snapshot.histograms)
+        for table in tables:
             rows = [(snapshot.entities[netns], table.labels, values) for netns, values in table.rows]
             forms = [self._kept[row] if row in self._kept else self._name(row) for row in rows]
             used.update(zip(rows, forms, strict=True))
             names.append(forms)
         self._kept = used
-        return names
+        return names[: len(snapshot.tables)], names[len(snapshot.tables) :]
 
     def _name(self, row: _Row) -> T:
         entity, labels, values = row

@@ -13,6 +13,8 @@ class Kind(enum.Enum):
     """Monotonic, cumulative since the start of its entity."""
     GAUGE = "gauge"
     """A value of this moment."""
+    HISTOGRAM = "histogram"
+    """Occurrences by their size, cumulative as a counter, with explicit bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class Series:
 
     `name` is canonical and final: no output adds a suffix to it. `unit` is UCUM, as OpenTelemetry
     wants it (`By`, `{packet}`, `1`). `labels` are the attributes that a point has beside those of
-    its entity. `source` says where the kernel keeps the number.
+    its entity. `source` says where the kernel keeps the number. `bounds` are a histogram's: upper bounds of its
+    buckets, inclusive, ascending and in `unit`; above the last there is one bucket more.
     """
 
     name: str
@@ -31,3 +34,4 @@ class Series:
     source: str
     labels: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from otel_netagent.identity.entity import Entity
 from otel_netagent.telemetry.series import Series
@@ -16,8 +16,18 @@ Values: TypeAlias = tuple[int, ...]
 """One value for each series of the table, in its order."""
 
 
+class Distribution(NamedTuple):
+    """Value of a histogram: occurrences by bucket, with the one above the last bound, and the sum of their sizes."""
+
+    counts: tuple[int, ...]
+    sum: float
+
+
+ValueT = TypeVar("ValueT", int, Distribution)
+
+
 @dataclass(frozen=True, slots=True)
-class Table:
+class AnyTable(Generic[ValueT]):
     """Values of series that share their labels: a column a series, a row a namespace (and label values).
 
     A mapping by key, so that a point cannot occur twice. `since_ns` is the Unix time at which the
@@ -26,13 +36,25 @@ class Table:
 
     probe: str
     series: tuple[Series, ...]
-    rows: Mapping[RowKey, Values]
+    rows: Mapping[RowKey, tuple[ValueT, ...]]
     since_ns: int = 0
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the labels that all series of this table share."""
         return self.series[0].labels
+
+
+class Table(AnyTable[int]):
+    """Counters and gauges."""
+
+    __slots__ = ()
+
+
+class HistogramTable(AnyTable[Distribution]):
+    """Histograms."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +67,4 @@ class Snapshot:
     time_ns: int
     entities: Mapping[int, Entity]
     tables: tuple[Table, ...]
+    histograms: tuple[HistogramTable, ...] = ()

@@ -15,6 +15,7 @@ from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import EventSource
 from otel_netagent.telemetry.event import Event
 from tests.lab.waiting import eventually
+from tests.tables import numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Observer:
         namespaces = self.access.walk.walk.take()
         values: dict[str, int] = {}
         for probe in self.probes.running.values():
-            for table in probe.collect(namespaces):
+            for table in numbers(probe.collect(namespaces)):
                 for (inode, labels), row in table.rows.items():
                     suffix = "{" + ",".join(labels) + "}" if labels else ""
                     if inode == netns:

@@ -14,7 +14,7 @@ from otel_netagent.kernel.symbols import SymbolsUnreadable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.pipeline.probe_set import ProbeSet, Wanted
 from otel_netagent.probing.attach import Unavailable
-from otel_netagent.probing.declaration import Environment, Probe, WalkAccess
+from otel_netagent.probing.declaration import Environment, EventSettings, Probe, WalkAccess
 from otel_netagent.telemetry.status import HookStatus, ProbeState, Refusal
 from tests.pipeline.made_up import MadeUpProbe, declared, refusing
 
@@ -61,7 +61,7 @@ def test_what_is_not_named_is_what_is_necessary(
 
 
 def test_a_probe_is_told_whether_its_events_are_wanted() -> None:
-    told: dict[str, bool] = {}
+    told: dict[str, EventSettings | None] = {}
 
     def start_noting(name: str) -> Probe:
         def start(environment: Environment) -> MadeUpProbe:
@@ -72,7 +72,7 @@ def test_a_probe_is_told_whether_its_events_are_wanted() -> None:
 
     kinds = catalogue(start_noting("counting"), start_noting("telling"))
     ProbeSet(Wanted(frozenset({"counting", "telling"}), frozenset({"telling"})), kinds, ACCESS)
-    assert told == {"counting": False, "telling": True}
+    assert told == {"counting": None, "telling": EventSettings()}
 
 
 # --- What becomes of it

@@ -10,6 +10,7 @@ from otel_netagent.kernel.namespaces import NamespaceWalk
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probing.declaration import Environment, Probe, RunningProbe
 from tests.lab.namespace import Namespace
+from tests.tables import numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Collected:
     def rows(self) -> dict[int, dict[str, int]]:
         """Every value of every namespace now, by the series' name without `inspector_pod_`."""
         rows: dict[int, dict[str, int]] = {}
-        for table in self.probe.collect(self.walk.take()):
+        for table in numbers(self.probe.collect(self.walk.take())):
             names = [series.name.removeprefix("inspector_pod_") for series in table.series]
             for (inode, _), row in table.rows.items():
                 rows.setdefault(inode, {}).update(zip(names, row, strict=True))
@@ -31,7 +32,7 @@ class Collected:
 
 def environment(access: KernelAccess) -> Environment:
     """What the running kernel lets a probe use."""
-    return Environment(access.facts, access.no_kernel, access.walk, events=False)
+    return Environment(access.facts, access.no_kernel, access.walk, events=None)
 
 
 @contextlib.contextmanager

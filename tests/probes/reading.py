@@ -12,6 +12,7 @@ from otel_netagent.kernel.namespaces import ProcfsWalk
 from otel_netagent.probing.declaration import Environment, Probe, RunningProbe, WalkAccess
 from tests.lab.namespace import Namespace
 from tests.lab.waiting import eventually
+from tests.tables import numbers
 
 KERNEL = "kernel"
 PROCFS = "procfs"
@@ -36,7 +37,7 @@ class Reading:
         inodes = {namespace.inode for namespace in namespaces}
         values: dict[str, int] = {}
         walked = [each for each in self.walk.take() if each.inode in inodes]
-        for table in self.probe.collect(walked):
+        for table in numbers(self.probe.collect(walked)):
             for (_, labels), row in table.rows.items():
                 suffix = "{" + ",".join(labels) + "}" if labels else ""
                 for series, value in zip(table.series, row, strict=True):
@@ -50,6 +51,6 @@ def reading(probe: Probe, way: str, kernel: KernelFacts) -> Iterator[Reading]:
     """Run a probe for the time of the block."""
     walk = ProcfsWalk()
     facts = kernel if way == KERNEL else None
-    environment = Environment(facts, "not asked for", WalkAccess(walk), events=False)
+    environment = Environment(facts, "not asked for", WalkAccess(walk), events=None)
     with contextlib.closing(probe.start(environment)) as running:
         yield Reading(way, running, walk)

@@ -11,9 +11,10 @@ from otel_netagent.kernel.namespaces import NamespaceWalk
 from otel_netagent.kernel.ring_buffer import RingBuffers
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
-from otel_netagent.probing.declaration import Environment, EventSource, RunningProbe
+from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, RunningProbe
 from otel_netagent.telemetry.event import Event
 from tests.lab.namespace import Namespace
+from tests.tables import numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Running:
     def values(self, namespace: Namespace) -> dict[str, int]:
         """Its values of a namespace now, by name of the series; those with labels as `name{a,b}`."""
         values: dict[str, int] = {}
-        for table in self.probe.collect(self.walk.take()):
+        for table in numbers(self.probe.collect(self.walk.take())):
             for (inode, labels), row in table.rows.items():
                 if inode == namespace.inode:
                     suffix = "{" + ",".join(labels) + "}" if labels else ""
@@ -47,7 +48,7 @@ class Running:
 @contextlib.contextmanager
 def running(name: str, access: KernelAccess) -> Iterator[Running]:
     """Run the probe `name`, which tells events, for the time of the block."""
-    probe = catalogue()[name].start(Environment(access.facts, access.no_kernel, access.walk, events=True))
+    probe = catalogue()[name].start(Environment(access.facts, access.no_kernel, access.walk, events=EventSettings()))
     with contextlib.closing(probe):
         source = probe.event_source
         assert source is not None

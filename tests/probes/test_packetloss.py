@@ -18,7 +18,7 @@ from otel_netagent.kernel.layout import BadRecord
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.attach import Unavailable
-from otel_netagent.probing.declaration import Environment
+from otel_netagent.probing.declaration import Environment, EventSettings
 from tests.kernel.held import held
 from tests.lab.links import loopback
 from tests.lab.namespace import Namespace
@@ -117,7 +117,7 @@ def test_counts_never_go_backwards(packetloss: Running, netns: Namespace) -> Non
 
 
 def test_without_events_drops_are_still_counted(access: KernelAccess, netns: Namespace) -> None:
-    environment = Environment(access.facts, access.no_kernel, access.walk, events=False)
+    environment = Environment(access.facts, access.no_kernel, access.walk, events=None)
     probe = catalogue()["packetloss"].start(environment)
     try:
         assert probe.event_source is None
@@ -139,7 +139,7 @@ def test_close_leaves_nothing(access: KernelAccess) -> None:
 
 def test_without_a_kernel_it_is_unavailable(access: KernelAccess) -> None:
     with pytest.raises(Unavailable, match=r"^no BTF, say$"):
-        catalogue()["packetloss"].start(Environment(None, "no BTF, say", access.walk, events=True))
+        catalogue()["packetloss"].start(Environment(None, "no BTF, say", access.walk, events=EventSettings()))
 
 
 # --- Records

@@ -17,7 +17,7 @@ from otel_netagent.telemetry.status import HookStatus, Refusal
 
 
 def environment(kernel: KernelFacts | None) -> Environment:
-    return Environment(kernel, "no BTF here", WalkAccess(ProcfsWalk()), events=False)
+    return Environment(kernel, "no BTF here", WalkAccess(ProcfsWalk()), events=None)
 
 
 def refuse(_kernel: KernelFacts) -> str:

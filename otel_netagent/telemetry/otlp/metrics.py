@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -22,7 +23,7 @@ from otel_netagent import __version__
 from otel_netagent.telemetry.otlp.attributes import add_attributes
 from otel_netagent.telemetry.rows import RowNames
 from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Snapshot, Table
+from otel_netagent.telemetry.snapshot import AnyTable, HistogramTable, Snapshot, Table
 
 
 class MetricsEncoder:
@@ -48,16 +49,27 @@ class MetricsEncoder:
 
     def count(self, item: Snapshot) -> int:
         """Number of data points that a snapshot is encoded as."""
-        return sum(len(table.rows) * sum(len(self._names(series)) for series in table.series) for table in item.tables)
+        tables: tuple[AnyTable[Any], ...] = (*item.tables, *item.histograms)
+        return sum(len(table.rows) * sum(len(self._names(series)) for series in table.series) for table in tables)
 
     def _fill(self, message: ResourceMetrics, snapshot: Snapshot) -> None:
         scopes: dict[str, ScopeMetrics] = {}
-        for table, rows in zip(snapshot.tables, self._rows.of(snapshot), strict=True):
-            if table.probe not in scopes:
-                scope = InstrumentationScope(name=f"otel_netagent.{table.probe}", version=__version__)
-                scopes[table.probe] = message.scope_metrics.add(scope=scope)
+
+        def scope_of(probe: str) -> ScopeMetrics:
+            if probe not in scopes:
+                scope = InstrumentationScope(name=f"otel_netagent.{probe}", version=__version__)
+                scopes[probe] = message.scope_metrics.add(scope=scope)
+            return scopes[probe]
+
+        of_tables, of_histograms = self._rows.of(snapshot)
+        for table, rows in zip(snapshot.tables, of_tables, strict=True):
+            scope = scope_of(table.probe)
             if rows:
-                self._add_table(scopes[table.probe], snapshot, table, rows)
+                self._add_table(scope, snapshot, table, rows)
+        for histogram, rows in zip(snapshot.histograms, of_histograms, strict=True):
+            scope = scope_of(histogram.probe)
+            if rows:
+                self._add_histograms(scope, snapshot, histogram, rows)
 
     def _add_table(
         self, scope: ScopeMetrics, snapshot: Snapshot, table: Table, rows: Sequence[NumberDataPoint]
@@ -75,6 +87,25 @@ class MetricsEncoder:
                         point.start_time_unix_nano = start_ns
                     _set_value(point, value)
 
+    def _add_histograms(
+        self, scope: ScopeMetrics, snapshot: Snapshot, table: HistogramTable, rows: Sequence[NumberDataPoint]
+    ) -> None:
+        starts = [_start_ns(snapshot, table, netns) for netns, _ in table.rows]
+        for series, column in zip(table.series, zip(*table.rows.values(), strict=True), strict=True):
+            for name in self._names(series):
+                metric = scope.metrics.add(name=name, unit=series.unit, description=series.help)
+                metric.histogram.aggregation_temporality = AGGREGATION_TEMPORALITY_CUMULATIVE
+                for row, start_ns, distribution in zip(rows, starts, column, strict=True):
+                    metric.histogram.data_points.add(
+                        attributes=row.attributes,
+                        start_time_unix_nano=start_ns,
+                        time_unix_nano=snapshot.time_ns,
+                        count=sum(distribution.counts),
+                        sum=distribution.sum,
+                        bucket_counts=distribution.counts,
+                        explicit_bounds=series.bounds,
+                    )
+
     def _names(self, series: Series) -> tuple[str, ...]:
         return (series.name, *series.aliases) if self._aliases else (series.name,)
 
@@ -86,19 +117,17 @@ def _labelled_point(labels: Mapping[str, str]) -> NumberDataPoint:
     return point
 
 
-def _start_ns(snapshot: Snapshot, table: Table, netns: int) -> int:
+def _start_ns(snapshot: Snapshot, table: AnyTable[Any], netns: int) -> int:
     """When the row began to count; never after the point itself, which the clocks of different sources could say."""
     return min(max(snapshot.entities[netns].start_ns, table.since_ns), snapshot.time_ns)
 
 
 def _data(metric: Metric, kind: Kind) -> Sum | Gauge:
-    match kind:
-        case Kind.COUNTER:
-            metric.sum.aggregation_temporality = AGGREGATION_TEMPORALITY_CUMULATIVE
-            metric.sum.is_monotonic = True
-            return metric.sum
-        case Kind.GAUGE:
-            return metric.gauge
+    if kind is Kind.GAUGE:
+        return metric.gauge
+    metric.sum.aggregation_temporality = AGGREGATION_TEMPORALITY_CUMULATIVE
+    metric.sum.is_monotonic = True
+    return metric.sum
 
 
 def _set_value(point: NumberDataPoint, value: int) -> None:

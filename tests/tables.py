@@ -1,0 +1,24 @@
+"""The tables that a probe gives, by what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from otel_netagent.telemetry.snapshot import Distribution, HistogramTable, Table
+
+
+def numbers(tables: Iterable[Table | HistogramTable]) -> Iterator[Table]:
+    """Those of counters and gauges."""
+    return (table for table in tables if isinstance(table, Table))
+
+
+def distributions(tables: Iterable[Table | HistogramTable], netns: int) -> dict[str, Distribution]:
+    """The histograms of one namespace, by name of the series; those with labels as `name{a,b}`."""
+    found: dict[str, Distribution] = {}
+    for table in tables:
+        if isinstance(table, HistogramTable):
+            for (inode, labels), row in table.rows.items():
+                suffix = "{" + ",".join(labels) + "}" if labels else ""
+                if inode == netns:
+                    found |= {series.name + suffix: value for series, value in zip(table.series, row, strict=True)}
+    return found
