@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.telemetry.event import AttributedEvent, AttributeValue, Event, EventType, Severity
 from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import RowKey, Snapshot, Table, Values
+from otel_netagent.telemetry.snapshot import Distribution, HistogramTable, RowKey, Snapshot, Table, Values
 
 NODE = "node-1"
 START_NS = 1_700_000_000_000_000_000
@@ -17,6 +17,7 @@ TIME_NS = 1_700_000_500_123_456_789
 
 OPENS = Series("inspector_pod_tcpactiveopens", Kind.COUNTER, "{connection}", "connections opened", "snmp", (), ())
 ESTABLISHED = Series("inspector_pod_tcpcurrestab", Kind.GAUGE, "{connection}", "connections established", "snmp")
+RTT = Series("inspector_pod_rtt", Kind.HISTOGRAM, "s", "round trips", "tcp_sock", bounds=(0.001, 0.25, 10))
 DROPS = Series("inspector_pod_packetloss_total", Kind.COUNTER, "{packet}", "packets dropped", "kfree_skb", ("reason",))
 
 
@@ -37,11 +38,18 @@ def make_table(rows: Mapping[RowKey, Values], *series: Series, probe: str = "tcp
     return Table(probe, series or (OPENS, ESTABLISHED), rows, since_ns)
 
 
-def make_snapshot(*tables: Table, entities: tuple[Entity, ...] | None = None, time_ns: int = TIME_NS) -> Snapshot:
+def make_snapshot(
+    *tables: Table | HistogramTable, entities: tuple[Entity, ...] | None = None, time_ns: int = TIME_NS
+) -> Snapshot:
     """A snapshot of these tables; without any, one pod with two series."""
     entities = entities or (make_entity(),)
     tables = tables or (make_table({(entity.netns, ()): (7, 3) for entity in entities}),)
-    return Snapshot(time_ns, {entity.netns: entity for entity in entities}, tables)
+    return Snapshot(
+        time_ns,
+        {entity.netns: entity for entity in entities},
+        tuple(table for table in tables if isinstance(table, Table)),
+        tuple(table for table in tables if isinstance(table, HistogramTable)),
+    )
 
 
 def make_event(
@@ -93,7 +101,7 @@ def tables(draw: st.DrawFn, netns: tuple[int, ...], number: int) -> Table:
     series = tuple(
         Series(
             name=f"inspector_{number}_{name}",
-            kind=draw(st.sampled_from(Kind)),
+            kind=draw(st.sampled_from([Kind.COUNTER, Kind.GAUGE])),
             unit=draw(st.sampled_from(["1", "By", "{packet}"])),
             help=draw(st.text(max_size=20)),
             source="test",
@@ -107,11 +115,31 @@ def tables(draw: st.DrawFn, netns: tuple[int, ...], number: int) -> Table:
     return Table(draw(st.sampled_from(["tcp", "udp"])), series, rows, draw(_TIMES))
 
 
+_BOUNDS = st.lists(st.floats(1e-9, 1e9), max_size=4, unique=True).map(sorted).map(tuple)
+
+
+@st.composite
+def histograms(draw: st.DrawFn, netns: tuple[int, ...], number: int) -> HistogramTable:
+    """A table of one histogram, that no table of another number has."""
+    labels, bounds = draw(_LABELS), draw(_BOUNDS)
+    series = Series(f"histogram_{number}", Kind.HISTOGRAM, "s", "sizes", "test", labels, bounds=bounds)
+    counts = st.tuples(*(st.integers(0, 2**53) for _ in range(len(bounds) + 1)))
+    values = st.tuples(st.builds(Distribution, counts, st.floats(0, 1e18)))
+    keys = st.tuples(st.sampled_from(netns), st.tuples(*(ANY_TEXT for _ in labels)))
+    rows = draw(st.dictionaries(keys, values, max_size=3)) if netns else {}
+    return HistogramTable(draw(st.sampled_from(["tcp", "udp"])), (series,), rows, draw(_TIMES))
+
+
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
     known = {entity.netns: entity for entity in draw(st.lists(entities(), max_size=3))}
-    count = draw(st.integers(0, 3))
-    return Snapshot(draw(_TIMES), known, tuple(draw(tables(tuple(known), number)) for number in range(count)))
+    netns = tuple(known)
+    return Snapshot(
+        draw(_TIMES),
+        known,
+        tuple(draw(tables(netns, number)) for number in range(draw(st.integers(0, 3)))),
+        tuple(draw(histograms(netns, number)) for number in range(draw(st.integers(0, 2)))),
+    )
 
 
 def events() -> st.SearchStrategy[AttributedEvent]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import given
 from prometheus_client.parser import text_string_to_metric_families
 
 from otel_netagent.telemetry.prometheus import PrometheusText, escape_help, escape_label_value
 from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Snapshot
+from otel_netagent.telemetry.snapshot import Distribution, HistogramTable, RowKey, Snapshot
 from otel_netagent.unicode import well_formed
 from tests.telemetry.samples import (
     ANY_TEXT,
     DROPS,
     NODE,
     OPENS,
+    RTT,
     make_entity,
     make_snapshot,
     make_table,
@@ -40,6 +43,20 @@ def test_text_is_in_the_originals_shape() -> None:
         "# HELP inspector_pod_packetloss_total packets dropped\n"
         "# TYPE inspector_pod_packetloss_total counter\n"
         f'inspector_pod_packetloss_total{{{LABELS},reason="NO_SOCKET"}} 12 1700000500123\n'
+    )
+
+
+def test_buckets_of_a_histogram_are_cumulative() -> None:
+    rows: dict[RowKey, tuple[Distribution, ...]] = {(4026534001, ()): (Distribution((1, 0, 5, 2), 3.5),)}
+    assert render(make_snapshot(HistogramTable("tcpsummary", (RTT,), rows))) == (
+        "# HELP inspector_pod_rtt round trips\n"
+        "# TYPE inspector_pod_rtt histogram\n"
+        f'inspector_pod_rtt_bucket{{{LABELS},le="0.001"}} 1 1700000500123\n'
+        f'inspector_pod_rtt_bucket{{{LABELS},le="0.25"}} 1 1700000500123\n'
+        f'inspector_pod_rtt_bucket{{{LABELS},le="10"}} 6 1700000500123\n'
+        f'inspector_pod_rtt_bucket{{{LABELS},le="+Inf"}} 8 1700000500123\n'
+        f"inspector_pod_rtt_sum{{{LABELS}}} 3.5 1700000500123\n"
+        f"inspector_pod_rtt_count{{{LABELS}}} 8 1700000500123\n"
     )
 
 
@@ -100,23 +117,43 @@ def test_every_point_is_read_back(snapshot: Snapshot) -> None:
         for family in text_string_to_metric_families(render(snapshot))
         for sample in family.samples
     ]
-    assert found == [
-        (
-            name,
-            series.kind.value,
-            f"{name}_total" if series.kind is Kind.COUNTER else name,  # the parser's doing; it is not in the text
-            {
-                "namespace": well_formed(snapshot.entities[netns].namespace),
-                "netns": f"ns{netns}",
-                "node": NODE,
-                "pod": well_formed(snapshot.entities[netns].pod),
-                **{name: well_formed(value) for name, value in zip(table.labels, label_values, strict=True)},
-            },
-            values[column],
-            snapshot.time_ns // 1_000_000 / 1000,
-        )
-        for table in snapshot.tables
-        for column, series in enumerate(table.series)
-        for name in (series.name, *series.aliases)
-        for (netns, label_values), values in table.rows.items()
-    ]
+    assert found == [*expected_numbers(snapshot), *expected_histograms(snapshot)]
+
+
+def expected_numbers(snapshot: Snapshot) -> Iterator[tuple[object, ...]]:
+    for table in snapshot.tables:
+        for column, series in enumerate(table.series):
+            for name in (series.name, *series.aliases):
+                # The parser adds to a counter's name; it is not in the text.
+                sample = f"{name}_total" if series.kind is Kind.COUNTER else name
+                for key, values in table.rows.items():
+                    labels = expected_labels(snapshot, table.labels, key)
+                    yield name, series.kind.value, sample, labels, values[column], expected_time(snapshot)
+
+
+def expected_histograms(snapshot: Snapshot) -> Iterator[tuple[object, ...]]:
+    for table in snapshot.histograms:
+        [series] = table.series
+        for key, [distribution] in table.rows.items():
+            labels, time = expected_labels(snapshot, table.labels, key), expected_time(snapshot)
+            count = 0
+            for bound, here in zip((*map(str, series.bounds), "+Inf"), distribution.counts, strict=True):
+                count += here
+                yield series.name, "histogram", f"{series.name}_bucket", labels | {"le": bound}, count, time
+            yield series.name, "histogram", f"{series.name}_sum", labels, distribution.sum, time
+            yield series.name, "histogram", f"{series.name}_count", labels, count, time
+
+
+def expected_labels(snapshot: Snapshot, names: tuple[str, ...], key: RowKey) -> dict[str, str]:
+    netns, values = key
+    return {
+        "namespace": well_formed(snapshot.entities[netns].namespace),
+        "netns": f"ns{netns}",
+        "node": NODE,
+        "pod": well_formed(snapshot.entities[netns].pod),
+        **{name: well_formed(value) for name, value in zip(names, values, strict=True)},
+    }
+
+
+def expected_time(snapshot: Snapshot) -> float:
+    return snapshot.time_ns // 1_000_000 / 1000

@@ -7,7 +7,8 @@ import dataclasses
 import grpc
 import pytest
 
-from otel_netagent.telemetry.snapshot import Snapshot, Table
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import Distribution, HistogramTable, Snapshot, Table
 from otel_netagent.telemetry.stream import inspector_pb2 as pb
 from otel_netagent.telemetry.stream.messages import metric_response
 from otel_netagent.telemetry.stream.service import EventStream
@@ -54,6 +55,18 @@ def test_what_was_added_tells_the_exact_value_the_labels_and_the_time() -> None:
         (2**24 + 1, {}),
         (3, {"reason": "NO_SOCKET"}),
         (4, {"reason": "TCP_CSUM"}),
+    ]
+
+
+def test_a_histogram_is_told_as_prometheus_writes_it() -> None:
+    rtt = Series("inspector_pod_rtt", Kind.HISTOGRAM, "s", "h", "s", bounds=(0.5,))
+    table = HistogramTable("tcpsummary", (rtt,), {(WEB.netns, ()): (Distribution((3, 1), 2.25),)})
+    answer = metric_response(NODE, Snapshot(1, {WEB.netns: WEB}, (), (table,)), pb.QueryMetricRequest(name=rtt.name))
+    assert [(each.name, each.value, each.exact_value, dict(each.labels)) for each in answer.metrics] == [
+        ("inspector_pod_rtt_bucket", 3.0, 3, {"le": "0.5"}),
+        ("inspector_pod_rtt_bucket", 4.0, 4, {"le": "+Inf"}),
+        ("inspector_pod_rtt_sum", 2.25, 0, {}),
+        ("inspector_pod_rtt_count", 4.0, 4, {}),
     ]
 
 

@@ -11,6 +11,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     AGGREGATION_TEMPORALITY_CUMULATIVE,
     Gauge,
+    Histogram,
+    HistogramDataPoint,
     Metric,
     NumberDataPoint,
     Sum,
@@ -20,13 +22,14 @@ from opentelemetry.sdk.resources import Resource
 from otel_netagent import __version__
 from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
 from otel_netagent.telemetry.series import Kind
-from otel_netagent.telemetry.snapshot import Snapshot, Table
+from otel_netagent.telemetry.snapshot import Distribution, HistogramTable, RowKey, Snapshot, Table
 from otel_netagent.unicode import well_formed
 from tests.telemetry.samples import (
     DROPS,
     ESTABLISHED,
     NODE,
     OPENS,
+    RTT,
     START_NS,
     TIME_NS,
     make_snapshot,
@@ -73,6 +76,28 @@ def test_counter_and_gauge_of_a_pod() -> None:
     ]
 
 
+def test_histogram_of_a_pod() -> None:
+    rows: dict[RowKey, tuple[Distribution, ...]] = {(4026534001, ()): (Distribution((1, 0, 5, 2), 3.5),)}
+    [resource] = encode(make_snapshot(HistogramTable("tcpsummary", (RTT,), rows))).resource_metrics
+    point = HistogramDataPoint(
+        attributes=strings(namespace="shop", netns="ns4026534001", node=NODE, pod="web-0"),
+        start_time_unix_nano=START_NS,
+        time_unix_nano=TIME_NS,
+        count=8,
+        sum=3.5,
+        bucket_counts=[1, 0, 5, 2],
+        explicit_bounds=[0.001, 0.25, 10],
+    )
+    assert list(resource.scope_metrics[0].metrics) == [
+        Metric(
+            name=RTT.name,
+            unit="s",
+            description="round trips",
+            histogram=Histogram(data_points=[point], aggregation_temporality=AGGREGATION_TEMPORALITY_CUMULATIVE),
+        )
+    ]
+
+
 def test_tables_of_a_probe_share_its_scope() -> None:
     tables = (make_table({(4026534001, ()): (1, 2)}), make_table({(4026534001, ("X",)): (3,)}, DROPS))
     [scope] = encode(make_snapshot(*tables)).resource_metrics[0].scope_metrics
@@ -112,6 +137,7 @@ def test_every_point_arrives(snapshot: Snapshot, aliases: bool) -> None:
         for resource in request.resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
+        if not metric.HasField("histogram")
         for point in (metric.sum if metric.HasField("sum") else metric.gauge).data_points
     ]
     expected = [
@@ -126,7 +152,36 @@ def test_every_point_arrives(snapshot: Snapshot, aliases: bool) -> None:
         for row in range(len(table.rows))
     ]
     assert found == expected
-    assert MetricsEncoder(RESOURCE, NODE, aliases=aliases).count(snapshot) == len(found)
+    histograms = sum(len(table.rows) for table in snapshot.histograms)
+    assert MetricsEncoder(RESOURCE, NODE, aliases=aliases).count(snapshot) == len(found) + histograms
+
+
+@given(snapshots())
+def test_every_histogram_arrives(snapshot: Snapshot) -> None:
+    found = {
+        metric.name: [
+            (labels_of(point), list(point.explicit_bounds), tuple(point.bucket_counts), point.count, point.sum)
+            for point in metric.histogram.data_points
+        ]
+        for resource in encode(snapshot).resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.HasField("histogram")
+    }
+    assert found == {
+        table.series[0].name: [
+            (
+                expected_labels(snapshot, table.labels, key),
+                list(table.series[0].bounds),
+                distribution.counts,
+                sum(distribution.counts),
+                distribution.sum,
+            )
+            for key, [distribution] in table.rows.items()
+        ]
+        for table in snapshot.histograms
+        if table.rows
+    }
 
 
 def by_first_appearance(snapshot: Snapshot) -> Callable[[Table], int]:
@@ -139,27 +194,30 @@ def name_of(metric: Metric) -> tuple[str, str, str, Kind]:
     return metric.name, metric.unit, metric.description, kind
 
 
+def labels_of(point: NumberDataPoint | HistogramDataPoint) -> dict[str, str]:
+    return {attribute.key: attribute.value.string_value for attribute in point.attributes}
+
+
 def values_of(point: NumberDataPoint) -> tuple[dict[str, str], int, int, float]:
-    attributes = {attribute.key: attribute.value.string_value for attribute in point.attributes}
     value = point.as_int if point.HasField("as_int") else point.as_double
-    return attributes, point.start_time_unix_nano, point.time_unix_nano, value
+    return labels_of(point), point.start_time_unix_nano, point.time_unix_nano, value
+
+
+def expected_labels(snapshot: Snapshot, names: tuple[str, ...], key: RowKey) -> dict[str, str]:
+    netns, values = key
+    entity = snapshot.entities[netns]
+    labels = {"namespace": entity.namespace, "netns": f"ns{netns}", "node": NODE, "pod": entity.pod}
+    labels |= dict(zip(names, values, strict=True))
+    return {name: well_formed(value) for name, value in labels.items()}
 
 
 def expected_values(snapshot: Snapshot, table: Table, row: int, column: int) -> tuple[dict[str, str], int, int, float]:
-    (netns, label_values), values = list(table.rows.items())[row]
-    entity = snapshot.entities[netns]
-    attributes = {
-        "namespace": entity.namespace,
-        "netns": f"ns{netns}",
-        "node": NODE,
-        "pod": entity.pod,
-        **dict(zip(table.labels, label_values, strict=True)),
-    }
+    key, values = list(table.rows.items())[row]
     counts = table.series[column].kind is Kind.COUNTER
-    start_ns = min(max(entity.start_ns, table.since_ns), snapshot.time_ns) if counts else 0
+    start_ns = min(max(snapshot.entities[key[0]].start_ns, table.since_ns), snapshot.time_ns) if counts else 0
     value = values[column]
     return (
-        {key: well_formed(text) for key, text in attributes.items()},
+        expected_labels(snapshot, table.labels, key),
         start_ns,
         snapshot.time_ns,
         value if value < 2**63 else float(value),
