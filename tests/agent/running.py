@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import socket
@@ -107,6 +108,11 @@ class Agent(Program):
         except urllib.error.HTTPError as error:
             with error:
                 return HTTPStatus(error.code), error.read()
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far (proc(5), /proc/PID/stat, fields 14 and 15)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def scrape(self) -> Exposition:
         """The values that `/metrics` has now."""

@@ -68,7 +68,7 @@ class Outputs:
             for record in scope.log_records
         ]
 
-    def points(self, time_ms: int) -> dict[Point, int]:
+    def points(self, time_ms: int) -> dict[Point, float]:
         """Metrics received so far of this collection."""
         requests = [each.request for each in reversed(self.receiver.received)]
         metrics = (delivered(each, time_ms) for each in requests if isinstance(each, ExportMetricsServiceRequest))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +32,7 @@ def test_noisy_neighbour(agent: Agent, record_property: Callable[[str, object], 
     """What is too much in one namespace is counted, and hides nothing that happens in another."""
     with named_pair() as noisy, named_pair() as quiet:
         await_known(agent, noisy, quiet)
-        cpu_s, began = _cpu_seconds(agent), time.monotonic()
+        cpu_s, began = agent.cpu_seconds(), time.monotonic()
         closed_udp_port(noisy, Family.IPV4, _FLOOD // 2)
         expected = closed_tcp_port(quiet, Family.IPV4)
         closed_udp_port(noisy, Family.IPV4, _FLOOD // 2)
@@ -43,7 +42,7 @@ def test_noisy_neighbour(agent: Agent, record_property: Callable[[str, object], 
         assert {Told.of(line) for line in agent.event_lines(quiet.pods)} == set(expected)
 
         collected = agent.next_collection()
-        record_property("agent's CPU time for 20,000 drops (s)", _cpu_seconds(agent) - cpu_s)
+        record_property("agent's CPU time for 20,000 drops (s)", agent.cpu_seconds() - cpu_s)
         outcomes = _outcomes(collected, noisy)
         routine = sum(told.is_routine for told in agent.told(noisy.server))
         assert sum(outcomes.values()) == _FLOOD + routine
@@ -52,13 +51,7 @@ def test_noisy_neighbour(agent: Agent, record_property: Callable[[str, object], 
         agent.eventually(lambda: len(agent.told(noisy.server)) == outcomes["told"])
 
 
-def _outcomes(collected: Exposition, stage: Stage) -> dict[str, int]:
+def _outcomes(collected: Exposition, stage: Stage) -> dict[str, float]:
     """What became of the drops at the server."""
     events = collected.of(stage.server, "type", "outcome")
     return {outcome: events[f"netagent_events,PACKETLOSS,{outcome}"] for outcome in ("told", "suppressed", "lost")}
-
-
-def _cpu_seconds(agent: Agent) -> float:
-    """User and system time of the agent so far (proc(5), /proc/PID/stat, fields 14 and 15)."""
-    fields = Path(f"/proc/{agent.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -69,16 +69,23 @@ class Observer:
 
 
 @contextmanager
-def observing() -> Iterator[Observer]:
+def probing() -> Iterator[tuple[KernelAccess, ProbeSet]]:
     """Run every probe for the time of the block."""
     access = find_kernel_access()
     kinds = catalogue()
     every = frozenset(kinds)
     probes = ProbeSet(Wanted(every, every), kinds, access)
-    sources = [probe.event_source for probe in probes.running.values() if probe.event_source]
     try:
-        with RingBuffers([source.ring for source in sources]) as rings:
-            yield Observer(access, probes, sources, rings)
+        yield access, probes
     finally:
         probes.close()
         access.walk.walk.close()
+
+
+@contextmanager
+def observing() -> Iterator[Observer]:
+    """Run every probe, and read its events when the test asks for them, for the time of the block."""
+    with probing() as (access, probes):
+        sources = [probe.event_source for probe in probes.running.values() if probe.event_source]
+        with RingBuffers([source.ring for source in sources]) as rings:
+            yield Observer(access, probes, sources, rings)

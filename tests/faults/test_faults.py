@@ -12,6 +12,7 @@ import pytest
 
 from otel_netagent.probing.drop_reasons import MALFORMED
 from otel_netagent.telemetry.event import Event
+from tests.faults.conftest import Play
 from tests.faults.expectation import expected, told
 from tests.faults.observer import Observer
 from tests.lab import catalogue, drops_full, resets_sent
@@ -23,26 +24,30 @@ from tests.lab.wire import Wire
 
 
 @pytest.mark.parametrize(("scenario", "family"), cases(catalogue.ON_WIRE), ids=case_id)
-def test_on_wire(scenario: Scenario[Wire], family: Family, observer: Observer, wire: Wire) -> None:
-    confirm(scenario.play(wire, family), observer, [wire.host])
+def test_on_wire(scenario: Scenario[Wire], family: Family, play: Play[Wire], observer: Observer, wire: Wire) -> None:
+    confirm(play(scenario, wire, family), observer, [wire.host])
 
 
 @pytest.mark.parametrize(("scenario", "family"), cases(catalogue.ON_PAIR), ids=case_id)
-def test_on_pair(scenario: Scenario[Pair], family: Family, observer: Observer, pair: Pair) -> None:
-    confirm(scenario.play(pair, family), observer, [pair.client, pair.server])
+def test_on_pair(scenario: Scenario[Pair], family: Family, play: Play[Pair], observer: Observer, pair: Pair) -> None:
+    confirm(play(scenario, pair, family), observer, [pair.client, pair.server])
 
 
 @pytest.mark.parametrize(
     ("scenario", "family"), cases([*resets_sent.ON_PAIR, *drops_full.SOCKETS_ON_PAIR]), ids=case_id
 )
-def test_on_loopback(scenario: Scenario[Pair], family: Family, observer: Observer, netns: Namespace) -> None:
+def test_on_loopback(
+    scenario: Scenario[Pair], family: Family, play: Play[Pair], observer: Observer, netns: Namespace
+) -> None:
     pair = loopback(netns)
-    confirm(scenario.play(pair, family), observer, [pair.client])
+    confirm(play(scenario, pair, family), observer, [pair.client])
 
 
 @pytest.mark.parametrize(("scenario", "family"), cases(catalogue.ON_ROUTER), ids=case_id)
-def test_on_router(scenario: Scenario[Router], family: Family, observer: Observer, router: Router) -> None:
-    confirm(scenario.play(router, family), observer, [router.client, router.near, router.server])
+def test_on_router(
+    scenario: Scenario[Router], family: Family, play: Play[Router], observer: Observer, router: Router
+) -> None:
+    confirm(play(scenario, router, family), observer, [router.client, router.near, router.server])
 
 
 @pytest.mark.parametrize(("scenario", "family"), cases(catalogue.QUIET_ON_WIRE), ids=case_id)

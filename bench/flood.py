@@ -1,0 +1,76 @@
+"""A flood of drops: exact counters, the agent's share of a CPU, and what its neighbours' events have to wait.
+
+    python -m bench.flood [DROPS]
+
+One namespace drops datagrams as fast as this machine can send them (a million, unless said otherwise), while
+connections to closed ports fail in another, one at a time. Needs root.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.agent.closed_ports import closed_tcp_port, closed_udp_port
+from tests.agent.running import Agent, Told
+from tests.agent.stage import Stage, await_known, named_pair
+from tests.lab.counters import counters
+from tests.lab.truth import Family
+
+_DROPS = 1_000_000
+
+
+@dataclass(slots=True)
+class Neighbour:
+    """Connections that fail in a namespace of their own while the flood lasts."""
+
+    stage: Stage
+    expected: set[Told | None]
+
+    def run(self, flooded: threading.Event) -> None:
+        """One connection every twentieth of a second, which stays below the limit of events."""
+        while not flooded.wait(0.05):
+            self.expected |= set(closed_tcp_port(self.stage, Family.IPV4))
+
+
+def main() -> None:
+    """Flood, and print what became of it."""
+    drops = int(sys.argv[1]) if len(sys.argv) > 1 else _DROPS
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        named_pair() as noisy,
+        named_pair() as quiet,
+        Agent(Path(directory)) as agent,
+    ):
+        await_known(agent, noisy, quiet)
+        neighbour, flooded = Neighbour(quiet, set()), threading.Event()
+        thread = threading.Thread(target=neighbour.run, args=(flooded,))
+        cpu_s, began = agent.cpu_seconds(), time.monotonic()
+        thread.start()
+        closed_udp_port(noisy, Family.IPV4, drops)
+        flooded.set()
+        thread.join()
+        seconds = time.monotonic() - began
+        spent = agent.cpu_seconds() - cpu_s
+
+        agent.eventually(lambda: len(agent.event_lines(quiet.pods)) >= len(neighbour.expected))
+        heard = {Told.of(line) for line in agent.event_lines(quiet.pods)}
+        events = agent.next_collection().of(noisy.server, "type", "outcome")
+        kernel = counters(noisy.namespaces[noisy.server])["Udp.NoPorts"]
+    outcomes = {name: int(events[f"netagent_events,PACKETLOSS,{name}"]) for name in ("told", "suppressed", "lost")}
+    print(f"{drops:,} datagrams dropped in {seconds:.1f} s, {drops / seconds:,.0f} a second")
+    print(f"the kernel's own counter (Udp NoPorts): {kernel:,}")
+    print(f"counted by the agent: {sum(outcomes.values()):,}, of which {outcomes}")
+    print(f"the agent's CPU time: {spent:.2f} s, {100 * spent / seconds:.1f} % of a core")
+    print(
+        f"the neighbour's events: {len(neighbour.expected)} expected, "
+        f"{len(neighbour.expected - heard)} missed, {len(heard - neighbour.expected)} false"
+    )
+
+
+if __name__ == "__main__":
+    main()
