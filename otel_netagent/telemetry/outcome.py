@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, TypeVar
-
-RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
+from typing import Protocol, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +23,31 @@ class Retryable:
 
 
 @dataclass(frozen=True, slots=True)
+class TooLarge:
+    """Not taken for its size: less at once may be."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Never going to be taken: to send the same again is useless."""
 
     reason: str
 
 
-Outcome: TypeAlias = Accepted | Retryable | Refused
+Outcome: TypeAlias = Accepted | Retryable | TooLarge | Refused
 
 
-class Transport(Protocol[RequestT_contra]):
+class Transport(Protocol):
     """A way to one receiver."""
 
     @property
     def target(self) -> str:
         """The receiver, as a log line names it."""
 
-    def send(self, request: RequestT_contra) -> Outcome:
-        """Send once and wait for the answer, no longer than the transport's own timeout. Raises nothing."""
+    def send(self, body: bytes) -> Outcome:
+        """Send an encoded request once and wait for the answer, within the transport's own timeout. Raises nothing."""
 
     def close(self) -> None:
         """Let the connection go, and with it, where the protocol allows, a `send` under way in another thread."""

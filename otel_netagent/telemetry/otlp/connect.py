@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from otel_netagent.telemetry.otlp.environment import Destination, Protocol
 from otel_netagent.telemetry.otlp.grpc_transport import GrpcTransport
-from otel_netagent.telemetry.otlp.http_transport import HttpTransport
+
+if TYPE_CHECKING:
+    from otel_netagent.telemetry.otlp.http_transport import HttpTransport
 
 
 def connect(destination: Destination) -> GrpcTransport | HttpTransport:
@@ -13,4 +17,7 @@ def connect(destination: Destination) -> GrpcTransport | HttpTransport:
         case Protocol.GRPC:
             return GrpcTransport(destination)
         case Protocol.HTTP:
+            # Who does not send by HTTP saves the 7 MB that its libraries take.
+            from otel_netagent.telemetry.otlp.http_transport import HttpTransport  # noqa: PLC0415
+
             return HttpTransport(destination)

@@ -1,20 +1,25 @@
-"""Where OTLP goes, from the standard `OTEL_EXPORTER_OTLP_*` environment variables.
+"""Where OTLP goes, from the standard `OTEL_*` environment variables.
 
-Source: OpenTelemetry specification, "OpenTelemetry Protocol Exporter". Each variable exists for all
-signals (`OTEL_EXPORTER_OTLP_TIMEOUT`) and for one (`OTEL_EXPORTER_OTLP_LOGS_TIMEOUT`), which takes
-precedence; an empty one counts as not set. Two points that SDKs differ in: the protocol is `grpc`
-unless set, as in OpenTelemetry's SDK for Python; timeouts are milliseconds, as the specification says
-(that SDK reads seconds).
+Source: OpenTelemetry specification, "OpenTelemetry Protocol Exporter" and "Environment Variable
+Specification". Each `OTEL_EXPORTER_OTLP_*` exists for all signals (`OTEL_EXPORTER_OTLP_TIMEOUT`) and for
+one (`OTEL_EXPORTER_OTLP_LOGS_TIMEOUT`), which takes precedence; an empty one counts as not set. Three
+points that SDKs differ in: the protocol is `grpc` unless set, as in OpenTelemetry's SDK for Python;
+timeouts are milliseconds, as the specification says (that SDK reads seconds); and beside `gzip`
+compression may be `zstd`, which the specification does not name and the collector takes, by HTTP.
 """
 
 from __future__ import annotations
 
 import enum
+import logging
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
+
+from otel_netagent.telemetry.otlp.tls import Tls
+
+logger = logging.getLogger(__name__)
 
 _DEFAULT_TIMEOUT_MS = 10_000
 _LEAST_TIMEOUT_MS = 100
@@ -34,17 +39,16 @@ class Protocol(enum.Enum):
     HTTP = "http/protobuf"
 
 
+class Compression(enum.Enum):
+    """How a request is compressed, as `OTEL_EXPORTER_OTLP_COMPRESSION` names it."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+
 class OtlpConfigError(ValueError):
     """A variable's value cannot be used; the message is one line: which, why, and what is allowed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """PEM files of a secure connection; without `ca` the library's own trust store decides."""
-
-    ca: str | None = None
-    client_certificate: str | None = None
-    client_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +65,14 @@ class Destination:
     tls: Tls | None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float = _DEFAULT_TIMEOUT_MS / 1000
-    gzip: bool = False
+    compression: Compression = Compression.NONE
 
 
 def destination(signal: Signal, environ: Mapping[str, str]) -> Destination | None:
-    """Where this signal goes; None when no endpoint is set for it. Raises OtlpConfigError."""
+    """Where this signal goes; None when no endpoint is set for it, or it is switched off. Raises OtlpConfigError."""
     variables = _Variables(signal, environ)
     endpoint = variables.get("ENDPOINT")
-    if endpoint is None:
+    if _disabled(environ) or not _by_otlp(signal, environ) or endpoint is None:
         return None
     protocol = _protocol(variables)
     if protocol is Protocol.GRPC:
@@ -82,7 +86,7 @@ def destination(signal: Signal, environ: Mapping[str, str]) -> Destination | Non
         tls=_tls(variables) if secure else None,
         headers=_headers(variables),
         timeout_s=_timeout_s(variables),
-        gzip=_gzip(variables),
+        compression=_compression(variables, protocol),
     )
 
 
@@ -203,13 +207,39 @@ def _timeout_s(variables: _Variables) -> float:
     return int(variable.value) / 1000
 
 
-def _gzip(variables: _Variables) -> bool:
+def _compression(variables: _Variables, protocol: Protocol) -> Compression:
     variable = variables.get("COMPRESSION")
     if variable is None:
-        return False
-    if variable.value not in {"gzip", "none"}:
-        raise variable.error("allowed are gzip and none (the default)")
-    return variable.value == "gzip"
+        return Compression.NONE
+    try:
+        compression = Compression(variable.value)
+    except ValueError:
+        raise variable.error("allowed are gzip, zstd (with http/protobuf only) and none (the default)") from None
+    if compression is Compression.ZSTD and protocol is Protocol.GRPC:
+        raise variable.error(
+            "gRPC for Python has no zstd; allowed with the protocol grpc are gzip and none (the default), "
+            "or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
+        )
+    return compression
+
+
+def _disabled(environ: Mapping[str, str]) -> bool:
+    """What OTEL_SDK_DISABLED says: as the specification wants it, anything but true is false, with a warning."""
+    value = environ.get("OTEL_SDK_DISABLED", "").strip()
+    if value.lower() not in {"", "true", "false"}:
+        logger.warning("OTEL_SDK_DISABLED=%s: taken for false; allowed are true and false", value)
+    return value.lower() == "true"
+
+
+def _by_otlp(signal: Signal, environ: Mapping[str, str]) -> bool:
+    """Whether OTLP is among the exporters that OTEL_METRICS_EXPORTER or OTEL_LOGS_EXPORTER names, if that is set."""
+    variable = _Variable(f"OTEL_{signal.name}_EXPORTER", environ.get(f"OTEL_{signal.name}_EXPORTER", "").strip(), True)
+    names = {name.strip() for name in variable.value.split(",")} - {""}
+    # The agent has its own /metrics in any case: to name it changes nothing.
+    allowed = {"otlp", "none"} | ({"prometheus"} if signal is Signal.METRICS else set())
+    if not names <= allowed or ("none" in names and len(names) > 1):
+        raise variable.error(f"allowed are {', '.join(sorted(allowed))}; none stands alone")
+    return not names or "otlp" in names
 
 
 def _tls(variables: _Variables) -> Tls:
@@ -217,16 +247,14 @@ def _tls(variables: _Variables) -> Tls:
     ca = variables.get("CERTIFICATE")
     certificate = variables.get("CLIENT_CERTIFICATE")
     key = variables.get("CLIENT_KEY")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ca is not None:
         try:
-            context.load_verify_locations(ca.value)
+            Tls(ca.value).check()
         except OSError as error:
             raise ca.error(f"no PEM file of certificates that can be read ({error})") from None
     if certificate is not None and key is not None:
         try:
-            # The empty password is for an encrypted key: none is asked for on the terminal.
-            context.load_cert_chain(certificate.value, key.value, password="")
+            Tls(None, certificate.value, key.value).check()
         except OSError as error:
             raise certificate.error(f"cannot be used with {key.name}={key.value} ({error})") from None
     elif half := certificate or key:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Final
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import LogsServiceStub
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 
 from otel_netagent import __version__
-from otel_netagent.telemetry.otlp.environment import Destination, Signal, Tls
-from otel_netagent.telemetry.otlp.response import ExportRequest, accepted
-from otel_netagent.telemetry.outcome import Outcome, Refused, Retryable
+from otel_netagent.telemetry.otlp.environment import Compression, Destination, Signal
+from otel_netagent.telemetry.otlp.response import accepted, response_type
+from otel_netagent.telemetry.otlp.tls import Renewal, Tls
+from otel_netagent.telemetry.outcome import Outcome, Refused, Retryable, TooLarge
 
 _RETRYABLE = frozenset(
     {
@@ -28,6 +29,14 @@ _RETRYABLE = frozenset(
 )
 """OTLP specification, "Failures" of OTLP/gRPC; RESOURCE_EXHAUSTED too, but only if RetryInfo comes with it."""
 
+_SIZE_REFUSED: Final = re.compile("larger than max|exceeds maximum size", re.IGNORECASE)
+"""What grpc-go and the C core ("Received message larger than max"), and grpc-java, say with RESOURCE_EXHAUSTED."""
+
+_METHODS: Final = {
+    Signal.METRICS: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    Signal.LOGS: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+}
+
 _OPTIONS = (
     ("grpc.primary_user_agent", f"otel-netagent/{__version__}"),
     # A channel fails every call at once while it waits to connect again: by default for up to two
@@ -37,30 +46,36 @@ _OPTIONS = (
 
 
 class GrpcTransport:
-    """Calls `Export` of one signal's service on one channel, which connects when it is first needed."""
+    """Calls `Export` of one signal's service on one channel, which connects when it is first needed.
+
+    When certificates have been renewed a new channel takes its place.
+    """
 
     def __init__(self, destination: Destination) -> None:
         """Send to this destination."""
         self._destination = destination
-        compression = grpc.Compression.Gzip if destination.gzip else grpc.Compression.NoCompression
-        if destination.tls is None:
-            self._channel = grpc.insecure_channel(destination.address, _OPTIONS, compression)
-        else:
-            credentials = _credentials(destination.tls)
-            self._channel = grpc.secure_channel(destination.address, credentials, _OPTIONS, compression)
-        stub = MetricsServiceStub if destination.signal is Signal.METRICS else LogsServiceStub
-        self._export = stub(self._channel).Export
+        self._renewal = Renewal(destination.tls)
+        self._response = response_type(destination.signal)
+        self._metadata = tuple(destination.headers.items())
+        self._channel = _channel(destination)
 
     @property
     def target(self) -> str:
         """The receiver, as a log line names it."""
         return self._destination.address
 
-    def send(self, request: ExportRequest) -> Outcome:
+    def send(self, body: bytes) -> Outcome:
         """Send once."""
-        metadata = tuple(self._destination.headers.items())
+        if self._renewal.happened():
+            self._channel.close()
+            self._channel = _channel(self._destination)
+        export = self._channel.unary_unary(
+            _METHODS[self._destination.signal],
+            request_serializer=None,  # it is encoded
+            response_deserializer=self._response.FromString,
+        )
         try:
-            return accepted(self._export(request, timeout=self._destination.timeout_s, metadata=metadata))
+            return accepted(export(body, timeout=self._destination.timeout_s, metadata=self._metadata))
         except grpc.RpcError as error:
             return _failure(error)
         except ValueError:  # how gRPC says that the channel was closed before the call
@@ -69,6 +84,14 @@ class GrpcTransport:
     def close(self) -> None:
         """Close the channel; a call under way ends as cancelled."""
         self._channel.close()
+
+
+def _channel(destination: Destination) -> grpc.Channel:
+    compressed = destination.compression is Compression.GZIP
+    compression = grpc.Compression.Gzip if compressed else grpc.Compression.NoCompression
+    if destination.tls is None:
+        return grpc.insecure_channel(destination.address, _OPTIONS, compression)
+    return grpc.secure_channel(destination.address, _credentials(destination.tls), _OPTIONS, compression)
 
 
 def _credentials(tls: Tls) -> grpc.ChannelCredentials:
@@ -85,6 +108,8 @@ def _failure(error: grpc.RpcError) -> Outcome:
     delay_s = _retry_delay_s(error)
     if error.code() in _RETRYABLE or (error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and delay_s is not None):
         return Retryable(reason, delay_s)
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _SIZE_REFUSED.search(error.details() or ""):
+        return TooLarge(reason)
     return Refused(reason)
 
 

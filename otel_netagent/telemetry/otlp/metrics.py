@@ -20,7 +20,9 @@ from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.sdk.resources import Resource
 
 from otel_netagent import __version__
+from otel_netagent.telemetry.delivery.parcel import NO_POD, Parcel, Pod
 from otel_netagent.telemetry.otlp.attributes import add_attributes
+from otel_netagent.telemetry.otlp.dividing import halves_of_metrics
 from otel_netagent.telemetry.rows import RowNames
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import AnyTable, HistogramTable, Snapshot, Table
@@ -39,18 +41,30 @@ class MetricsEncoder:
         self._rows = RowNames(node, _labelled_point)
         self._aliases = aliases
 
-    def encode(self, items: Sequence[Snapshot]) -> ExportMetricsServiceRequest:
+    def encode(self, items: Sequence[Snapshot]) -> list[Parcel]:
         """One request with all points of these snapshots."""
         request = ExportMetricsServiceRequest()
         for snapshot in items:
             # Messages are filled where they are: adding a finished one would copy all that is in it.
             self._fill(request.resource_metrics.add(resource=self._resource), snapshot)
-        return request
+        return [Parcel(request.SerializeToString(), sum(map(self.count, items)))]
 
     def count(self, item: Snapshot) -> int:
         """Number of data points that a snapshot is encoded as."""
         tables: tuple[AnyTable[Any], ...] = (*item.tables, *item.histograms)
         return sum(len(table.rows) * sum(len(self._names(series)) for series in table.series) for table in tables)
+
+    def pod(self, item: Snapshot) -> Pod:  # noqa: ARG002 - whichever it is
+        """Nobody's: a snapshot speaks of all pods."""
+        return NO_POD
+
+    def contents(self, parcel: Parcel) -> Mapping[Pod, int]:
+        """All points as nobody's."""
+        return {NO_POD: parcel.count}
+
+    def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel] | None:
+        """The same as two requests; None if there is only one point."""
+        return halves_of_metrics(parcel)
 
     def _fill(self, message: ResourceMetrics, snapshot: Snapshot) -> None:
         scopes: dict[str, ScopeMetrics] = {}

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-    ExportMetricsServiceResponse,
-)
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
 from otel_netagent.telemetry.otlp.environment import Signal
 from otel_netagent.telemetry.outcome import Accepted
 
-ExportRequest: TypeAlias = ExportMetricsServiceRequest | ExportLogsServiceRequest
 ExportResponse: TypeAlias = ExportMetricsServiceResponse | ExportLogsServiceResponse
 
 

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TypeAlias
 
 import grpc
+import zstandard
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
 
-from otel_netagent.telemetry.otlp.response import ExportRequest, ExportResponse
+from otel_netagent.telemetry.otlp.response import ExportResponse
+
+ExportRequest: TypeAlias = ExportMetricsServiceRequest | ExportLogsServiceRequest
 
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it came in; `asked` is its path, or its signal."""
+    """One request as it came in; `asked` is its path, or its signal, `body` what was left when it was unpacked."""
 
     asked: str
     headers: Mapping[str, str]
+    body: bytes
     request: ExportRequest
 
 
@@ -66,9 +71,9 @@ def respond(response: ExportResponse) -> GrpcAnswer:
 
 @contextmanager
 def grpc_receiver(
-    *answers: GrpcAnswer, port: int = 0, credentials: grpc.ServerCredentials | None = None
+    *answers: GrpcAnswer, port: int = 0, credentials: grpc.ServerCredentials | None = None, most_bytes: int = 4 << 20
 ) -> Iterator[Receiver]:
-    """A server of both services, which gives these answers in turn and then accepts everything."""
+    """A server of both services, which gives these answers in turn and then accepts everything up to a size."""
     receiver = Receiver()
     left = deque(answers)
 
@@ -77,14 +82,15 @@ def grpc_receiver(
     ) -> grpc.GenericRpcHandler[bytes, bytes]:
         def export(body: bytes, context: grpc.ServicerContext) -> bytes:
             headers = {key: str(value) for key, value in context.invocation_metadata()}
-            receiver.received.append(Received(signal, headers, request.FromString(body)))
+            receiver.received.append(Received(signal, headers, body, request.FromString(body)))
             answer = left.popleft()(context, receiver) if left else None
             return (answer or response()).SerializeToString()
 
         name = f"opentelemetry.proto.collector.{signal}.v1.{signal.capitalize()}Service"
         return grpc.method_handlers_generic_handler(name, {"Export": grpc.unary_unary_rpc_method_handler(export)})
 
-    server = grpc.server(ThreadPoolExecutor(4))
+    options = (("grpc.max_receive_message_length", most_bytes), ("grpc.so_reuseport", 0))
+    server = grpc.server(ThreadPoolExecutor(4), options=options)
     metrics = service("metrics", ExportMetricsServiceRequest, ExportMetricsServiceResponse)
     logs = service("logs", ExportLogsServiceRequest, ExportLogsServiceResponse)
     server.add_generic_rpc_handlers((metrics, logs))
@@ -103,57 +109,101 @@ def grpc_receiver(
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """One HTTP response; `hangs` makes it wait for the end of the test."""
+    """One HTTP response.
+
+    `hangs` makes it wait for the end of the test, `drips` send a byte of the body now and then until then, and `cut`
+    close the connection amid the body.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "application/x-protobuf"})
     hangs: bool = False
+    drips: bool = False
+    cut: bool = False
+
+
+_UNPACK: Mapping[str | None, Callable[[bytes], bytes]] = {
+    None: bytes,
+    "gzip": gzip.decompress,
+    "zstd": zstandard.decompress,
+}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _HttpServer
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections.append(self.connection)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = _UNPACK[self.headers.get("Content-Encoding")](body)
+        if len(body) > self.server.most_bytes:
+            self.answer(HttpAnswer(413))
+            return
+        request_type = ExportLogsServiceRequest if "logs" in self.path else ExportMetricsServiceRequest
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        self.server.receiver.received.append(Received(self.path, headers, body, request_type.FromString(body)))
+        self.answer(self.server.left.popleft() if self.server.left else HttpAnswer())
+
+    def answer(self, answer: HttpAnswer) -> None:
+        if answer.hangs:
+            self.server.receiver.hold.wait()
+            self.close_connection = True
+            return
+        self.send_response(answer.status)
+        length = len(answer.body) + 1_000_000 * (answer.cut or answer.drips)
+        for name, value in {**answer.headers, "Content-Length": str(length)}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.body)
+        while answer.drips and not self.server.receiver.hold.wait(0.02):
+            self.wfile.write(b"x")
+        self.close_connection = self.close_connection or answer.cut or answer.drips
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's signature
+        pass
+
+
+class _HttpServer(ThreadingHTTPServer):
+    block_on_close = False  # a kept connection of the client would hold it up
+
+    def __init__(self, port: int, answers: tuple[HttpAnswer, ...], most_bytes: int, tls: ssl.SSLContext | None) -> None:
+        self.receiver = Receiver()
+        self.left = deque(answers)
+        self.most_bytes = most_bytes
+        self.connections: list[socket.socket] = []
+        super().__init__(("127.0.0.1", port), _Handler)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
+        self.receiver.port = self.server_port
+
+    def handle_error(self, *_: object) -> None:
+        """Nothing: that the client goes away, or does not like the certificate, is what tests are about."""
+
+    def hang_up(self) -> None:
+        """End the connections that were kept, as a server does that ends."""
+        for connection in self.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
-def http_receiver(*answers: HttpAnswer, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
-    """A server of both paths, which gives these answers in turn and then accepts everything."""
-    receiver = Receiver()
-    left = deque(answers)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers["Content-Encoding"] == "gzip":
-                body = gzip.decompress(body)
-            request_type = ExportLogsServiceRequest if "logs" in self.path else ExportMetricsServiceRequest
-            headers = {key.lower(): value for key, value in self.headers.items()}
-            receiver.received.append(Received(self.path, headers, request_type.FromString(body)))
-            self.answer(left.popleft() if left else HttpAnswer())
-
-        def answer(self, answer: HttpAnswer) -> None:
-            if answer.hangs:
-                receiver.hold.wait()
-                self.close_connection = True
-                return
-            self.send_response(answer.status)
-            for name, value in {**answer.headers, "Content-Length": str(len(answer.body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's signature
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.block_on_close = False  # a kept connection of the client would hold it up
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    receiver.port = server.server_port
+def http_receiver(
+    *answers: HttpAnswer, port: int = 0, tls: ssl.SSLContext | None = None, most_bytes: int = 4 << 20
+) -> Iterator[Receiver]:
+    """A server of both paths, which gives these answers in turn and then accepts everything up to a size."""
+    server = _HttpServer(port, answers, most_bytes, tls)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield receiver
+        yield server.receiver
     finally:
-        receiver.hold.set()
+        server.receiver.hold.set()
         server.shutdown()
         thread.join()
         server.server_close()
+        server.hang_up()

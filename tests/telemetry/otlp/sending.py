@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from opentelemetry.sdk.resources import Resource
 
@@ -12,12 +13,11 @@ from otel_netagent.telemetry.otlp.connect import connect
 from otel_netagent.telemetry.otlp.environment import Destination, Protocol, Signal
 from otel_netagent.telemetry.otlp.logs import LogsEncoder, Observed
 from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
-from otel_netagent.telemetry.otlp.response import ExportRequest
 from otel_netagent.telemetry.outcome import Outcome, Retryable
 from tests.telemetry.samples import NODE, TIME_NS, make_event, make_snapshot
 
-METRICS = MetricsEncoder(Resource({}), NODE).encode([make_snapshot()])
-LOGS = LogsEncoder(Resource({}), NODE).encode([Observed(make_event(), TIME_NS)])
+METRICS = MetricsEncoder(Resource({}), NODE).encode([make_snapshot()])[0].body
+LOGS = LogsEncoder(Resource({}), NODE).encode([Observed(make_event(), TIME_NS)])[0].body
 BOTH_SIGNALS = [(Signal.METRICS, METRICS), (Signal.LOGS, LOGS)]
 HEADERS = {"authorization": "Bearer x", "x-scope-orgid": "net"}
 
@@ -31,10 +31,10 @@ def http_destination(port: int, signal: Signal = Signal.METRICS) -> Destination:
     return Destination(signal, Protocol.HTTP, url, tls=None, timeout_s=10.0)
 
 
-def send(destination: Destination, request: ExportRequest = METRICS) -> Outcome:
+def send(destination: Destination, body: bytes = METRICS) -> Outcome:
     transport = connect(destination)
     try:
-        return transport.send(request)
+        return transport.send(body)
     finally:
         transport.close()
 
@@ -45,6 +45,27 @@ def dead_port() -> Iterator[int]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
+
+
+@contextmanager
+def closing_server() -> Iterator[int]:
+    """The port of a server that hangs up on whoever begins to talk to it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    client, _ = server.accept()
+                    with client:
+                        client.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def reason_to_retry(outcome: Outcome) -> str:

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_netagent.telemetry.otlp.environment import (
+    Compression,
     Destination,
     OtlpConfigError,
     Protocol,
     Signal,
-    Tls,
     destination,
 )
+from otel_netagent.telemetry.otlp.tls import Tls
 
 BASE = "OTEL_EXPORTER_OTLP_"
 
@@ -48,7 +49,7 @@ def test_endpoint_of_one_signal_sends_only_that() -> None:
 
 def test_defaults() -> None:
     assert read(ENDPOINT="http://collector:4317") == Destination(
-        Signal.METRICS, Protocol.GRPC, "collector:4317", tls=None, headers={}, timeout_s=10.0, gzip=False
+        Signal.METRICS, Protocol.GRPC, "collector:4317", None, {}, timeout_s=10.0, compression=Compression.NONE
     )
 
 
@@ -109,8 +110,46 @@ def test_settings_of_a_signal_take_precedence() -> None:
         METRICS_TIMEOUT="1",
     )
     assert found == Destination(
-        Signal.LOGS, Protocol.HTTP, "http://a:1/v1/logs", tls=None, headers={"c": "3"}, timeout_s=3.5, gzip=False
+        Signal.LOGS, Protocol.HTTP, "http://a:1/v1/logs", None, {"c": "3"}, timeout_s=3.5, compression=Compression.NONE
     )
+
+
+@pytest.mark.parametrize("compression", Compression)
+def test_compression_by_http_is_any(compression: Compression) -> None:
+    assert read(ENDPOINT="http://a:1", PROTOCOL="http/protobuf", COMPRESSION=compression.value) == read(
+        ENDPOINT="http://a:1", PROTOCOL="http/protobuf", METRICS_COMPRESSION=compression.value
+    )
+    found = read(ENDPOINT="http://a:1", PROTOCOL="http/protobuf", COMPRESSION=compression.value)
+    assert found.compression is compression
+
+
+@pytest.mark.parametrize(
+    ("settings", "sent"),
+    [
+        ({}, {Signal.METRICS, Signal.LOGS}),
+        ({"OTEL_SDK_DISABLED": "True"}, set()),
+        ({"OTEL_SDK_DISABLED": "false"}, {Signal.METRICS, Signal.LOGS}),
+        ({"OTEL_METRICS_EXPORTER": "none"}, {Signal.LOGS}),
+        ({"OTEL_METRICS_EXPORTER": "prometheus"}, {Signal.LOGS}),
+        ({"OTEL_METRICS_EXPORTER": "prometheus, otlp"}, {Signal.METRICS, Signal.LOGS}),
+        ({"OTEL_LOGS_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "otlp"}, {Signal.METRICS}),
+    ],
+)
+def test_signals_can_be_switched_off(settings: dict[str, str], sent: set[Signal]) -> None:
+    environ = {BASE + "ENDPOINT": "http://a:1", **settings}
+    assert {signal for signal in Signal if destination(signal, environ)} == sent
+
+
+def test_anything_else_than_true_disables_nothing_but_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    assert destination(Signal.LOGS, {BASE + "ENDPOINT": "http://a:1", "OTEL_SDK_DISABLED": "1"}) is not None
+    assert "OTEL_SDK_DISABLED=1: taken for false; allowed are true and false" in caplog.text
+
+
+@pytest.mark.parametrize(("signal", "value"), [(Signal.METRICS, "console"), (Signal.LOGS, "none,otlp")])
+def test_exporter_that_does_not_exist_is_refused(signal: Signal, value: str) -> None:
+    name = f"OTEL_{signal.name}_EXPORTER"
+    with pytest.raises(OtlpConfigError, match=f"^{name}={value}: allowed are none, otlp"):
+        destination(signal, {BASE + "ENDPOINT": "http://a:1", name: value})
 
 
 def test_headers_are_percent_decoded_and_not_shown() -> None:
@@ -133,7 +172,8 @@ def test_any_printable_header_is_read_back(headers: dict[str, str]) -> None:
         ({"METRICS_PROTOCOL": "x"}, "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=x: allowed are"),
         ({"TIMEOUT": "10"}, "OTEL_EXPORTER_OTLP_TIMEOUT=10: the unit is milliseconds"),
         ({"TIMEOUT": "10s"}, "OTEL_EXPORTER_OTLP_TIMEOUT=10s: the unit is milliseconds"),
-        ({"COMPRESSION": "zstd"}, "OTEL_EXPORTER_OTLP_COMPRESSION=zstd: allowed are gzip and none"),
+        ({"COMPRESSION": "zstd"}, "OTEL_EXPORTER_OTLP_COMPRESSION=zstd: gRPC for Python has no zstd; allowed"),
+        ({"COMPRESSION": "br"}, "OTEL_EXPORTER_OTLP_COMPRESSION=br: allowed are gzip, zstd (with http/protobuf only)"),
         ({"HEADERS": "a=1,secret"}, "OTEL_EXPORTER_OTLP_HEADERS: entry 2 is not of the form name=value"),
         ({"HEADERS": "a=b%0d%0ac"}, "OTEL_EXPORTER_OTLP_HEADERS: the value of header a holds characters"),
         ({"HEADERS": "x-bin=1"}, "OTEL_EXPORTER_OTLP_HEADERS: entry 1 is not of the form"),

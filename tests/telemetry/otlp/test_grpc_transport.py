@@ -21,9 +21,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from otel_netagent import __version__
 from otel_netagent.telemetry.otlp.connect import connect
-from otel_netagent.telemetry.otlp.environment import Signal, Tls
-from otel_netagent.telemetry.otlp.response import ExportRequest
-from otel_netagent.telemetry.outcome import Accepted, Refused, Retryable
+from otel_netagent.telemetry.otlp.environment import Compression, Signal
+from otel_netagent.telemetry.otlp.tls import Tls
+from otel_netagent.telemetry.outcome import Accepted, Refused, Retryable, TooLarge
 from tests.telemetry.otlp.pki import Pki
 from tests.telemetry.otlp.receivers import fail, grpc_receiver, hang, respond
 from tests.telemetry.otlp.sending import (
@@ -31,6 +31,7 @@ from tests.telemetry.otlp.sending import (
     HEADERS,
     LOGS,
     METRICS,
+    closing_server,
     dead_port,
     grpc_destination,
     reason_to_retry,
@@ -38,14 +39,14 @@ from tests.telemetry.otlp.sending import (
 )
 
 
-@pytest.mark.parametrize(("signal", "request_"), BOTH_SIGNALS)
-@pytest.mark.parametrize("compressed", [False, True])
-def test_request_arrives_with_its_headers(signal: Signal, request_: ExportRequest, compressed: bool) -> None:
+@pytest.mark.parametrize(("signal", "body"), BOTH_SIGNALS)
+@pytest.mark.parametrize("compression", [Compression.NONE, Compression.GZIP])
+def test_request_arrives_with_its_headers(signal: Signal, body: bytes, compression: Compression) -> None:
     with grpc_receiver() as receiver:
-        destination = replace(grpc_destination(receiver.port, signal), headers=HEADERS, gzip=compressed)
-        assert send(destination, request_) == Accepted()
+        destination = replace(grpc_destination(receiver.port, signal), headers=HEADERS, compression=compression)
+        assert send(destination, body) == Accepted()
     [received] = receiver.received
-    assert received.request == request_
+    assert received.body == body
     assert received.headers.items() >= HEADERS.items()
     assert received.headers["user-agent"].startswith(f"otel-netagent/{__version__} ")
 
@@ -88,6 +89,24 @@ def test_dead_port_and_hanging_receiver_are_tried_again_later() -> None:
     with grpc_receiver(hang) as receiver:
         outcome = send(replace(grpc_destination(receiver.port), timeout_s=0.1))
     assert "DEADLINE_EXCEEDED" in reason_to_retry(outcome)
+
+
+@pytest.mark.parametrize("compression", [Compression.NONE, Compression.GZIP])
+def test_receiver_that_takes_less_at_once_says_so(compression: Compression) -> None:
+    with grpc_receiver(most_bytes=len(METRICS) - 1) as receiver:
+        outcome = send(replace(grpc_destination(receiver.port), compression=compression))
+    assert isinstance(outcome, TooLarge)
+    assert "RESOURCE_EXHAUSTED" in outcome.reason
+
+
+def test_exhausted_without_a_word_on_size_is_refusal() -> None:
+    with grpc_receiver(fail(grpc.StatusCode.RESOURCE_EXHAUSTED)) as receiver:
+        assert isinstance(send(grpc_destination(receiver.port)), Refused)
+
+
+def test_connection_that_is_closed_amid_the_answer_is_tried_again_later() -> None:
+    with closing_server() as port:
+        assert "UNAVAILABLE" in reason_to_retry(send(grpc_destination(port)))
 
 
 def test_closed_transport_says_so() -> None:

@@ -15,14 +15,15 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from otel_netagent import __version__
-from otel_netagent.telemetry.otlp.environment import Signal, Tls
-from otel_netagent.telemetry.otlp.response import ExportRequest
-from otel_netagent.telemetry.outcome import Accepted, Refused, Retryable
+from otel_netagent.telemetry.otlp.environment import Compression, Signal
+from otel_netagent.telemetry.otlp.tls import Tls
+from otel_netagent.telemetry.outcome import Accepted, Refused, Retryable, TooLarge
 from tests.telemetry.otlp.pki import Pki
 from tests.telemetry.otlp.receivers import HttpAnswer, http_receiver
 from tests.telemetry.otlp.sending import (
     BOTH_SIGNALS,
     HEADERS,
+    closing_server,
     dead_port,
     delay_of,
     http_destination,
@@ -31,19 +32,19 @@ from tests.telemetry.otlp.sending import (
 )
 
 
-@pytest.mark.parametrize(("signal", "request_"), BOTH_SIGNALS)
-@pytest.mark.parametrize("compressed", [False, True])
-def test_request_arrives_with_its_headers(signal: Signal, request_: ExportRequest, compressed: bool) -> None:
+@pytest.mark.parametrize(("signal", "body"), BOTH_SIGNALS)
+@pytest.mark.parametrize("compression", Compression)
+def test_request_arrives_with_its_headers(signal: Signal, body: bytes, compression: Compression) -> None:
     with http_receiver() as receiver:
-        destination = replace(http_destination(receiver.port, signal), headers=HEADERS, gzip=compressed)
-        assert send(destination, request_) == Accepted()
+        destination = replace(http_destination(receiver.port, signal), headers=HEADERS, compression=compression)
+        assert send(destination, body) == Accepted()
     [received] = receiver.received
     assert received.asked == f"/v1/{signal.value}"
-    assert received.request == request_
+    assert received.body == body
     assert received.headers.items() >= HEADERS.items()
     assert received.headers["content-type"] == "application/x-protobuf"
     assert received.headers["user-agent"] == f"otel-netagent/{__version__}"
-    assert received.headers.get("content-encoding") == ("gzip" if compressed else None)
+    assert received.headers.get("content-encoding") == (None if compression is Compression.NONE else compression.value)
 
 
 def test_partial_success_tells_how_much_and_why() -> None:
@@ -69,8 +70,33 @@ def test_status_is_taken_as_the_protocol_says(status: int) -> None:
     answer = HttpAnswer(status, b"no such\n tenant", {"Content-Type": "text/plain"})
     with http_receiver(answer) as receiver:
         outcome = send(http_destination(receiver.port))
-    kind = Retryable if status in {429, 502, 503, 504} else Refused
+    kind = Retryable if status in {429, 502, 503, 504} else TooLarge if status == 413 else Refused
     assert outcome == kind(f"HTTP status {status}: no such tenant")
+
+
+def test_collectors_way_to_say_too_large_is_understood() -> None:
+    with http_receiver(HttpAnswer(400, Status(message="http: request body too large").SerializeToString())) as receiver:
+        assert isinstance(send(http_destination(receiver.port)), TooLarge)
+
+
+def test_connection_that_is_closed_amid_the_answer_is_tried_again_later() -> None:
+    with http_receiver(HttpAnswer(body=b"half", cut=True)) as receiver:
+        assert reason_to_retry(send(http_destination(receiver.port)))
+    with closing_server() as port:
+        assert reason_to_retry(send(http_destination(port)))
+
+
+def test_answer_that_never_ends_is_given_up() -> None:
+    with http_receiver(HttpAnswer(503, drips=True)) as receiver:
+        outcome = send(replace(http_destination(receiver.port), timeout_s=0.3))
+        assert reason_to_retry(outcome) == "the answer takes too long"
+
+
+def test_of_a_long_answer_the_beginning_is_read() -> None:
+    with http_receiver(HttpAnswer(400, b"no " * 1_000_000, {"Content-Type": "text/html"})) as receiver:
+        outcome = send(http_destination(receiver.port))
+        assert isinstance(outcome, Refused)
+        assert outcome.reason.startswith("HTTP status 400: no no no")
 
 
 def test_failures_message_is_read_from_its_protobuf_body() -> None:

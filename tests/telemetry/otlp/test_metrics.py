@@ -42,8 +42,8 @@ RESOURCE = Resource({"service.name": "otel-netagent"})
 
 def encode(*snapshots: Snapshot, aliases: bool = False) -> ExportMetricsServiceRequest:
     """The request as a receiver sees it: from its bytes."""
-    request = MetricsEncoder(RESOURCE, NODE, aliases=aliases).encode(snapshots)
-    return ExportMetricsServiceRequest.FromString(request.SerializeToString())
+    [parcel] = MetricsEncoder(RESOURCE, NODE, aliases=aliases).encode(snapshots)
+    return ExportMetricsServiceRequest.FromString(parcel.body)
 
 
 def strings(**attributes: str) -> list[KeyValue]:

@@ -1,0 +1,66 @@
+"""The files of a secure connection, and whether they have been renewed."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+"""For each file: inode, time of modification in nanoseconds, and size; None where there is no file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files of a secure connection; without `ca` the library's own trust store decides."""
+
+    ca: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = None
+
+    def check(self) -> None:
+        """Load the files as a connection would. Raises OSError, as ssl.SSLError is one, if they cannot be used."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if self.ca is not None:
+            context.load_verify_locations(self.ca)
+        if self.client_certificate is not None:
+            # The empty password is for an encrypted key: none is asked for on the terminal.
+            context.load_cert_chain(self.client_certificate, self.client_key, password="")
+
+    def stamp(self) -> Stamp:
+        """What differs once a file was written or replaced; a link is followed, as Kubernetes swaps its secrets."""
+        return tuple(_stamp(path) for path in (self.ca, self.client_certificate, self.client_key))
+
+
+class Renewal:
+    """Notices that certificates were renewed, and that what was written is complete."""
+
+    def __init__(self, tls: Tls | None) -> None:
+        """Compare with what these files are now; None for a plain connection, which has none."""
+        self._tls = tls
+        self._stamp = tls.stamp() if tls else ()
+
+    def happened(self) -> bool:
+        """Whether there are new files that can be used since it was last true.
+
+        A certificate whose key is yet to be written is none: the connection that there is goes on.
+        """
+        if self._tls is None or (stamp := self._tls.stamp()) == self._stamp:
+            return False
+        try:
+            self._tls.check()
+        except OSError:
+            return False
+        self._stamp = stamp
+        return True
+
+
+def _stamp(path: str | None) -> tuple[int, int, int] | None:
+    if path is None:
+        return None
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -1,0 +1,1 @@
+"""Tests of delivery: the spool's format, the spool, and everything together against real receivers."""
