@@ -1,4 +1,4 @@
-"""The agent: from a configuration to running parts, and to their end."""
+"""The agent: from a configuration to running parts, from one configuration to the next, and to their end."""
 
 from __future__ import annotations
 
@@ -7,31 +7,28 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from otel_netagent import __version__
-from otel_netagent.config import Config
+from otel_netagent.config.schema import Config, DeliveryConfig, differences
 from otel_netagent.identity.entity import Entity
-from otel_netagent.identity.registry import Registry
-from otel_netagent.pipeline.collector import Collector
-from otel_netagent.pipeline.event_reader import EventReader
 from otel_netagent.pipeline.kernel_access import find_kernel_access
-from otel_netagent.pipeline.probe_set import ProbeSet, Wanted
+from otel_netagent.pipeline.probe_set import Changes, Wanted
+from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probes import catalogue
-from otel_netagent.telemetry.delivery import Delivery, Limits, close_all
+from otel_netagent.telemetry.delivery import Delivery, Limits, SpoolPlace, close_all
 from otel_netagent.telemetry.event import AttributedEvent
-from otel_netagent.telemetry.http_server import HttpServer
 from otel_netagent.telemetry.otlp.attributes import agent_resource
 from otel_netagent.telemetry.otlp.connect import connect
 from otel_netagent.telemetry.otlp.environment import Signal, destination
 from otel_netagent.telemetry.otlp.logs import LogsEncoder, Observed
 from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
 from otel_netagent.telemetry.prometheus import PrometheusText
+from otel_netagent.telemetry.servers import Servers
 from otel_netagent.telemetry.snapshot import Snapshot
 from otel_netagent.telemetry.status import AgentStatus
-from otel_netagent.telemetry.stream.service import EventStream
 from otel_netagent.telemetry.text import TextSink
 
 logger = logging.getLogger(__name__)
@@ -39,7 +36,7 @@ logger = logging.getLogger(__name__)
 PartT = TypeVar("PartT")
 
 _METRICS_QUEUE: Final = Limits(capacity=12)
-_LOGS_QUEUE: Final = Limits(capacity=10_000, batch=512, linger_s=1.0)
+_LOGS_QUEUE: Final = Limits(capacity=8_192, batch=2_048, linger_s=1.0)
 
 
 def node_name(environ: Mapping[str, str]) -> str:
@@ -53,30 +50,47 @@ def node_name(environ: Mapping[str, str]) -> str:
 
 
 class Agent:
-    """Everything that runs on a node, for one configuration."""
+    """Everything that runs on a node, for one configuration after another."""
 
     def __init__(self, config: Config, environ: Mapping[str, str]) -> None:
         """Start all parts. Raises ListenError, EventPortError or OtlpConfigError, with nothing left running."""
+        self._environ = environ
         self._node = node_name(environ)
-        self._registry = Registry()
+        self._kinds = catalogue()
         self._entities: Mapping[int, Entity] = {}
-        # Parts end in the reverse order: first the sources, then the outputs, what is in the kernel last.
+        # Parts end in the reverse order: first the sources, then the outputs, the walk over the namespaces last.
         with contextlib.ExitStack() as parts:
             self._access = _started(find_kernel_access(), parts, lambda access: access.walk.walk.close())
-            kinds = catalogue()
-            self._probes = _started(ProbeSet(Wanted.of(config, kinds), kinds, self._access), parts, ProbeSet.close)
-            outputs = self._start_outputs(config, environ, parts)
-            self._start_sources(config, outputs, parts)
+            self._sending_parts = _started(contextlib.ExitStack(), parts, contextlib.ExitStack.close)
+            self._sending = self._start_sending(config.delivery)
+            self._servers = _started(Servers(self._node, lambda: self.status().to_json()), parts, Servers.close)
+            self._sources = _started(Sources(self._kinds, self._access), parts, Sources.close)
+            self._config = config
+            self._follow(config)
             self._parts = parts.pop_all()
         for refusal in self._access.walk.refused:
             logger.warning(
                 "namespaces are walked by procfs, at many times the cost: %s: %s", refusal.way, refusal.reason
             )
-        for line in self._summary(config, outputs):
+        for line in self._summary():
             logger.info(line)
 
+    def apply(self, config: Config) -> None:
+        """Go over to another configuration; what it has in common with the one before is not disturbed.
+
+        Raises ListenError or EventPortError where it cannot be had; then all goes on as before.
+        """
+        changed = [*differences(self._config, config)] or ["no setting has changed"]
+        probes = str(self._follow(config))
+        self._config = config
+        logger.info("the configuration is loaded anew: %s", "; ".join([*changed, *filter(None, [probes])]))
+
+    def retry(self) -> None:
+        """Try again to start the probes that are unavailable: what they need may have come meanwhile."""
+        self._sources.retry()
+
     def close(self) -> None:
-        """Stop all parts within two seconds, and leave nothing in the kernel."""
+        """Stop all parts, within a second beside what the last sending may take, and leave nothing in the kernel."""
         self._parts.close()
 
     def status(self) -> AgentStatus:
@@ -86,64 +100,85 @@ class Agent:
             node=self._node,
             kernel=self._access.release,
             btf=self._access.btf,
-            probes=self._probes.statuses,
+            probes=self._sources.statuses,
             entities=self._entities,
         )
 
-    def _start_outputs(self, config: Config, environ: Mapping[str, str], parts: contextlib.ExitStack) -> _Outputs:
-        outputs = _Outputs()
-        outputs.snapshots.append(self._keep_entities)
-        self._start_otlp(environ, outputs, parts)
-        http = HttpServer(config.metric.port, lambda: self.status().to_json(), metrics=config.metric.enable)
-        _started(http, parts, HttpServer.close)
-        if config.metric.enable:
-            text = PrometheusText(self._node)
-            outputs.snapshots.append(lambda snapshot: http.publish(text.render(snapshot)))
-        if config.event.enable:
-            stream = _started(EventStream(self._node, config.event.port), parts, EventStream.close)
+    def _follow(self, config: Config) -> Changes:
+        """First what can be refused, then the rest."""
+        self._servers.listen(config.metric.port, config.event.port if config.event.enable else None)
+        logging.getLogger(__package__).setLevel(logging.DEBUG if config.debugmode else logging.INFO)
+        if config.delivery == self._config.delivery:
+            return self._run(config, self._sending)
+        # Two that send cannot use one spool: events are held until the old ones have ended and the new ones are there.
+        held: list[AttributedEvent] = []
+        changes = self._run(config, _Outputs(events=[held.append]))
+        self._sending_parts.close()
+        self._sending = self._start_sending(config.delivery)
+        self._run(config, self._sending)
+        for event in held:
+            for output in self._sending.events:
+                output(event)
+        return changes
+
+    def _run(self, config: Config, sending: _Outputs) -> Changes:
+        outputs = self._outputs(config, sending)
+        return self._sources.apply(
+            Wanted.of(config, self._kinds), outputs.snapshots, outputs.events, config.metric.interval
+        )
+
+    def _outputs(self, config: Config, sending: _Outputs) -> _Outputs:
+        """Whoever gets something by this configuration: those that are sending, and those that show it here."""
+        outputs = _Outputs([self._keep_entities, *sending.snapshots], [*sending.events])
+        if http := self._servers.http:
+            http.switch_metrics(on=config.metric.enable)
+            http.debug = config.debugmode
+            text = PrometheusText(self._node, timestamps=config.metric.timestamps, aliases=config.metric.aliases)
+            outputs.snapshots.append(lambda snapshot: http.publish(lambda: text.render(snapshot)))
+        if stream := self._servers.stream:
             outputs.snapshots.append(stream.publish_snapshot)
             outputs.events.append(stream.publish)
-            if config.event.infotolog:
-                outputs.events.append(TextSink(sys.stderr).write)
+        if config.event.enable and config.event.infotolog:
+            outputs.events.append(TextSink(sys.stderr).write)
         return outputs
 
-    def _start_otlp(self, environ: Mapping[str, str], outputs: _Outputs, parts: contextlib.ExitStack) -> None:
+    def _start_sending(self, config: DeliveryConfig) -> _Outputs:
+        sending = _Outputs()
+        self._start_otlp(config, self._environ, sending, self._sending_parts)
+        return sending
+
+    def _start_otlp(
+        self, config: DeliveryConfig, environ: Mapping[str, str], outputs: _Outputs, parts: contextlib.ExitStack
+    ) -> None:
         resource = agent_resource(self._node, kubernetes="KUBERNETES_SERVICE_HOST" in environ)
-        if where := destination(Signal.METRICS, environ):
-            metrics = Delivery("OTLP metrics", MetricsEncoder(resource, self._node), connect(where), _METRICS_QUEUE)
+        where = {signal: found for signal in Signal if (found := destination(signal, environ))}
+        # Together, since they share the time that is left at the end.
+        parts.callback(close_all, outputs.deliveries, config.flush_seconds)
+        if to := where.get(Signal.METRICS):
+            encoder = MetricsEncoder(resource, self._node)
+            limits = replace(_METRICS_QUEUE, request_bytes=config.request_kilobytes << 10)
+            metrics = Delivery("OTLP metrics", encoder, connect(to), limits, spool=_spool(config, Signal.METRICS))
             outputs.deliveries.append(metrics)
             outputs.snapshots.append(metrics.put)
-        if where := destination(Signal.LOGS, environ):
-            logs = Delivery("OTLP logs", LogsEncoder(resource, self._node), connect(where), _LOGS_QUEUE)
+        if to := where.get(Signal.LOGS):
+            limits = replace(_LOGS_QUEUE, request_bytes=config.request_kilobytes << 10)
+            spool = _spool(config, Signal.LOGS)
+            logs = Delivery("OTLP logs", LogsEncoder(resource, self._node), connect(to), limits, spool=spool)
             outputs.deliveries.append(logs)
             outputs.events.append(lambda event: logs.put(Observed(event, time.time_ns())))
-        # Together, since they share the time that is left at the end.
-        parts.callback(close_all, outputs.deliveries)
-
-    def _start_sources(self, config: Config, outputs: _Outputs, parts: contextlib.ExitStack) -> None:
-        running = self._probes.running
-        collector = Collector(
-            self._access.walk.walk, self._registry, running, outputs.snapshots, config.metric.interval
-        )
-        collector.start()
-        parts.callback(collector.stop)
-        sources = [probe.event_source for probe in running.values() if probe.event_source]
-        if sources:
-            reader = EventReader(sources, self._registry, outputs.events)
-            reader.start()
-            parts.callback(reader.stop)
 
     def _keep_entities(self, snapshot: Snapshot) -> None:
         self._entities = snapshot.entities
 
-    def _summary(self, config: Config, outputs: _Outputs) -> Iterator[str]:
+    def _summary(self) -> Iterator[str]:
         """What runs and where to look, for whoever started the agent."""
-        yield f"node {self._node}, kernel {self._access.release}, probes {', '.join(self._probes.running) or 'none'}"
-        if config.metric.enable:
-            yield f"metrics at http://localhost:{config.metric.port}/metrics, every {config.metric.interval:g} s"
-        if config.event.enable:
-            yield f"events by gRPC on port {config.event.port} (`inspector watch`)"
-        yield from map(str, outputs.deliveries)
+        metric, event = self._config.metric, self._config.event
+        yield f"node {self._node}, kernel {self._access.release}, probes {', '.join(self._sources.running) or 'none'}"
+        if metric.enable:
+            yield f"metrics at http://localhost:{metric.port}/metrics, every {metric.interval:g} s"
+        if event.enable:
+            yield f"events by gRPC on port {event.port} (`inspector watch`)"
+        yield from map(str, self._sending.deliveries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +187,14 @@ class _Outputs:
 
     snapshots: list[Callable[[Snapshot], None]] = field(default_factory=list)
     events: list[Callable[[AttributedEvent], None]] = field(default_factory=list)
-    deliveries: list[Delivery[Any, Any]] = field(default_factory=list)
+    deliveries: list[Delivery[Any]] = field(default_factory=list)
+
+
+def _spool(config: DeliveryConfig, signal: Signal) -> SpoolPlace | None:
+    """A directory and a limit for each signal, so that the many metrics of an outage do not displace its events."""
+    if not config.spool_directory:
+        return None
+    return SpoolPlace(Path(config.spool_directory) / signal.value, config.spool_megabytes << 20)
 
 
 def _started(part: PartT, parts: contextlib.ExitStack, close: Callable[[PartT], None]) -> PartT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -9,14 +10,14 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Final, NoReturn
+from types import TracebackType
+from typing import NoReturn
 
 import click
 
 from otel_netagent import __version__
-
-_CAP_SYS_PTRACE, _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 19, 21, 38, 39
-_NAMES: Final = {_CAP_SYS_PTRACE: "CAP_SYS_PTRACE", _CAP_PERFMON: "CAP_PERFMON", _CAP_BPF: "CAP_BPF"}
+from otel_netagent.cli.memory import give_back_freed_memory
+from otel_netagent.cli.requirements import limits_of_sight, missing_capabilities
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -38,17 +39,24 @@ def run(file: Path | None) -> None:
     """Run the agent until SIGTERM or Ctrl-C.
 
     Metrics are served on port 9102, events on 19102 and as lines on standard error; OTLP goes where
-    OTEL_EXPORTER_OTLP_ENDPOINT says, if it is set.
+    OTEL_EXPORTER_OTLP_ENDPOINT says, if it is set. A changed configuration is loaded within seconds; SIGHUP loads
+    it anew at once.
     """
+    give_back_freed_memory()
     # First of all, since what is imported below takes as long to load as the agent to start.
-    stopping = threading.Event()
+    stopping, asked = threading.Event(), threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda _number, _frame: stopping.set())
+    signal.signal(signal.SIGHUP, lambda _number, _frame: asked.set())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    _require_capabilities()
+    if reason := missing_capabilities():
+        _fail(reason)
+    for limit in limits_of_sight():
+        logging.warning(limit)
     # What gRPC has to say comes from our own delivery, in our own words. It reads this when it is loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from otel_netagent import agent, config  # noqa: PLC0415
+    from otel_netagent.cli.following import Follower  # noqa: PLC0415
+    from otel_netagent.config.reading import ConfigError  # noqa: PLC0415
     from otel_netagent.telemetry.http_server import ListenError  # noqa: PLC0415
     from otel_netagent.telemetry.otlp.environment import OtlpConfigError  # noqa: PLC0415
     from otel_netagent.telemetry.stream.service import EventPortError  # noqa: PLC0415
@@ -57,11 +65,11 @@ def run(file: Path | None) -> None:
         return
     failed = _end_with_any_thread(stopping)
     try:
-        running = agent.Agent(config.load(file), os.environ)
-    except (config.ConfigError, ListenError, EventPortError, OtlpConfigError) as error:
+        running = Follower(file, os.environ)
+    except (ConfigError, ListenError, EventPortError, OtlpConfigError) as error:
         _fail(str(error))
-    stopping.wait()
-    running.close()
+    with contextlib.closing(running):
+        running.follow(stopping, asked)
     if failed.is_set():
         sys.exit(1)
 
@@ -74,28 +82,21 @@ def _end_with_any_thread(stopping: threading.Event) -> threading.Event:
     failed = threading.Event()
 
     def end(failure: threading.ExceptHookArgs) -> None:
-        thread = failure.thread.name if failure.thread else "a thread"
-        at = traceback.extract_tb(failure.exc_traceback)[-1]
-        what = "".join(traceback.format_exception_only(failure.exc_type, failure.exc_value)).strip()
-        logging.critical(
-            "the agent ends, by an error of its own in %s: %s (%s:%s)", thread, what, at.filename, at.lineno
-        )
+        _say_own_error(failure.thread.name if failure.thread else "a thread", failure.exc_value, failure.exc_traceback)
         failed.set()
         stopping.set()
 
     threading.excepthook = end
+    sys.excepthook = lambda _kind, error, at: _say_own_error("the main thread", error, at)
     return failed
 
 
-def _require_capabilities() -> None:
-    """Stop where eBPF and the processes of others are out of reach: nothing would be seen."""
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    effective = int(status.partition("CapEff:")[2].split(maxsplit=1)[0], 16)
-    if effective >> _CAP_SYS_ADMIN & 1:
-        return
-    missing = [name for number, name in _NAMES.items() if not effective >> number & 1]
-    if missing:
-        _fail(f"not permitted: {', '.join(missing)} missing; run it as root (sudo) or with these capabilities")
+def _say_own_error(thread: str, error: BaseException | None, at: TracebackType | None) -> None:
+    what = "".join(traceback.format_exception_only(error)).strip()
+    place = traceback.extract_tb(at)[-1]
+    logging.critical(
+        "the agent ends, by an error of its own in %s: %s (%s:%s)", thread, what, place.filename, place.lineno
+    )
 
 
 def _fail(text: str) -> NoReturn:

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 
 from otel_netagent import __version__
+from otel_netagent.telemetry.debug_pages import DebugPages
 from otel_netagent.telemetry.prometheus import CONTENT_TYPE as EXPOSITION
 
 logger = logging.getLogger(__name__)
@@ -63,10 +64,10 @@ _UNKNOWN = _Page(b"unknown path; there are /, /metrics and /status\n", _PLAIN, H
 
 
 class HttpServer:
-    """Serves the snapshot last published; a scrape neither collects nor renders anything.
+    """Serves the snapshot last published. A scrape collects nothing; the first one renders, for all that follow.
 
     Answers on IPv4 and IPv6, each connection in a thread of its own. A client that hangs holds up
-    neither the others nor `close`.
+    neither the others nor `close`. While `debug` is true, clients on this machine are also answered `/debug/...`.
     """
 
     def __init__(self, port: int, status: Callable[[], str], *, metrics: bool = True) -> None:
@@ -75,7 +76,12 @@ class HttpServer:
         Raises ListenError when the port cannot be had.
         """
         self._status = status
+        self.debug = False
+        self._debug_pages = DebugPages()
+        self._on = metrics
         self._metrics = _NO_SNAPSHOT_YET if metrics else _METRICS_OFF
+        self._render: Callable[[], bytes] | None = None
+        self._rendering = threading.Lock()
         self._server = _listen(port, self._page)
         # Closing wakes the accepting thread, so it need not look round for that (the poll interval).
         self._thread = threading.Thread(
@@ -88,28 +94,47 @@ class HttpServer:
         """The port that is listened on."""
         return int(self._server.server_address[1])
 
-    def publish(self, exposition: bytes) -> None:
-        """Let `/metrics` answer this from now on."""
-        self._metrics = _Page(exposition, EXPOSITION)
+    def publish(self, render: Callable[[], bytes]) -> None:
+        """Let `/metrics` answer what `render` gives from now on. Called at most once, and never two of them at once."""
+        with self._rendering:
+            if self._on:
+                self._render = render
+
+    def switch_metrics(self, *, on: bool) -> None:
+        """Let `/metrics` answer what is published from now on, or that metrics are switched off."""
+        with self._rendering:
+            if on != self._on:
+                self._on, self._render = on, None
+                self._metrics = _NO_SNAPSHOT_YET if on else _METRICS_OFF
 
     def close(self) -> None:
         """Stop listening and cut every connection."""
         self._server.close()
         self._thread.join()
 
-    def _page(self, path: str) -> _Page:
-        match path.partition("?")[0]:
+    def _page(self, target: str, peer: str) -> _Page:
+        match target.partition("?")[0]:
             case "/metrics":
-                return self._metrics
+                return self._metrics_page()
             case "/status":
                 return _Page(self._status().encode(), "application/json")
             case "/":
                 return _Page(_INDEX, "text/html; charset=utf-8")
+            case path if path.startswith("/debug/") and self.debug:
+                status, text = self._debug_pages.answer(target, peer)
+                return _Page(text.encode(), _PLAIN, status)
             case _:
                 return _UNKNOWN
 
+    def _metrics_page(self) -> _Page:
+        with self._rendering:
+            if self._render is not None:
+                self._metrics = _Page(self._render(), EXPOSITION)
+                self._render = None
+            return self._metrics
 
-def _listen(port: int, page: Callable[[str], _Page]) -> _Server:
+
+def _listen(port: int, page: Callable[[str, str], _Page]) -> _Server:
     try:
         try:
             return _Server(socket.AF_INET6, "::", port, page)
@@ -138,7 +163,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
     _MOST_CONNECTIONS = 64
 
-    def __init__(self, family: socket.AddressFamily, host: str, port: int, page: Callable[[str], _Page]) -> None:
+    def __init__(self, family: socket.AddressFamily, host: str, port: int, page: Callable[[str, str], _Page]) -> None:
         self.address_family = family
         self.page = page
         self._connections: dict[socket.socket, None] = {}  # oldest first
@@ -211,7 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> bytes:
         """Send the head and return the body."""
-        page = self.server.page(self.path)
+        page = self.server.page(self.path, self.client_address[0])
         compress = _accepts_gzip(self.headers.get("Accept-Encoding", ""))
         body = page.gzipped() if compress else page.body
         self.send_response(page.status)

@@ -63,10 +63,11 @@ def free_port() -> int:
 def configuration(
     directory: Path, metric: Mapping[str, Any] | None = None, event: Mapping[str, Any] | None = None
 ) -> Path:
-    """A file with these settings, and beside them a collection each second and ports that are free."""
+    """A file with these settings, and beside them a collection each second, ports that are free and a spool of its own."""
     sections = {
         "metric_config": {"port": free_port(), "interval": 1, **(metric or {})},
         "event_config": {"port": free_port(), **(event or {})},
+        "delivery": {"spool_directory": str(directory / "spool")},
     }
     file = directory / "config.yaml"
     file.write_text(json.dumps(sections, indent=1))

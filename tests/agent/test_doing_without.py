@@ -59,15 +59,15 @@ def test_numbers_are_the_same_without(
             assert {name: values.get(name) for name in expected} == expected
 
 
-def test_probe_that_does_not_exist(tmp_path: Path) -> None:
-    with Agent(tmp_path, metric={"probes": ["tcp", "tcpp"]}) as agent:
-        probes = agent.probes()
-    assert probes["tcp"].state is ProbeState.RUNNING
-    assert probes["tcpp"].state is ProbeState.UNAVAILABLE
-    assert probes["tcpp"].reason.startswith("no such probe; there are ")
-    assert "netdev, packetloss, " in probes["tcpp"].reason
-    (warning,) = _warnings(agent, "tcpp")
-    assert warning.endswith(f"WARNING probe tcpp is unavailable: {probes['tcpp'].reason}")
+def test_without_the_hosts_processes_it_says_what_is_missing(tmp_path: Path) -> None:
+    """As in a pod without hostPID. The host's first process is another, so nothing of the host is seen."""
+    own_processes = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", NETAGENT)
+    with Agent(tmp_path, command=own_processes) as agent:
+        (warning,) = _warnings(agent, "PID namespace")
+        assert warning.endswith(
+            " WARNING this is not the host's PID namespace: only processes in it are seen, and so hardly any pod; "
+            "set `hostPID: true` in the pod's specification (of a container: `--pid=host`)"
+        )
 
 
 def test_runs_with_few_capabilities(tmp_path: Path) -> None:

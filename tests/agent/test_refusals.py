@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,6 +76,21 @@ def test_each_problem_of_the_configuration_is_a_line(tmp_path: Path) -> None:
         assert line.startswith(f"otel-netagent: {place}")
 
 
+def test_probe_that_does_not_exist(tmp_path: Path) -> None:
+    file = configuration(tmp_path, metric={"probes": ["tcp", "tcpp"]}, event={"probes": ["virtcmdlatenzy"]})
+    lines = [line.removeprefix(f"otel-netagent: {file}:") for line in refusal(file)]
+    assert len(lines) == 2
+    assert re.fullmatch(
+        r"\d+: metric_config\.probes\[1\]: tcpp is not a probe with metrics; did you mean tcp\? "
+        r"allowed here: .*, netdev, .*",
+        lines[0],
+    )
+    assert re.fullmatch(
+        r"\d+: event_config\.probes\[0\]: virtcmdlatenzy is not a probe with events; .*allowed here: .*, tcpreset.*",
+        lines[1],
+    )
+
+
 def test_no_configuration(tmp_path: Path) -> None:
     file = tmp_path / "missing.yaml"
     assert refusal(file) == [f"otel-netagent: {file}: cannot be read: No such file or directory"]
@@ -100,3 +116,19 @@ def test_an_error_of_its_own_ends_it(tmp_path: Path) -> None:
         assert program.wait() == 1
         (line,) = [line for line in program.err if "CRITICAL" in line]
         assert line.endswith("an error of its own in collector: KeyError: 'nothing' (<string>:4)")
+
+
+_WITH_A_MISTAKE_IN_THE_MAIN_THREAD = """
+from otel_netagent.cli.netagent import main
+from otel_netagent.config.watching import Watch
+Watch.look = lambda self: {}["nothing"]
+main()
+"""
+
+
+def test_an_error_of_its_own_in_the_main_thread_ends_it(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", _WITH_A_MISTAKE_IN_THE_MAIN_THREAD, "run", "-c", str(configuration(tmp_path))]
+    with Program(argv) as program:
+        assert program.wait() == 1
+        (line,) = [line for line in program.err if "CRITICAL" in line]
+        assert line.endswith("an error of its own in the main thread: KeyError: 'nothing' (<string>:4)")

@@ -1,16 +1,39 @@
-"""Probes that do as they are told."""
+"""Probes, and a walk over the namespaces, that do as they are told."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from otel_netagent.kernel.mibs import MibField
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
 from otel_netagent.telemetry.event import EventType
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import Table
 from otel_netagent.telemetry.status import HookStatus
+
+HERE = Path("/proc/self/ns/net").stat().st_ino
+
+
+@dataclass
+class MadeUpWalk:
+    """Finds one namespace, that of the test; calls `meanwhile` first."""
+
+    meanwhile: Callable[[], None] = lambda: None
+    way: str = "made up"
+    positions: Mapping[MibField, int] = field(default_factory=dict)
+
+    def take(self) -> list[Namespace]:
+        """The one."""
+        self.meanwhile()
+        return [Namespace(HERE, HERE, os.getpid(), ())]
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def series_of(name: str) -> Series:
@@ -58,3 +81,46 @@ def refusing(name: str, error: Exception) -> Probe:
         raise error
 
     return Probe(name, "made up", start, (series_of(name),))
+
+
+@dataclass
+class Starts:
+    """Starts probes, each time a new one, and knows what runs: by name, with what is wanted of its events.
+
+    `while_asked` is called whenever one of them is asked for its numbers.
+    """
+
+    running: dict[str, tuple[MadeUpProbe, EventSettings | None]] = field(default_factory=dict)
+    started: int = 0
+    refused: set[str] = field(default_factory=set)
+    while_asked: Callable[[], None] = lambda: None
+
+    def declare(self, name: str, *, necessary: bool = True, types: tuple[EventType, ...] = ()) -> Probe:
+        """The declaration of a probe that starts unless it is `refused`."""
+
+        def start(environment: Environment) -> MadeUpProbe:
+            if name in self.refused:
+                raise Unavailable("what it needs is not there")
+            assert name not in self.running, "it runs already"
+            self.started += 1
+            probe = _Known(name, starts=self)
+            self.running[name] = (probe, environment.events)
+            return probe
+
+        return Probe(name, "made up", start, (series_of(name),), types, necessary)
+
+
+@dataclass
+class _Known(MadeUpProbe):
+    """A probe that is no longer running when it is closed, and is not asked any more."""
+
+    starts: Starts = field(default_factory=Starts)
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        self.starts.while_asked()
+        assert self.starts.running[self.name][0] is self, "closed before it has answered"
+        return super().collect(namespaces)
+
+    def close(self) -> None:
+        """Run no more."""
+        assert self.starts.running.pop(self.name)[0] is self

@@ -4,45 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 
 from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.libbpf import BpfError
-from otel_netagent.kernel.mibs import MibField
-from otel_netagent.kernel.namespaces import Namespace, ProcfsWalk
+from otel_netagent.kernel.namespaces import ProcfsWalk
 from otel_netagent.kernel.procfs import MalformedTable
-from otel_netagent.pipeline import collector as module
+from otel_netagent.pipeline import collector as collector_module
+from otel_netagent.pipeline import turns as turns_module
 from otel_netagent.pipeline.collector import Collector
 from otel_netagent.telemetry.snapshot import Snapshot
 from tests.lab.waiting import eventually
-from tests.pipeline.made_up import MadeUpProbe
-
-HERE = Path("/proc/self/ns/net").stat().st_ino
-
-
-@dataclass
-class MadeUpWalk:
-    """Finds one namespace, that of the test; calls `meanwhile` first."""
-
-    meanwhile: Callable[[], None] = lambda: None
-    way: str = "made up"
-    positions: Mapping[MibField, int] = field(default_factory=dict)
-
-    def take(self) -> list[Namespace]:
-        """The one."""
-        self.meanwhile()
-        return [Namespace(HERE, HERE, os.getpid(), ())]
-
-    def close(self) -> None:
-        """Nothing is held."""
+from tests.pipeline.made_up import HERE, MadeUpProbe, MadeUpWalk
 
 
 def collector_of(
@@ -107,8 +86,6 @@ class MadeUpTime:
     """Stands in for `time` and `threading`: nobody waits, and one thread does it all."""
 
     now: float = 0.0
-    waits: int = 0
-    running: Callable[[], None] = lambda: None
 
     def monotonic(self) -> float:
         """The made-up clock."""
@@ -118,33 +95,44 @@ class MadeUpTime:
         """The same as Unix time."""
         return int(self.now * 1e9)
 
-    def wait(self, timeout: float) -> bool:
-        """As of an event that is set after so many waits."""
-        self.waits -= 1
-        self.now += timeout
-        return self.waits < 0
-
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Put it into the collector's module."""
+        """Put it into the module that keeps the pace, and the one that says what time it is."""
+        monkeypatch.setattr(collector_module, "time", self)
+        monkeypatch.setattr(turns_module, "time", self)
+        monkeypatch.setattr(turns_module, "threading", SimpleNamespace(Condition=self._condition, Thread=self._thread))
 
-        def thread(target: Callable[[], None], **_: object) -> SimpleNamespace:
-            return SimpleNamespace(start=target)
+    def _condition(self) -> threading.Condition:
+        clock = self
 
-        monkeypatch.setattr(module, "time", self)
-        monkeypatch.setattr(module, "threading", SimpleNamespace(Event=lambda: self, Thread=thread))
+        class Condition(threading.Condition):
+            """Its wait is over at once, and the time has come."""
+
+            def wait(self, timeout: float | None = None) -> bool:
+                assert timeout is not None
+                clock.now += timeout
+                return False
+
+        return Condition()
+
+    @staticmethod
+    def _thread(target: Callable[[], None], **_: object) -> SimpleNamespace:
+        return SimpleNamespace(start=target, ident=None)
 
 
 def starts(durations: list[float], monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """When collections begin that take so long each; one is due each second."""
-    clock = MadeUpTime(waits=len(durations))
+    clock = MadeUpTime()
     clock.install(monkeypatch)
     begun: list[float] = []
 
     def take_time() -> None:
         begun.append(round(clock.now, 6))
         clock.now += durations[len(begun) - 1]
+        if len(begun) == len(durations):
+            collector.stop()
 
-    collector_of(walk=MadeUpWalk(take_time)).start()
+    collector = collector_of(walk=MadeUpWalk(take_time))
+    collector.start()
     return begun
 
 
@@ -185,16 +173,20 @@ def test_the_first_snapshot_goes_to_every_output_at_once() -> None:
 def test_a_walk_that_fails_is_said_once_and_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock = MadeUpTime(waits=6)
+    clock = MadeUpTime()
     clock.install(monkeypatch)
     failures = [BpfError("first"), BpfError("second"), None, None, BpfError("third"), None]
 
     def perhaps_fail() -> None:
-        if failure := failures.pop(0):
+        failure = failures.pop(0)
+        if not failures:
+            collector.stop()
+        if failure:
             raise failure
 
     snapshots: list[Snapshot] = []
-    collector_of(MadeUpProbe("a"), walk=MadeUpWalk(perhaps_fail), outputs=[snapshots.append]).start()
+    collector = collector_of(MadeUpProbe("a"), walk=MadeUpWalk(perhaps_fail), outputs=[snapshots.append])
+    collector.start()
     assert [snapshot.time_ns for snapshot in snapshots] == [2 * 10**9, 3 * 10**9, 5 * 10**9]
     assert caplog.messages == [
         "the walk over the namespaces cannot be collected: first",
@@ -207,3 +199,36 @@ def test_after_stop_nothing_comes() -> None:
     with at_work(collector_of(MadeUpProbe("a"), outputs=[snapshots.append])):
         eventually(lambda: snapshots)
     assert "collector" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_paused_collector_goes_on_at_once_with_what_it_was_given() -> None:
+    first: list[Snapshot] = []
+    second: list[Snapshot] = []
+    collector = Collector(MadeUpWalk(), Registry(), {"a": MadeUpProbe("a")}, [first.append], interval_s=3600)
+    with at_work(collector):
+        eventually(lambda: first)
+        collector.pause()
+        collector.probes, collector.outputs, collector.interval_s = {"b": MadeUpProbe("b")}, [second.append], 0.01
+        collector.start()
+        eventually(lambda: len(second) > 2)
+    assert [probes_in(snapshot) for snapshot in first] == [["a"]]
+    assert {probe for snapshot in second for probe in probes_in(snapshot)} == {"b"}
+
+
+def test_a_pause_waits_for_the_collection_that_is_under_way() -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def take_time() -> None:
+        begun.set()
+        goes_on.wait()
+
+    snapshots: list[Snapshot] = []
+    collector = collector_of(walk=MadeUpWalk(take_time), outputs=[snapshots.append])
+    with at_work(collector):
+        begun.wait()
+        pausing = threading.Thread(target=collector.pause)
+        pausing.start()
+        assert pausing.is_alive()
+        goes_on.set()
+        pausing.join()
+        assert len(snapshots) == 1

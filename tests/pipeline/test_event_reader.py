@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -143,3 +144,114 @@ def test_rings_that_cannot_be_read_are_said(
     eventually(lambda: caplog.messages)
     reader.stop()
     assert caplog.messages == ["events are read no more: ring buffer: EBADF (Bad file descriptor)"]
+
+
+# --- Other sources
+
+
+def test_sources_come_and_go_and_nothing_is_lost(producer: Producer, other: Producer) -> None:
+    """Not of the one that stays, nor what the one that goes had, nor what the one that comes has already."""
+    told: list[AttributedEvent] = []
+    staying, going = EventSource(producer.ring, decoder("staying")), EventSource(other.ring, decoder("going"))
+    outputs = [told.append]
+    reader = EventReader([staying, going], Registry(), outputs)
+    reader.start()
+    try:
+        producer.write(10)
+        other.write(3)
+        reader.read_from([staying], outputs)
+        assert sum(each.event.probe == "going" for each in told) == 3
+        other.write(2)  # nobody listens
+        producer.write(10)
+        coming = EventSource(other.ring, decoder("coming"))
+        reader.read_from([staying, coming], outputs)
+        producer.write(10)
+        eventually(lambda: len(told) == 35)
+    finally:
+        reader.stop()
+    numbers = [each.event.time_ns for each in told if each.event.probe == "staying"]
+    assert numbers == list(range(30))
+    assert [each.event.time_ns for each in told if each.event.probe == "coming"] == [3, 4]
+
+
+def test_no_event_is_lost_or_doubled_while_sources_change_in_a_flood(producer: Producer, other: Producer) -> None:
+    told: list[AttributedEvent] = []
+    outputs = [told.append]
+    staying, second = EventSource(producer.ring, decoder("staying")), EventSource(other.ring, decoder("second"))
+    reader = EventReader([staying], Registry(), outputs)
+    reader.start()
+    writing = threading.Thread(target=lambda: [producer.write(100) for _ in range(200)])
+    writing.start()
+    changes = 0
+    try:
+        while writing.is_alive():
+            reader.read_from([staying, second] if changes % 2 else [staying], outputs)
+            reader.read_from([staying], outputs)
+            changes += 1
+        writing.join()
+    finally:
+        reader.stop()
+    assert [each.event.time_ns for each in told] == list(range(20_000))
+    assert changes > 1
+
+
+def test_other_outputs_get_what_comes_from_then_on(producer: Producer) -> None:
+    first: list[AttributedEvent] = []
+    second: list[AttributedEvent] = []
+    sources = [EventSource(producer.ring, decoder("a"))]
+    reader = EventReader(sources, Registry(), [first.append])
+    reader.start()
+    try:
+        producer.write()
+        eventually(lambda: first)
+        reader.read_from(sources, [second.append])
+        producer.write()
+        eventually(lambda: second)
+    finally:
+        reader.stop()
+    assert [bodies(first), bodies(second)] == [["number=0"], ["number=1"]]
+
+
+def test_a_reader_without_sources_reads_when_it_gets_some(producer: Producer) -> None:
+    told: list[AttributedEvent] = []
+    reader = EventReader((), Registry(), ())
+    reader.start()
+    try:
+        producer.write()
+        reader.read_from([EventSource(producer.ring, decoder("a"))], [told.append])
+        eventually(lambda: told)
+        reader.read_from((), [told.append])
+        producer.write()
+    finally:
+        reader.stop()
+    assert bodies(told) == ["number=0"]
+
+
+def test_rings_that_failed_are_read_again_after_a_change(
+    producer: Producer, other: Producer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[AttributedEvent] = []
+    reader = EventReader([EventSource(producer.ring, decoder("a"))], Registry(), [told.append])
+
+    def fail(_rings: RingBuffers, _timeout_ms: int) -> None:
+        raise BpfError("ring buffer: EBADF (Bad file descriptor)")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(RingBuffers, "poll", fail)
+        reader.start()
+        eventually(lambda: caplog.messages)
+    try:
+        other.write()
+        reader.read_from([EventSource(other.ring, decoder("b"))], [told.append])
+        eventually(lambda: told)
+    finally:
+        reader.stop()
+    assert len(caplog.messages) == 1
+
+
+def test_what_is_no_ring_is_said_and_ends_nothing(producer: Producer, caplog: pytest.LogCaptureFixture) -> None:
+    reader = EventReader([EventSource(producer.no_ring, decoder("a"))], Registry(), ())
+    reader.start()
+    reader.stop()
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("events are not read: ring buffer no_ring: EINVAL ")

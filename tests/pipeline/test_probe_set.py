@@ -7,16 +7,17 @@ from collections.abc import Mapping
 
 import pytest
 
-from otel_netagent.config import Config, EventConfig, MetricConfig
+from otel_netagent.config.schema import Config, EventConfig, Known, MetricConfig
 from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.namespaces import ProcfsWalk
 from otel_netagent.kernel.symbols import SymbolsUnreadable
 from otel_netagent.pipeline.kernel_access import KernelAccess
-from otel_netagent.pipeline.probe_set import ProbeSet, Wanted
+from otel_netagent.pipeline.probe_set import Changes, ProbeSet, Wanted, known_names
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings, Probe, WalkAccess
+from otel_netagent.telemetry.event import EventType
 from otel_netagent.telemetry.status import HookStatus, ProbeState, Refusal
-from tests.pipeline.made_up import MadeUpProbe, declared, refusing
+from tests.pipeline.made_up import MadeUpProbe, Starts, declared, refusing, series_of
 
 ACCESS = KernelAccess(None, "no eBPF in this test", WalkAccess(ProcfsWalk()))
 
@@ -48,7 +49,7 @@ KINDS = catalogue(
     [
         (MetricConfig(), EventConfig(), {"counting", "telling"}, {"telling"}),
         (MetricConfig(probes=("special",)), EventConfig(), {"special"}, {"telling"}),
-        (MetricConfig(), EventConfig(probes=("special", "typo")), {"counting", "telling"}, {"special", "typo"}),
+        (MetricConfig(), EventConfig(probes=("special",)), {"counting", "telling"}, {"special"}),
         (MetricConfig(enable=False), EventConfig(), set(), {"telling"}),
         (MetricConfig(enable=False, probes=("special",)), EventConfig(enable=False), set(), set()),
     ],
@@ -58,6 +59,29 @@ def test_what_is_not_named_is_what_is_necessary(
 ) -> None:
     chosen = Wanted.of(Config(metric=metric, event=event), KINDS)
     assert [set(chosen.metrics), set(chosen.events), set(chosen.all)] == [metrics, events, metrics | events]
+
+
+def test_what_a_configuration_may_name() -> None:
+    starts = declared(MadeUpProbe("any")).start
+    slow = EventType("SLOW", "netagent.slow", "it is slow", aliases=("LATE",), threshold_ms=10)
+    kinds = catalogue(
+        Probe("measuring", "made up", starts, (series_of("measuring"),), aliases=("counting",)),
+        Probe("telling", "made up", starts, events=(slow, EventType("QUICK", "netagent.quick", "it is not"))),
+    )
+    assert known_names(kinds) == Known(
+        metric_probes={"measuring": "measuring", "counting": "measuring"},
+        event_probes={"telling": "telling"},
+        thresholds={"SLOW": "SLOW", "LATE": "SLOW"},
+    )
+
+
+def test_a_probe_gets_the_settings_that_concern_it() -> None:
+    fast, slow = (EventType(name, f"netagent.{name}", "it happens", threshold_ms=10) for name in ("FAST", "SLOW"))
+    probe = Probe("telling", "made up", declared(MadeUpProbe("any")).start, events=(fast, slow))
+    event = EventConfig(thresholds={"FAST": 10, "SLOW": 20, "ANOTHERS": 30}, events_per_second=7, harmless=True)
+    chosen = Wanted.of(Config(event=event), catalogue(probe))
+    assert chosen.events_of(probe) == EventSettings(7, {"SLOW": 20}, harmless=True)
+    assert chosen.events_of(declared(MadeUpProbe("counting"))) is None
 
 
 def test_a_probe_is_told_whether_its_events_are_wanted() -> None:
@@ -85,15 +109,6 @@ def test_wanted_probes_run_and_the_others_are_off() -> None:
     assert states(probes) == {"first": ProbeState.RUNNING, "second": ProbeState.OFF}
     assert probes.statuses[0].hooks == probe.hooks
     assert probes.statuses[1].reason
-
-
-def test_an_unknown_name_is_unavailable_and_the_known_ones_are_listed(caplog: pytest.LogCaptureFixture) -> None:
-    kinds = catalogue(declared(MadeUpProbe("tcp")), declared(MadeUpProbe("udp")))
-    probes = ProbeSet(wanted("tcp", "tpc"), kinds, ACCESS)
-    assert states(probes) == {"tcp": ProbeState.RUNNING, "tpc": ProbeState.UNAVAILABLE, "udp": ProbeState.OFF}
-    (status,) = [status for status in probes.statuses if status.name == "tpc"]
-    assert status.reason == "no such probe; there are tcp, udp"
-    assert caplog.messages == ["probe tpc is unavailable: no such probe; there are tcp, udp"]
 
 
 @pytest.mark.parametrize("error", [Unavailable, BpfError, SymbolsUnreadable])
@@ -128,3 +143,61 @@ def test_all_are_closed_once() -> None:
     probes.close()
     assert sorted(closed) == ["a", "b"]
     assert probes.running == {}
+
+
+# --- From one configuration to the next
+
+
+def test_what_stays_is_not_touched() -> None:
+    starts = Starts()
+    kinds = catalogue(*(starts.declare(name) for name in "abc"))
+    probes = ProbeSet(wanted("a", "b"), kinds, ACCESS)
+    staying = probes.running["b"]
+    changes = probes.apply(wanted("b", "c"))
+    assert probes.running["b"] is staying
+    assert list(probes.running) == list(starts.running) == ["b", "c"]
+    assert changes == Changes(started=("c",), stopped=("a",), restarted=())
+    assert str(changes) == "probes started: c; probes stopped: a"
+    assert states(probes) == {"a": ProbeState.OFF, "b": ProbeState.RUNNING, "c": ProbeState.RUNNING}
+    assert str(probes.apply(wanted("b", "c"))) == ""
+
+
+def test_other_settings_restart_those_that_they_concern() -> None:
+    starts = Starts()
+    slow, late = (EventType(name, f"netagent.{name}", "it happens", threshold_ms=10) for name in ("SLOW", "LATE"))
+    kinds = catalogue(
+        starts.declare("a", types=(slow,)), starts.declare("b", types=(late,)), starts.declare("counting")
+    )
+    every = frozenset({"a", "b", "counting"})
+    events = frozenset({"a", "b"})
+    probes = ProbeSet(Wanted(every, events), kinds, ACCESS)
+    assert probes.apply(Wanted(every, events, EventSettings(thresholds_ms={"SLOW": 20}))).restarted == ("a",)
+    assert probes.apply(Wanted(every, events, EventSettings())).restarted == ("a",)
+    assert probes.apply(Wanted(every, events, EventSettings(thresholds_ms={"LATE": 10}))).restarted == ()
+    assert probes.apply(Wanted(every, events, EventSettings(per_second=5))).restarted == ("a", "b")
+    assert probes.apply(Wanted(every, frozenset())).restarted == ("a", "b")
+
+
+def test_what_was_unavailable_is_tried_again_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    starts = Starts(refused={"a"})
+    probes = ProbeSet(wanted("a", "b"), catalogue(starts.declare("a"), starts.declare("b")), ACCESS)
+    assert probes.retry() == ()
+    probes.apply(wanted("a", "b"))
+    assert caplog.messages == ["probe a is unavailable: what it needs is not there"]
+    staying = probes.running["b"]
+    starts.refused.clear()
+    assert probes.retry() == ("a",)
+    assert list(probes.running) == ["a", "b"]
+    assert probes.running["b"] is staying
+    assert states(probes) == {"a": ProbeState.RUNNING, "b": ProbeState.RUNNING}
+    assert probes.retry() == ()
+    assert starts.started == 2
+
+
+def test_what_was_unavailable_and_is_wanted_no_more_is_off() -> None:
+    starts = Starts(refused={"a"})
+    probes = ProbeSet(wanted("a"), catalogue(starts.declare("a")), ACCESS)
+    probes.apply(wanted())
+    assert states(probes) == {"a": ProbeState.OFF}
+    starts.refused.clear()
+    assert probes.retry() == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pydantic
@@ -13,7 +13,23 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.config import Config, ConfigError, EventConfig, MetricConfig, load, parse
+from otel_netagent.config import reading
+from otel_netagent.config.reading import ConfigError, read
+from otel_netagent.config.schema import Config, EventConfig, Known, MetricConfig, differences
+
+KNOWN = Known(
+    metric_probes={"tcp": "tcp", "udp": "udp", "virtcmdlat": "virtcmdlat", "virtcmdlatency": "virtcmdlat"},
+    event_probes={"packetloss": "packetloss", "tcpreset": "tcpreset"},
+    thresholds={"RXKERNEL_SLOW": "RXKERNEL_SLOW", "RX_SLOW": "RXKERNEL_SLOW", "TXKERNEL_SLOW": "TXKERNEL_SLOW"},
+)
+
+
+def parse(data: bytes, file: str, known: Known = KNOWN) -> Config:
+    return reading.parse(data, file, known)
+
+
+def load(path: Path | None, places: Sequence[Path] = ()) -> Config:
+    return read(path, places).config(KNOWN)
 
 
 def problems_of(text: str) -> list[str]:
@@ -27,8 +43,17 @@ def problems_of(text: str) -> list[str]:
 
 def test_the_defaults_are_those_of_the_documentation() -> None:
     assert Config() == Config(
-        metric=MetricConfig(enable=True, port=9102, interval=5, probes=()),
-        event=EventConfig(enable=True, port=19102, probes=(), infotolog=True),
+        debugmode=False,
+        metric=MetricConfig(enable=True, port=9102, interval=5, probes=(), aliases=True, timestamps=True),
+        event=EventConfig(
+            enable=True,
+            port=19102,
+            probes=(),
+            infotolog=True,
+            thresholds={},
+            events_per_second=100,
+            harmless=False,
+        ),
     )
 
 
@@ -42,23 +67,42 @@ def test_what_is_not_said_has_its_default(text: str) -> None:
 
 def test_every_key_is_obeyed() -> None:
     text = """
-    metric_config: {enable: no, port: 9200, interval: 1.5, probes: [tcp, udp]}
-    event_config: {enable: off, port: 19200, probes: [packetloss], infotolog: false}
+    debugmode: true
+    metric_config: {enable: no, port: 9200, interval: 1.5, probes: [tcp, udp], aliases: false, timestamps: false}
+    event_config:
+      {enable: off, port: 19200, probes: [packetloss], infotolog: false, thresholds: {RXKERNEL_SLOW: 20},
+       events_per_second: 7, harmless: true}
     """
     assert parse(text.encode(), "c.yaml") == Config(
-        metric=MetricConfig(enable=False, port=9200, interval=1.5, probes=("tcp", "udp")),
-        event=EventConfig(enable=False, port=19200, probes=("packetloss",), infotolog=False),
+        debugmode=True,
+        metric=MetricConfig(
+            enable=False, port=9200, interval=1.5, probes=("tcp", "udp"), aliases=False, timestamps=False
+        ),
+        event=EventConfig(
+            enable=False,
+            port=19200,
+            probes=("packetloss",),
+            infotolog=False,
+            thresholds={"RXKERNEL_SLOW": 20},
+            events_per_second=7,
+            harmless=True,
+        ),
     )
 
 
 def test_probes_may_be_spelled_as_in_the_twin_and_count_once() -> None:
-    text = "metric_config: {probes: [{name: tcp}, udp, tcp, {name: no-such-probe}]}"
-    assert parse(text.encode(), "c.yaml").metric.probes == ("tcp", "udp", "no-such-probe")
+    text = "metric_config: {probes: [{name: tcp}, udp, tcp, {name: udp}]}"
+    assert parse(text.encode(), "c.yaml").metric.probes == ("tcp", "udp")
+
+
+def test_an_alias_means_the_same_and_counts_once() -> None:
+    text = "{metric_config: {probes: [virtcmdlatency, virtcmdlat]}, event_config: {thresholds: {RX_SLOW: 5}}}"
+    config = parse(text.encode(), "c.yaml")
+    assert (config.metric.probes, config.event.thresholds) == (("virtcmdlat",), {"RXKERNEL_SLOW": 5})
 
 
 def test_keys_that_are_not_supported_yet_may_have_their_default() -> None:
     text = """
-    debugmode: false
     metric_config: {verbose: false, expose_labels: []}
     event_config: {loki_enable: false, loki_address: ""}
     """
@@ -73,8 +117,12 @@ def test_a_configuration_cannot_be_changed() -> None:
 # --- What is refused
 
 
-KEYS = "debugmode, event_config, metric_config"
-METRIC_KEYS = "enable, expose_labels, interval, port, probes, verbose"
+A_DIRECTORY = "an absolute path, or empty for none"
+KEYS = "debugmode, delivery, event_config, metric_config"
+METRIC_KEYS = "aliases, enable, expose_labels, interval, port, probes, timestamps, verbose"
+METRIC_PROBES = "allowed here: tcp, udp, virtcmdlat"
+SLOW = "a type of event with a threshold"
+MILLISECONDS = "a whole number of milliseconds from 1 to 3600000"
 A_PORT = "a whole number from 1 to 65535"
 SECONDS = "a number of seconds from 1 to 3600"
 
@@ -110,17 +158,59 @@ SECONDS = "a number of seconds from 1 to 3600"
             'event_config: {enable: "yes"}',
             '1: event_config.enable: "yes" is not true or false; write it without quotes',
         ),
+        ("delivery: {spool_directory: spool}", f"1: delivery.spool_directory: spool is not {A_DIRECTORY}"),
+        ("delivery: {spool_megabytes: 0}", "1: delivery.spool_megabytes: 0 is not a whole number from 1 to 1000000"),
+        ("delivery: {flush_seconds: -1}", "1: delivery.flush_seconds: -1 is not a number of seconds from 0 to 60"),
         ("event_config: {probes: tcp}", "1: event_config.probes: tcp is not a list of names of probes"),
-        ("event_config:\n  probes:\n  - tcp\n  - 3", "4: event_config.probes[1]: 3 is not the name of a probe"),
+        ("event_config:\n  probes:\n  - tcpreset\n  - 3", "4: event_config.probes[1]: 3 is not the name of a probe"),
         ("event_config: {probes: ['']}", '1: event_config.probes[0]: "" is not the name of a probe'),
         (
             "event_config: {probes: [{name: tcp, args: 1}]}",
             "1: event_config.probes[0]: a mapping is not the name of a probe",
         ),
         (
-            "debugmode: true",
-            "1: debugmode: true is not supported by this version; leave it out, or at its default false",
+            "metric_config:\n  probes:\n  - tcp\n  - tpc",
+            f"4: metric_config.probes[1]: tpc is not a probe with metrics; did you mean tcp? {METRIC_PROBES}",
         ),
+        (
+            "metric_config: {probes: [{name: packetloss}]}",
+            f"1: metric_config.probes[0]: packetloss is not a probe with metrics; {METRIC_PROBES}",
+        ),
+        (
+            "event_config: {probes: [tcp]}",
+            "1: event_config.probes[0]: tcp is not a probe with events; allowed here: packetloss, tcpreset",
+        ),
+        (
+            "event_config:\n  thresholds:\n    TXKERNEL_SLOW: 5\n    RXKERNEL_SLO: 5",
+            f"4: event_config.thresholds.RXKERNEL_SLO: RXKERNEL_SLO is not {SLOW}; did you mean RXKERNEL_SLOW? "
+            "allowed here: RXKERNEL_SLOW, TXKERNEL_SLOW",
+        ),
+        (
+            "event_config: {thresholds: {PACKETLOSS: 5}}",
+            f"1: event_config.thresholds.PACKETLOSS: PACKETLOSS is not {SLOW}; "
+            "allowed here: RXKERNEL_SLOW, TXKERNEL_SLOW",
+        ),
+        (
+            "event_config: {thresholds: {RXKERNEL_SLOW: 1.5}}",
+            f"1: event_config.thresholds.RXKERNEL_SLOW: 1.5 is not {MILLISECONDS}",
+        ),
+        (
+            "event_config: {thresholds: {RXKERNEL_SLOW: 0}}",
+            f"1: event_config.thresholds.RXKERNEL_SLOW: 0 is not {MILLISECONDS}",
+        ),
+        (
+            'event_config: {thresholds: {RXKERNEL_SLOW: "5"}}',
+            f'1: event_config.thresholds.RXKERNEL_SLOW: "5" is not {MILLISECONDS}; write it without quotes',
+        ),
+        (
+            "event_config: {thresholds: [RXKERNEL_SLOW]}",
+            "1: event_config.thresholds: a list is not a mapping from types of events to milliseconds",
+        ),
+        (
+            "event_config: {events_per_second: 0}",
+            "1: event_config.events_per_second: 0 is not a whole number from 1 to 1000000",
+        ),
+        ("debugmode: 1", "1: debugmode: 1 is not true or false"),
         (
             "event_config:\n  loki_address: loki",
             '2: event_config.loki_address: loki is not supported by this version; leave it out, or at its default ""',
@@ -200,6 +290,15 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_what_is_too_large_for_a_configuration_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_bytes(b"#" * (1 << 20))
+    assert load(file) == Config()
+    file.write_bytes(b"#" * ((1 << 20) + 1))
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(file))}: cannot be read: larger than 1048576 bytes$"):
+        load(file)
+
+
 # --- Any file
 
 
@@ -207,25 +306,66 @@ def ports(parity: int) -> st.SearchStrategy[int]:
     return st.integers(1, 65535).filter(lambda port: port % 2 == parity)
 
 
-probes = st.lists(st.text(min_size=1), max_size=4, unique=True).map(tuple)
+def probes(known: Mapping[str, str]) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(sorted(set(known.values()))), unique=True).map(tuple)
+
+
 configurations = st.builds(
     Config,
+    debugmode=st.booleans(),
     metric=st.builds(
         MetricConfig,
         enable=st.booleans(),
         port=ports(0),
         interval=st.floats(1, 3600) | st.integers(1, 3600),
-        probes=probes,
+        probes=probes(KNOWN.metric_probes),
+        aliases=st.booleans(),
+        timestamps=st.booleans(),
     ),
-    event=st.builds(EventConfig, enable=st.booleans(), port=ports(1), probes=probes, infotolog=st.booleans()),
+    event=st.builds(
+        EventConfig,
+        enable=st.booleans(),
+        port=ports(1),
+        probes=probes(KNOWN.event_probes),
+        infotolog=st.booleans(),
+        thresholds=st.dictionaries(st.sampled_from(sorted(set(KNOWN.thresholds.values()))), st.integers(1, 3_600_000)),
+        events_per_second=st.integers(1, 1_000_000),
+        harmless=st.booleans(),
+    ),
 )
 
 
 @given(configurations, st.sampled_from([yaml.safe_dump, json.dumps]))
 def test_a_configuration_that_is_written_is_read_back(config: Config, write: Callable[[object], str]) -> None:
     sections = config.model_dump(mode="json")
-    text = write({"metric_config": sections["metric"], "event_config": sections["event"]})
+    as_in_files = {"metric": "metric_config", "event": "event_config"}
+    text = write({as_in_files.get(key, key): section for key, section in sections.items()})
     assert parse(text.encode(), "c.yaml") == config
+
+
+@given(configurations, configurations)
+def test_two_configurations_differ_in_what_is_told_and_in_nothing_else(first: Config, second: Config) -> None:
+    told = list(differences(first, second))
+    assert (told == []) == (first == second)
+    keys = [line.partition(" ")[0] for line in told]
+    assert ("event_config.port" in keys) == (first.event.port != second.event.port)
+    assert ("metric_config.probes" in keys) == (first.metric.probes != second.metric.probes)
+
+
+def test_differences_are_told_as_the_file_spells_them() -> None:
+    first = Config(metric=MetricConfig(interval=5, probes=("tcp", "udp")))
+    second = Config(
+        debugmode=True,
+        metric=MetricConfig(interval=2.5),
+        event=EventConfig(port=1, thresholds={"RXKERNEL_SLOW": 20}),
+    )
+    assert list(differences(first, second)) == [
+        "debugmode false -> true",
+        "metric_config.interval 5 -> 2.5",
+        "metric_config.probes [tcp, udp] -> []",
+        "event_config.port 19102 -> 1",
+        "event_config.thresholds {} -> {RXKERNEL_SLOW: 20}",
+    ]
 
 
 names = st.sampled_from(
@@ -240,6 +380,9 @@ names = st.sampled_from(
         "infotolog",
         "verbose",
         "name",
+        "thresholds",
+        "RXKERNEL_SLOW",
+        "delivery",
     ]
 )
 scalars = st.none() | st.booleans() | st.integers(-1, 70000) | st.integers() | st.floats() | st.text() | names

@@ -1,0 +1,59 @@
+"""An agent that follows its configuration: whenever the file changes, and when it is asked to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from otel_netagent.agent import Agent
+from otel_netagent.config.reading import ConfigError, Content
+from otel_netagent.config.watching import LOOK_EVERY_S, Watch
+from otel_netagent.pipeline.probe_set import known_names
+from otel_netagent.probes import catalogue
+from otel_netagent.telemetry.http_server import ListenError
+from otel_netagent.telemetry.stream.service import EventPortError
+
+logger = logging.getLogger(__name__)
+
+_RETRY_EVERY_S: Final = 60.0
+"""Between two tries of a probe that is unavailable."""
+
+
+class Follower:
+    """The agent, and the file that it follows. A file that is refused changes nothing."""
+
+    def __init__(self, file: Path | None, environ: Mapping[str, str]) -> None:
+        """Start with what the file says now. Raises ConfigError and whatever Agent does."""
+        self._known = known_names(catalogue())
+        self._watch = Watch(file)
+        self._agent = Agent(self._watch.content.config(self._known), environ)
+
+    def follow(self, stopping: threading.Event, asked: threading.Event) -> None:
+        """Look at the file again and again until `stopping` is set, and load it anew whenever `asked` is."""
+        retry_due = time.monotonic() + _RETRY_EVERY_S
+        while not stopping.wait(LOOK_EVERY_S):
+            content = self._watch.look()
+            if asked.is_set():
+                asked.clear()
+                self._load(self._watch.look_now())
+            elif content is not None:
+                self._load(content)
+            if time.monotonic() >= retry_due:
+                self._agent.retry()
+                retry_due = time.monotonic() + _RETRY_EVERY_S
+
+    def close(self) -> None:
+        """End the agent."""
+        self._agent.close()
+
+    def _load(self, content: Content) -> None:
+        try:
+            self._agent.apply(content.config(self._known))
+        except (ConfigError, ListenError, EventPortError) as error:
+            for line in str(error).splitlines():
+                logger.error("%s", line)  # noqa: TRY400 - the line says it all
+            logger.error("%s is refused: the agent goes on with the configuration that it has", content)  # noqa: TRY400

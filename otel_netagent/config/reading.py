@@ -1,0 +1,214 @@
+"""Reading the file, and saying what is wrong with it.
+
+The file is the content of the ConfigMap `inspector-config`: YAML, or JSON. No key is ignored in silence: one that this
+version cannot obey is refused unless it has its default, which asks for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from otel_netagent import marked_yaml
+from otel_netagent.config.schema import (
+    ITEMS,
+    SAME_PORT,
+    UNKNOWN_NAME,
+    Config,
+    DeliveryConfig,
+    EventConfig,
+    Known,
+    MetricConfig,
+    advice,
+)
+from otel_netagent.marked_yaml import Document, Location, NotYaml, Problem, spelled
+
+DEFAULT_PLACES = (
+    Path("/etc/otel-netagent/config.yaml"),
+    Path("/etc/config/config.yaml"),
+    Path("/etc/inspector-config/config.yaml"),
+    Path("/etc/kubeskoop-config/config.yaml"),
+)
+"""Where the file is looked for when none is named, the first that exists: a plain machine's place; where the
+open-source twin mounts its ConfigMap; and the ConfigMap by its name, or by its other name."""
+
+_MOST_BYTES: Final = 1 << 20
+"""Kubernetes lets no ConfigMap be larger."""
+
+_SECTIONS: Mapping[Location, type[BaseModel]] = {
+    (): Config,
+    ("metric_config",): MetricConfig,
+    ("event_config",): EventConfig,
+    ("delivery",): DeliveryConfig,
+}
+
+_NOT_SUPPORTED: Mapping[Location, object] = {
+    ("metric_config", "verbose"): False,
+    ("metric_config", "expose_labels"): [],
+    ("event_config", "loki_enable"): False,
+    ("event_config", "loki_address"): "",
+}
+"""Keys of the documentation that this version does not act on, with the default that asks for nothing."""
+
+_QUOTED_BY_MISTAKE = {
+    "bool_type": re.compile(r"true|false|yes|no|on|off", re.IGNORECASE),
+    "int_type": re.compile(r"0|[1-9]\d*"),
+    "float_type": re.compile(r"(0|[1-9]\d*)(\.\d+)?"),
+}
+"""Text that would be right without its quotes, by the type of pydantic's error."""
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used. As text: one line for each reason, with the file, the line and the key."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        """`lines` are complete: each is shown to the user as it is."""
+        super().__init__("\n".join(lines))
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file held at one moment, or why it could not be read. Where there is no file, there is no content."""
+
+    file: Path | None
+    data: bytes = b""
+    unreadable: str = ""
+
+    def __str__(self) -> str:
+        """The file, as a log line calls it."""
+        return "the defaults" if self.file is None else str(self.file)
+
+    def config(self, known: Known) -> Config:
+        """The configuration that it says. Raises ConfigError."""
+        if self.unreadable:
+            raise ConfigError([f"{self.file}: cannot be read: {self.unreadable}"])
+        return parse(self.data, str(self.file), known)
+
+
+def read(path: Path | None = None, places: Sequence[Path] = DEFAULT_PLACES) -> Content:
+    """Content of a file; without one, of the first of `places` that exists."""
+    file = path
+    try:
+        if file is None and (file := next((place for place in places if place.exists()), None)) is None:
+            return Content(None)
+        with file.open("rb") as stream:
+            data = stream.read(_MOST_BYTES + 1)
+    except OSError as error:
+        return Content(file, unreadable=error.strerror or str(error))
+    if len(data) > _MOST_BYTES:
+        return Content(file, unreadable=f"larger than {_MOST_BYTES} bytes")
+    return Content(file, data)
+
+
+def parse(data: bytes, file: str, known: Known) -> Config:
+    """The configuration that the content of a file says. Raises ConfigError, which calls it `file`."""
+    try:
+        document = marked_yaml.read(data)
+    except NotYaml as error:
+        raise ConfigError([_line(file, error.problem)]) from None
+    settings = _settings(document.value)
+    problems = [*document.problems, *_unsupported(document), *_invalid(settings, document, known)]
+    if problems:
+        in_order = sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0)
+        raise ConfigError([_line(file, problem) for problem in in_order])
+    return _validated(settings, known)
+
+
+def _validated(settings: object, known: Known) -> Config:
+    return Config.model_validate(settings, by_alias=True, by_name=False, context=known)
+
+
+def _settings(value: object, at: Location = ()) -> object:
+    """The document without the keys that have no value, and without those that are not supported."""
+    if value is None:
+        return {}
+    if at not in _SECTIONS or not isinstance(value, dict):
+        return value
+    members = {(*at, key): member for key, member in value.items()}
+    return {
+        place[-1]: _settings(member, place)
+        for place, member in members.items()
+        if member is not None and place not in _NOT_SUPPORTED
+    }
+
+
+def _unsupported(document: Document) -> Iterator[Problem]:
+    for place, default in _NOT_SUPPORTED.items():
+        value = _value_at(document.value, place)
+        if value is not None and (type(value), value) != (type(default), default):
+            mark = document.marks[place]
+            remedy = f"leave it out, or at its default {json.dumps(default)}"
+            yield Problem(mark.line, f"{spelled(place)}: {mark.written} is not supported by this version; {remedy}")
+
+
+def _value_at(value: object, place: Location) -> object:
+    for key in place:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _invalid(settings: object, document: Document, known: Known) -> Iterator[Problem]:
+    """What pydantic finds wrong. It compares the ports only when all else is right, so they are tried alone too."""
+    ports = {
+        section: {"port": port}
+        for (section,) in filter(None, _SECTIONS)
+        if (port := _value_at(settings, (section, "port"))) is not None
+    }
+    for attempt in (settings, ports):
+        try:
+            _validated(attempt, known)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                yield _problem(detail, document)
+
+
+def _problem(detail: ErrorDetails, document: Document) -> Problem:
+    """An error of pydantic in words: the key, the value as it is written in the file, and what is allowed."""
+    if detail["type"] == SAME_PORT:
+        return Problem(None, detail["msg"])
+    place = _place(detail)
+    mark = document.marks[place]
+    if detail["type"] == UNKNOWN_NAME:
+        return Problem(mark.line, f"{spelled(place)}: {detail['msg']}")
+    if detail["type"] == "extra_forbidden":
+        return Problem(mark.line, f"{spelled(place)}: unknown key; {advice(str(place[-1]), _keys(place[:-1]))}")
+    text = f"{spelled(place)}: {mark.written} is not {_allowed(place)}"
+    quoted = _QUOTED_BY_MISTAKE.get(detail["type"])
+    if quoted and isinstance(detail["input"], str) and quoted.fullmatch(detail["input"]):
+        text += "; write it without quotes"
+    return Problem(mark.line, text)
+
+
+def _place(detail: ErrorDetails) -> Location:
+    """Where in the document; what is wrong with a key of a mapping, pydantic places below that key."""
+    place: Location = detail["loc"]
+    return place[:3] if place[3:] == ("[key]",) else place
+
+
+def _keys(section: Location) -> list[str]:
+    fields = _SECTIONS[section].model_fields
+    supported = [str(field.validation_alias or name) for name, field in fields.items()]
+    return sorted(supported + [str(place[-1]) for place in _NOT_SUPPORTED if place[:-1] == section])
+
+
+def _allowed(place: Location) -> str:
+    """What a value of this place must be, to be read after "is not"."""
+    match place:
+        case _ if place in _SECTIONS:
+            return f"a mapping with the keys {', '.join(_keys(place))}"
+        case (_, str(key), _):
+            return ITEMS[key]
+        case (*section, str(key)):
+            return _SECTIONS[tuple(section)].model_fields[key].description or ""
+    raise AssertionError(f"{place} is no place of the schema")
+
+
+def _line(file: str, problem: Problem) -> str:
+    return f"{file}: {problem.text}" if problem.line is None else f"{file}:{problem.line}: {problem.text}"

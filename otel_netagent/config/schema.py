@@ -1,0 +1,201 @@
+"""What the file may say: the keys with their defaults, what is allowed of each, and the names that they may use.
+
+The keys are those of the original and of its open-source twin, so their files go on working.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+_SETTING = ConfigDict(strict=True, frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
+
+SAME_PORT = "same_port"
+UNKNOWN_NAME = "unknown_name"
+"""Types of the errors that are raised here; all others are pydantic's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Names that a file may use, each with the one that is meant: itself, or that of which it is an alias.
+
+    `thresholds` are the types of events that have one. It is handed to pydantic as the context of a validation.
+    """
+
+    metric_probes: Mapping[str, str]
+    event_probes: Mapping[str, str]
+    thresholds: Mapping[str, str]
+
+
+def advice(name: str, allowed: Collection[str]) -> str:
+    """For a name that is not known: the most similar one, and all that are."""
+    similar = difflib.get_close_matches(name, allowed, n=1)
+    return f"{f'did you mean {similar[0]}? ' if similar else ''}allowed here: {', '.join(sorted(allowed)) or 'none'}"
+
+
+def _known_as(names: Callable[[Known], Mapping[str, str]], kind: str) -> AfterValidator:
+    """Turns a name into the one that is meant. A name that is not read from a file is taken as it is."""
+
+    def meant(name: str, info: ValidationInfo) -> str:
+        if info.context is None:
+            return name
+        known = names(info.context)
+        if name not in known:
+            text = f"{name} is not {kind}; {advice(name, set(known.values()))}"
+            raise PydanticCustomError(UNKNOWN_NAME, "{text}", {"text": text})
+        return known[name]
+
+    return AfterValidator(meant)
+
+
+def _names_of_probes(value: object) -> object:
+    """A list as a tuple, with the old spelling of an item, `{name: tcp}`, as the new one, `tcp`."""
+    if not isinstance(value, list):
+        return value
+    return tuple(item["name"] if isinstance(item, dict) and item.keys() == {"name"} else item for item in value)
+
+
+def _without_repetition(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+_LIST_OF_PROBES = (
+    BeforeValidator(_names_of_probes),
+    AfterValidator(_without_repetition),
+    Field(description="a list of names of probes"),
+)
+_Name = Annotated[str, Field(min_length=1)]
+_MetricProbe = Annotated[_Name, _known_as(lambda known: known.metric_probes, "a probe with metrics")]
+_EventProbe = Annotated[_Name, _known_as(lambda known: known.event_probes, "a probe with events")]
+_SlowType = Annotated[_Name, _known_as(lambda known: known.thresholds, "a type of event with a threshold")]
+
+# The descriptions complete the sentence "the value is not ...".
+_Switch = Annotated[bool, Field(description="true or false")]
+_Port = Annotated[int, Field(ge=1, le=65535, description="a whole number from 1 to 65535")]
+_Seconds = Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False, description="a number of seconds from 1 to 3600")]
+_Rate = Annotated[int, Field(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
+_FlushSeconds = Annotated[
+    float, Field(ge=0, le=60, allow_inf_nan=False, description="a number of seconds from 0 to 60")
+]
+_Megabytes = Annotated[int, Field(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
+_Kilobytes = Annotated[int, Field(ge=16, le=1_000_000, description="a whole number from 16 to 1000000")]
+_Directory = Annotated[str, Field(pattern=r"^(/.*)?$", description="an absolute path, or empty for none")]
+_Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
+_Thresholds = Annotated[
+    dict[_SlowType, _Milliseconds],
+    Field(description="a mapping from types of events to milliseconds"),
+]
+
+ITEMS: Mapping[str, str] = {
+    "probes": "the name of a probe",
+    "thresholds": "a whole number of milliseconds from 1 to 3600000",
+}
+"""What the members of a value must be, by the value's key."""
+
+
+class MetricConfig(BaseModel):
+    """Section `metric_config`. No `probes` means the necessary ones; `interval` is in seconds.
+
+    `aliases` has `/metrics` show series under their other names too, `timestamps` the time of each value.
+    """
+
+    model_config = _SETTING
+
+    enable: _Switch = True
+    port: _Port = 9102
+    interval: _Seconds = 5.0
+    probes: Annotated[tuple[_MetricProbe, ...], *_LIST_OF_PROBES] = ()
+    aliases: _Switch = True
+    timestamps: _Switch = True
+
+
+class EventConfig(BaseModel):
+    """Section `event_config`. No `probes` means the necessary ones; `infotolog` writes events to standard error.
+
+    `thresholds` are in milliseconds, by the name of the type of event. `events_per_second` bounds the events of one
+    kind at one place in one namespace; `harmless` has drops told that are ordinary.
+    """
+
+    model_config = _SETTING
+
+    enable: _Switch = True
+    port: _Port = 19102
+    probes: Annotated[tuple[_EventProbe, ...], *_LIST_OF_PROBES] = ()
+    infotolog: _Switch = True
+    thresholds: _Thresholds = {}
+    events_per_second: _Rate = 100
+    harmless: _Switch = False
+
+
+class DeliveryConfig(BaseModel):
+    """Section `delivery`, of what is sent by OTLP. The spool's size is for each of metrics and logs."""
+
+    model_config = _SETTING
+
+    spool_directory: _Directory = "/var/lib/otel-netagent/spool"
+    spool_megabytes: _Megabytes = 128
+    request_kilobytes: _Kilobytes = 4032
+    flush_seconds: _FlushSeconds = 1.0
+
+
+class Config(BaseModel):
+    """All that the file may say, with the defaults of what it does not say."""
+
+    model_config = _SETTING
+
+    debugmode: _Switch = False
+    metric: MetricConfig = Field(default=MetricConfig(), validation_alias="metric_config")
+    event: EventConfig = Field(default=EventConfig(), validation_alias="event_config")
+    delivery: DeliveryConfig = DeliveryConfig()
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Config:
+        if self.metric.port == self.event.port:
+            raise PydanticCustomError(
+                SAME_PORT,
+                "metric_config.port and event_config.port are both {port}; give one of them another port",
+                {"port": self.metric.port},
+            )
+        return self
+
+
+def differences(before: Config, after: Config) -> Iterator[str]:
+    """What the second says otherwise than the first, one setting after another: `metric_config.interval 5 -> 10`."""
+    old, new = dict(_settings(before)), dict(_settings(after))
+    yield from (f"{key} {_shown(old[key])} -> {_shown(new[key])}" for key in new if old[key] != new[key])
+
+
+def _settings(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, field in type(model).model_fields.items():
+        key, value = f"{prefix}{field.validation_alias or name}", getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from _settings(value, f"{key}.")
+        else:
+            yield key, value
+
+
+def _shown(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return f"[{', '.join(value)}]"
+        case dict():
+            return f"{{{', '.join(f'{key}: {item}' for key, item in value.items())}}}"
+        case _:
+            return str(value)

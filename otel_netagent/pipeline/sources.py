@@ -1,0 +1,80 @@
+"""Where all comes from: the probes, the thread that collects their numbers, and the one that reads their events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from otel_netagent.identity.registry import Registry
+from otel_netagent.pipeline.collector import Collector
+from otel_netagent.pipeline.event_reader import EventReader
+from otel_netagent.pipeline.kernel_access import KernelAccess
+from otel_netagent.pipeline.probe_set import Changes, ProbeSet, Wanted
+from otel_netagent.probing.declaration import EventSource, Probe, RunningProbe
+from otel_netagent.telemetry.event import AttributedEvent
+from otel_netagent.telemetry.snapshot import Snapshot
+from otel_netagent.telemetry.status import ProbeStatus
+
+logger = logging.getLogger(__name__)
+
+_NOTHING = Wanted(frozenset(), frozenset())
+
+
+class Sources:
+    """Go from one set of wanted probes, outputs and interval to the next; what stays notices nothing of it."""
+
+    def __init__(self, catalogue: Mapping[str, Probe], access: KernelAccess) -> None:
+        """Nothing runs before `apply`."""
+        self._catalogue = catalogue
+        registry = Registry()
+        self._probes = ProbeSet(_NOTHING, catalogue, access)
+        self._collector = Collector(access.walk.walk, registry, {}, (), interval_s=0)
+        self._events: Sequence[Callable[[AttributedEvent], None]] = ()
+        self._reader = EventReader((), registry, self._events)
+
+    @property
+    def statuses(self) -> tuple[ProbeStatus, ...]:
+        """State of every probe, by name."""
+        return self._probes.statuses
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Names of the probes that run."""
+        return tuple(self._probes.running)
+
+    def apply(
+        self,
+        wanted: Wanted,
+        snapshots: Sequence[Callable[[Snapshot], None]],
+        events: Sequence[Callable[[AttributedEvent], None]],
+        interval_s: float,
+    ) -> Changes:
+        """Run what is wanted, for these outputs. A collection follows at once: what was stopped is shown no more."""
+        self._collector.pause()
+        self._reader.read_from(_event_sources(self._probes.staying(wanted)), self._events)
+        changes = self._probes.apply(wanted)
+        self._collector.outputs, self._collector.interval_s, self._events = snapshots, interval_s, events
+        self._use_running()
+        return changes
+
+    def retry(self) -> None:
+        """Try again to start what was unavailable: its kernel module may have come meanwhile."""
+        if found := self._probes.retry():
+            logger.info("probes that were unavailable run now: %s", ", ".join(found))
+            self._collector.pause()
+            self._use_running()
+
+    def close(self) -> None:
+        """Tell the events that have come until now, end both threads, and leave nothing in the kernel."""
+        self._reader.stop()
+        self._collector.stop()
+        self._probes.close()
+
+    def _use_running(self) -> None:
+        self._reader.read_from(_event_sources(self._probes.running), self._events)
+        self._collector.probes = self._probes.running
+        self._collector.start()
+
+
+def _event_sources(probes: Mapping[str, RunningProbe]) -> Sequence[EventSource]:
+    return tuple(probe.event_source for probe in probes.values() if probe.event_source)

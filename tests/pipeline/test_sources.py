@@ -1,0 +1,155 @@
+"""From one configuration to the next: what runs is what the last one asks for, whatever was before it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_netagent.config.schema import Config, EventConfig, MetricConfig
+from otel_netagent.pipeline.kernel_access import KernelAccess
+from otel_netagent.pipeline.probe_set import Wanted
+from otel_netagent.pipeline.sources import Sources
+from otel_netagent.probing.declaration import EventSettings, WalkAccess
+from otel_netagent.telemetry.event import EventType
+from otel_netagent.telemetry.snapshot import Snapshot
+from otel_netagent.telemetry.status import ProbeStatus
+from tests.lab.waiting import eventually
+from tests.pipeline.made_up import MadeUpProbe, MadeUpWalk, Starts
+
+_ACCESS = KernelAccess(None, "no eBPF in this test", WalkAccess(MadeUpWalk()))
+_SLOW = EventType("SLOW", "netagent.slow", "it is slow", threshold_ms=10)
+_LOST = EventType("LOST", "netagent.lost", "it is lost")
+
+
+@dataclass
+class Node:
+    """Sources with made-up probes, and the snapshots that they make by the configuration that was applied last."""
+
+    starts: Starts = field(default_factory=Starts)
+    snapshots: list[Snapshot] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Nothing runs yet."""
+        declared = (
+            self.starts.declare("counting"),
+            self.starts.declare("lost", types=(_LOST,)),
+            self.starts.declare("slow", types=(_SLOW,)),
+            self.starts.declare("special", necessary=False, types=(_LOST,)),
+        )
+        self.kinds = {probe.name: probe for probe in declared}
+        self.sources = Sources(self.kinds, _ACCESS)
+
+    def apply(self, config: Config) -> None:
+        """Go over to this."""
+        self.snapshots = []
+        self.sources.apply(Wanted.of(config, self.kinds), [self.snapshots.append], (), config.metric.interval)
+
+    def probes(self) -> dict[str, MadeUpProbe]:
+        """Those that run."""
+        return {name: probe for name, (probe, _) in self.starts.running.items()}
+
+    def state(self) -> tuple[Mapping[str, EventSettings | None], tuple[ProbeStatus, ...], set[str]]:
+        """What runs and how, what is said of it, and what the first collection shows."""
+        eventually(lambda: self.snapshots)
+        shown = {table.probe for table in self.snapshots[0].tables}
+        return {name: wanted for name, (_, wanted) in self.starts.running.items()}, self.sources.statuses, shown
+
+
+@contextlib.contextmanager
+def node() -> Iterator[Node]:
+    """For the time of the block."""
+    node = Node()
+    try:
+        yield node
+    finally:
+        node.sources.close()
+        assert node.starts.running == {}
+
+
+names = st.lists(st.sampled_from(["counting", "lost", "slow", "special"]), unique=True).map(tuple)
+telling = st.lists(st.sampled_from(["lost", "slow", "special"]), unique=True).map(tuple)
+configurations = st.builds(
+    Config,
+    metric=st.builds(MetricConfig, enable=st.booleans(), probes=names, interval=st.sampled_from([1, 3600])),
+    event=st.builds(
+        EventConfig,
+        enable=st.booleans(),
+        probes=telling,
+        thresholds=st.dictionaries(st.just("SLOW"), st.sampled_from([10, 20])),
+        events_per_second=st.sampled_from([100, 5]),
+    ),
+)
+
+
+@settings(max_examples=50)
+@given(st.lists(configurations, max_size=4), configurations)
+def test_what_was_before_leaves_no_trace(before: list[Config], last: Config) -> None:
+    with node() as alone, node() as after_others:
+        alone.apply(last)
+        for config in before:
+            after_others.apply(config)
+        after_others.apply(last)
+        assert after_others.state() == alone.state()
+
+
+@settings(max_examples=50)
+@given(configurations, configurations)
+def test_what_both_ask_for_goes_on_untouched(first: Config, second: Config) -> None:
+    with node() as it:
+        it.apply(first)
+        before, wanted_before = it.probes(), Wanted.of(first, it.kinds)
+        it.apply(second)
+        wanted = Wanted.of(second, it.kinds)
+        for name, probe in it.probes().items():
+            kind = it.kinds[name]
+            same = name in wanted_before.all and wanted_before.events_of(kind) == wanted.events_of(kind)
+            assert (before.get(name) is probe) == same
+
+
+def test_the_first_snapshot_after_a_change_comes_at_once() -> None:
+    with node() as it:
+        it.apply(Config(metric=MetricConfig(interval=3600, probes=("counting", "lost"))))
+        assert it.state()[2] == {"counting", "lost", "slow"}
+        it.apply(Config(metric=MetricConfig(interval=3600, probes=("counting",)), event=EventConfig(enable=False)))
+        assert it.state()[2] == {"counting"}
+
+
+def test_what_comes_late_is_collected_with_the_others() -> None:
+    with node() as it:
+        it.starts.refused = {"lost"}
+        it.apply(Config(metric=MetricConfig(interval=3600)))
+        assert it.state()[2] == {"counting", "slow"}
+        it.starts.refused.clear()
+        it.sources.retry()
+        assert it.sources.running == ("counting", "lost", "slow")
+        eventually(lambda: len(it.snapshots) == 2)
+        assert [table.probe for table in it.snapshots[-1].tables] == ["counting", "lost", "slow"]
+
+
+def test_a_probe_is_not_stopped_before_it_has_answered() -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def think() -> None:
+        asked.set()
+        answers.wait()
+
+    with node() as it, contextlib.ExitStack() as ending:
+        ending.callback(answers.set)
+        it.starts.while_asked = think
+        it.apply(Config(metric=MetricConfig(interval=3600, probes=("counting",)), event=EventConfig(enable=False)))
+        first = it.snapshots
+        asked.wait()
+        switched_off = Config(metric=MetricConfig(enable=False), event=EventConfig(enable=False))
+        changing = threading.Thread(target=it.apply, args=(switched_off,))
+        changing.start()
+        changing.join(0.2)
+        assert it.probes().keys() == {"counting"}
+        answers.set()
+        changing.join()
+        assert it.probes() == {}
+        assert [table.probe for table in first[0].tables] == ["counting"]
