@@ -88,7 +88,7 @@ def _whole(access: KernelAccess, stack: contextlib.ExitStack) -> dict[str, Calla
     return {
         "collect the necessary probes": collector.collect,
         "Prometheus text": lambda: text.render(snapshot),
-        "OTLP to bytes": lambda: encoder.encode([snapshot]).SerializeToString(),
+        "OTLP to bytes": lambda: encoder.encode([snapshot]),
     }
 
 

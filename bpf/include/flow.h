@@ -27,7 +27,14 @@ struct flow {
 	__u8 reserved;
 };
 
-#define TCP_FLAG_RST 0x04
+enum tcp_flag { /* RFC 9293, 3.1 */
+	TCP_FLAG_FIN = 0x01,
+	TCP_FLAG_SYN = 0x02,
+	TCP_FLAG_RST = 0x04,
+};
+
+#define TCP_SEQUENCE_AT 4  /* in the header */
+#define TCP_OPTIONS_AT 20
 
 struct ipv4_header {
 	__u8 version_ihl;
@@ -77,6 +84,14 @@ static __always_inline bool has_ports(__u8 protocol)
 	return false;
 }
 
+/* `size` is that of an address: a constant. */
+static __always_inline void set_addresses(struct flow *flow, const void *source, const void *destination, __u32 size)
+{
+	__builtin_memcpy(flow->saddr, source, size);
+	__builtin_memcpy(flow->daddr, destination, size);
+	flow->known |= FLOW_ADDRESSES;
+}
+
 static __always_inline void read_transport(struct flow *flow, const struct header_bytes *headers, __u32 offset)
 {
 	__be16 ports[2];
@@ -103,29 +118,32 @@ static __always_inline void read_transport(struct flow *flow, const struct heade
 	}
 }
 
-static __always_inline void read_ipv4(struct flow *flow, const struct header_bytes *headers)
+/* Both return where the transport header begins, or 0 where the packet has none. */
+static __always_inline __u32 read_ipv4(struct flow *flow, const struct header_bytes *headers)
 {
 	struct ipv4_header ip;
+	__u32 offset;
 
 	flow->ethertype = ETH_P_IP;
 	if (!copy_header(headers, 0, &ip, sizeof(ip))) {
 		flow->known |= FLOW_TRUNCATED;
-		return;
+		return 0;
 	}
-	__builtin_memcpy(flow->saddr, ip.saddr, sizeof(ip.saddr));
-	__builtin_memcpy(flow->daddr, ip.daddr, sizeof(ip.daddr));
-	flow->known |= FLOW_ADDRESSES;
+	set_addresses(flow, ip.saddr, ip.daddr, sizeof(ip.saddr));
 	flow->protocol = ip.protocol;
-	if (bpf_ntohs(ip.fragment) & 0x1fff)
+	if (bpf_ntohs(ip.fragment) & 0x1fff) {
 		flow->known |= FLOW_FRAGMENT;
-	else
-		read_transport(flow, headers, (ip.version_ihl & 0x0f) * 4);
+		return 0;
+	}
+	offset = (ip.version_ihl & 0x0f) * 4;
+	read_transport(flow, headers, offset);
+	return offset;
 }
 
 #define IPV6_EXTENSIONS_MAX 6
 
 /* Find the transport header behind IPv6's extension headers (RFC 8200, section 4). */
-static __always_inline void read_ipv6(struct flow *flow, const struct header_bytes *headers)
+static __always_inline __u32 read_ipv6(struct flow *flow, const struct header_bytes *headers)
 {
 	struct ipv6_header ip;
 	__u32 offset = sizeof(ip);
@@ -134,11 +152,9 @@ static __always_inline void read_ipv6(struct flow *flow, const struct header_byt
 	flow->ethertype = ETH_P_IPV6;
 	if (!copy_header(headers, 0, &ip, sizeof(ip))) {
 		flow->known |= FLOW_TRUNCATED;
-		return;
+		return 0;
 	}
-	__builtin_memcpy(flow->saddr, ip.saddr, sizeof(ip.saddr));
-	__builtin_memcpy(flow->daddr, ip.daddr, sizeof(ip.daddr));
-	flow->known |= FLOW_ADDRESSES;
+	set_addresses(flow, ip.saddr, ip.daddr, sizeof(ip.saddr));
 	flow->protocol = ip.next_header;
 
 	for (int i = 0; i < IPV6_EXTENSIONS_MAX; i++) {
@@ -149,38 +165,47 @@ static __always_inline void read_ipv6(struct flow *flow, const struct header_byt
 			break;
 		if (!copy_header(headers, offset, extension, sizeof(extension))) {
 			flow->known |= FLOW_TRUNCATED;
-			return;
+			return 0;
 		}
 		flow->protocol = extension[0];
 		offset += fragment ? 8 : (extension[1] + 1) * 8;
 		if (fragment && ((extension[2] << 8 | extension[3]) & 0xfff8)) {
 			flow->known |= FLOW_FRAGMENT;
-			return;
+			return 0;
 		}
 	}
 	read_transport(flow, headers, offset);
+	return offset;
 }
 
 /*
  * Read the headers of a packet into `flow`, which is zero. A packet that was dropped before it had a
- * network header leaves FLOW_ADDRESSES unset.
+ * network header leaves FLOW_ADDRESSES unset. Returns the address of the transport header, or NULL.
  */
-static __always_inline void flow_of_packet(struct flow *flow, struct sk_buff *skb)
+static __always_inline const unsigned char *flow_of_packet(struct flow *flow, struct sk_buff *skb)
 {
 	const unsigned char *head = BPF_CORE_READ(skb, head);
 	__u32 network = BPF_CORE_READ(skb, network_header);
 	__u32 tail = BPF_CORE_READ(skb, tail);
 	struct header_bytes headers = { .start = head + network, .length = tail - network };
+	__u32 offset = 0;
 	__u8 version;
 
 	flow->ethertype = bpf_ntohs(BPF_CORE_READ(skb, protocol));
 	/* Both offsets are 0 or ~0 until they are set; the bytes decide, since skb->protocol is set later. */
 	if (network == 0 || network == 0xffff || network >= tail || !copy_header(&headers, 0, &version, 1))
-		return;
+		return NULL;
 	if (version >> 4 == 4 && (flow->ethertype == ETH_P_IP || !flow->ethertype))
-		read_ipv4(flow, &headers);
+		offset = read_ipv4(flow, &headers);
 	else if (version >> 4 == 6 && (flow->ethertype == ETH_P_IPV6 || !flow->ethertype))
-		read_ipv6(flow, &headers);
+		offset = read_ipv6(flow, &headers);
+	return offset ? headers.start + offset : NULL;
+}
+
+/* Whether a packet is a TCP segment with one of these flags. */
+static __always_inline bool has_tcp_flags(const struct flow *flow, __u8 flags)
+{
+	return flow->known & FLOW_TCP_FLAGS && flow->tcp_flags & flags;
 }
 
 /*

@@ -11,6 +11,18 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+typedef struct {
+	int counter;
+} atomic_t;
+
+typedef struct {
+	atomic_t refs;
+} refcount_t;
+
+struct list_head {
+	struct list_head *next;
+};
+
 struct ns_common {
 	unsigned int inum;
 };
@@ -76,14 +88,53 @@ struct inet_hashinfo {
 
 struct inet_timewait_death_row {
 	struct inet_hashinfo *hashinfo;
+	refcount_t tw_refcount; /* 5.18 (fbb8295248e1) */
+	atomic_t tw_count;
 };
 
 struct netns_ipv4 {
 	struct inet_timewait_death_row tcp_death_row;
 };
 
+/* Sockets in use by the number of their protocol (CONFIG_PROC_FS). */
+struct prot_inuse {
+	int val[1];
+};
+
+struct netns_core {
+	struct prot_inuse *prot_inuse;
+};
+
+struct ip_conntrack_stat {
+	unsigned int found;
+	unsigned int invalid;
+	unsigned int ignore;
+	unsigned int insert;
+	unsigned int insert_failed;
+	unsigned int drop;
+	unsigned int early_drop;
+	unsigned int error;
+	unsigned int search_restart;
+};
+
+struct netns_ct {
+	struct ip_conntrack_stat *stat;
+	atomic_t count; /* until 5.14 (c53bd0e96662) */
+};
+
+/* Begins a list of pointers, one for each module that keeps something in every namespace. */
+struct net_generic {
+	struct {
+		unsigned int len;
+	} s;
+};
+
 struct net {
 	struct ns_common ns;
+	struct list_head dev_base_head;
+	struct net_generic *gen;
+	struct netns_core core;
+	struct netns_ct ct; /* CONFIG_NF_CONNTRACK */
 	struct net_device *loopback_dev;
 	struct netns_mib mib;
 	struct netns_ipv4 ipv4;
@@ -95,8 +146,16 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+struct Qdisc {
+	void (*enqueue)(void); /* of other arguments; only whether there is one is asked */
+	unsigned int flags;
+};
+
 struct net_device {
+	char name[16];
 	possible_net_t nd_net;
+	struct list_head dev_list;
+	struct Qdisc *qdisc;
 };
 
 struct dst_entry {
@@ -113,6 +172,7 @@ struct hlist_nulls_head {
 
 struct hlist_nulls_node {
 	struct hlist_nulls_node *next;
+	struct hlist_nulls_node **pprev;
 };
 
 struct inet_ehash_bucket {
@@ -133,14 +193,29 @@ struct sock_common {
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
+	struct proto *skc_prot;
 	struct hlist_nulls_node skc_nulls_node;
+};
+
+struct sk_buff_head {
+	struct sk_buff *prev;
+	__u32 qlen;
 };
 
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
+	struct sk_buff_head sk_receive_queue;
 	__u32 sk_ack_backlog;
 	__u32 sk_max_ack_backlog;
+};
+
+struct proto {
+	unsigned int inuse_idx; /* CONFIG_PROC_FS */
+};
+
+struct socket {
+	struct sock *sk;
 };
 
 /* What is left of a socket in FIN_WAIT2 or TIME_WAIT; its common part says TIME_WAIT for both. */
@@ -148,23 +223,53 @@ struct inet_timewait_sock {
 	unsigned char tw_substate;
 };
 
+struct tcp_timewait_sock {
+	__u32 tw_ts_recent;
+};
+
 struct inet_sock {
 	__be16 inet_sport;
+};
+
+/* A half-open connection; it begins with a struct sock_common. */
+struct tcp_request_sock {
+	__u32 snt_isn;
+};
+
+struct inet_connection_sock {
+	__u8 icsk_ca_state : 5;
+	__u8 icsk_retransmits;
+	__u8 icsk_pending;
 };
 
 struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 copied_seq;
+	__u32 snd_nxt;
 	__u32 snd_una;
 	__u32 write_seq;
+	__u32 srtt_us; /* eight times the smoothed round-trip time */
+};
+
+struct udp_sock {
+	struct sk_buff_head reader_queue;
+};
+
+/* What TCP keeps in sk_buff.cb. */
+struct tcp_skb_cb {
+	__u32 seq;
+	__u16 tcp_gso_segs;
 };
 
 struct sk_buff {
+	struct sk_buff *next;
 	struct sock *sk;
 	struct net_device *dev;
+	__s64 tstamp;
 	unsigned long _skb_refdst;
 	unsigned int len;
 	unsigned int data_len;
+	char cb[48];
 	__be16 protocol;
 	__u16 transport_header;
 	__u16 network_header;
@@ -189,6 +294,16 @@ struct inode {
 
 struct file {
 	struct inode *f_inode;
+	void *private_data;
+};
+
+struct ctl_table {
+	void *data;
+};
+
+struct proc_inode {
+	const struct ctl_table *sysctl_entry;
+	struct inode vfs_inode;
 };
 
 struct fdtable {
@@ -254,6 +369,7 @@ struct bpf_iter__bpf_map_elem {
  * with it: asked for as an integer, CO-RE would find no such member. */
 enum skb_drop_reason {
 	SKB_DROP_REASON_NOT_SPECIFIED,
+	SKB_DROP_REASON_TCP_RFC7323_TW_PAWS,
 };
 
 struct trace_event_raw_kfree_skb {
@@ -267,6 +383,10 @@ enum sk_rst_reason {
 
 struct trace_event_raw_tcp_send_reset {
 	enum sk_rst_reason reason; /* 6.10 (ee01defe25ba) */
+};
+
+struct trace_event_raw_tcp_retransmit_skb {
+	int err; /* 6.17; before, the tracepoint tells only what was sent */
 };
 
 #pragma clang attribute pop

@@ -4,8 +4,8 @@
  *
  * A kind of occurrence in a namespace may send `events_per_second` events. Each occurrence moves one
  * counter of its key: it was told, suppressed as too many, lost for want of room in the ring buffer, or
- * harmless, which makes no event. So their sum is what happened, at any time, and a noisy pod takes
- * nothing from the share of another.
+ * left untold, being harmless. So their sum is what happened, at any time, and a noisy pod takes nothing
+ * from the share of another.
  */
 #pragma once
 
@@ -16,7 +16,7 @@ struct occurrence_key {
 	__u64 place;        /* the address in the kernel, for probes that tell it */
 	__u32 netns_inode;
 	__u32 kind;     /* what the probe tells apart: an event type, a drop reason */
-	__u32 harmless; /* 1: counted only, never an event */
+	__u32 harmless; /* 1: no fault, and an event only where these are asked for */
 	__u32 reserved;
 };
 
@@ -24,7 +24,7 @@ struct occurrences {
 	__u64 told;
 	__u64 suppressed;
 	__u64 lost;
-	__u64 harmless;
+	__u64 untold;
 	__u64 second; /* of CLOCK_MONOTONIC, that `in_second` speaks of */
 	__u64 in_second;
 };
@@ -38,11 +38,12 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 21);
+	__uint(max_entries, 1 << 19); /* 1,500 events; a reader maps it twice */
 } events SEC(".maps");
 
 /* Set before the program is loaded. */
 const volatile __u32 events_per_second = 100;
+const volatile __u32 tell_harmless;
 
 /* Occurrences of kinds for which the table had no room left. */
 __u64 uncounted;
@@ -63,6 +64,20 @@ static __always_inline struct occurrences *occurrences_of(const struct occurrenc
 }
 
 /*
+ * Count so many occurrences of which no event is ever made. None are not added: clang makes of an
+ * addition of nothing an atomic OR, which Linux knows since 5.12.
+ */
+static __always_inline void count_untold(const struct occurrence_key *key, __u64 occurred)
+{
+	struct occurrences *entry;
+
+	if (!occurred)
+		return;
+	entry = occurrences_of(key);
+	__sync_fetch_and_add(entry ? &entry->untold : &uncounted, occurred);
+}
+
+/*
  * Count one occurrence of which no event is to be made. Returns its entry, not counted yet, if one is:
  * reserve_event() must follow.
  *
@@ -78,8 +93,8 @@ static __always_inline struct occurrences *count_occurrence(const struct occurre
 		__sync_fetch_and_add(&uncounted, 1);
 		return NULL;
 	}
-	if (key->harmless) {
-		__sync_fetch_and_add(&entry->harmless, 1);
+	if (key->harmless && !tell_harmless) {
+		__sync_fetch_and_add(&entry->untold, 1);
 		return NULL;
 	}
 	if (entry->second != second) {

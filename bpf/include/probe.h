@@ -38,8 +38,16 @@ typedef struct bpf_raw_tracepoint_args raw_tp_context;
 			       (struct sk_buff *)PT_REGS_PARM2(registers));                             \
 	}
 
-/* Whether an address lies in a function, whose range is set before loading: (0, 0) holds none. */
-static __always_inline bool is_in(__u64 address, const volatile __u64 range[2])
+/*
+ * Where a function is: start and end of each of its parts, since compilers put the unlikely ones elsewhere
+ * (tcp_v4_rcv.cold). Set before loading, by Symbols.span() of kernel/symbols.py; what is not used is 0.
+ */
+#define SPAN_PARTS 4
+
+static __always_inline bool is_in(__u64 address, const volatile __u64 span[SPAN_PARTS][2])
 {
-	return address >= range[0] && address < range[1];
+	for (int i = 0; i < SPAN_PARTS; i++)
+		if (address >= span[i][0] && address < span[i][1])
+			return true;
+	return false;
 }

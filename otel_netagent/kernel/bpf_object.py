@@ -108,6 +108,16 @@ class Map:
                 return bytes(all_keys), bytes(all_values)
             first = False
 
+    def read_copies(self, key: bytes) -> list[bytes]:
+        """Of a map that keeps a copy of each entry for each CPU, all copies of one. Raises BpfError."""
+        spacing = -(-self.value_size // 8) * 8
+        copies = ctypes.create_string_buffer(spacing * libbpf.load().libbpf_num_possible_cpus())
+        code = libbpf.load().bpf_map_lookup_elem(self.fd, key, copies)
+        if code:
+            raise BpfError(f"map {self.name}: lookup: {error_text(-code)}")
+        content = memoryview(copies)
+        return [bytes(content[start : start + self.value_size]) for start in range(0, len(content), spacing)]
+
     def update(self, key: bytes, value: bytes) -> None:
         """Set one entry. Raises BpfError."""
         code = libbpf.load().bpf_map_update_elem(self.fd, key, value, 0)
@@ -177,6 +187,11 @@ class BpfObject:
             raise _load_error(-code, messages, log.value.decode(errors="replace"))
         self._loaded = True
 
+    @property
+    def programs(self) -> Collection[str]:
+        """Names of all programs of the file."""
+        return self._programs.keys()
+
     def section(self, program: str) -> str:
         """Where a program wants to be attached, as libbpf spells it: `raw_tp/kfree_skb`."""
         return str(self._library.bpf_program__section_name(self._programs[program]), "ascii")
@@ -196,13 +211,20 @@ class BpfObject:
         handle = self._attached(program, self._library.bpf_program__attach_iter, self._programs[program], options)
         return self._keep(IteratorLink(handle))
 
+    def run(self, program: str) -> int:
+        """Run a raw tracepoint's program once, in this thread (Linux 5.10); its return value. Raises BpfError."""
+        return self._run(program, libbpf.TestRunOptions(), "")
+
     def run_on_cpu(self, program: str, cpu: int) -> int:
         """Run a raw tracepoint's program once on a CPU (Linux 5.10); its return value. Raises BpfError."""
-        options = libbpf.TestRunOptions(sz=ctypes.sizeof(libbpf.TestRunOptions), flags=libbpf.TEST_RUN_ON_CPU, cpu=cpu)
+        return self._run(program, libbpf.TestRunOptions(flags=libbpf.TEST_RUN_ON_CPU, cpu=cpu), f" on CPU {cpu}")
+
+    def _run(self, program: str, options: libbpf.TestRunOptions, where: str) -> int:
+        options.sz = ctypes.sizeof(options)
         fd = self._library.bpf_program__fd(self._programs[program])
         code = self._library.bpf_prog_test_run_opts(fd, ctypes.byref(options))
         if code:
-            raise BpfError(f"{program}: cannot be run on CPU {cpu}: {error_text(-code)}")
+            raise BpfError(f"{program}: cannot be run{where}: {error_text(-code)}")
         return int(options.retval)
 
     def map(self, name: str) -> Map:

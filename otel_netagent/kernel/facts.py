@@ -7,6 +7,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from otel_netagent.kernel import btf_trial
 from otel_netagent.kernel.btf import Btf, BtfSource, discover
 from otel_netagent.kernel.symbols import Symbols
 
@@ -16,14 +17,16 @@ class KernelFacts:
     """The running kernel: its types, its symbols, and where our eBPF objects for it lie."""
 
     source: BtfSource
-    btf: Btf
     objects: Path
 
     @classmethod
     def find(cls, objects: Path, extra_btf: Path | None = None) -> KernelFacts:
         """Find BTF and read it. Raises BtfNotFound, BtfInvalid or LibbpfMissing."""
-        source = discover(extra_btf)
-        return cls(source, Btf.load(source), objects)
+        facts = cls(discover(extra_btf), objects)
+        types = facts.btf
+        if not facts.source.in_kernel:
+            btf_trial.confirm(facts.source.path, types, objects)
+        return facts
 
     @property
     def release(self) -> str:
@@ -34,6 +37,15 @@ class KernelFacts:
     def custom_btf(self) -> Path | None:
         """The file that libbpf must take types from, where the kernel has none itself."""
         return None if self.source.in_kernel else self.source.path
+
+    @functools.cached_property
+    def btf(self) -> Btf:
+        """Types of the kernel, read when asked for. Raises BtfInvalid, LibbpfMissing."""
+        return Btf.load(self.source)
+
+    def forget_types(self) -> None:
+        """Let go of what only starting probes ask for: 7 MB, which to read again takes 0.15 s of CPU time."""
+        self.__dict__.pop("btf", None)
 
     @functools.cached_property
     def symbols(self) -> Symbols:

@@ -1,6 +1,7 @@
-"""The walk over the network namespaces that have a process, with the SNMP counters (MIBs) of each.
+"""The walk over the network namespaces that have a process, with the counters of each.
 
-Two ways that give the same numbers: one pass in the kernel (bpf/namespaces.bpf.c), and procfs.
+Two ways that give the same numbers: one pass in the kernel (bpf/namespaces.bpf.c), and procfs. The pass in the kernel
+tells more than MIBs: what it costs nothing to read on the way. Where it does not, whoever wants that asks procfs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 from otel_netagent.kernel import cpus, procfs
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.learning import learn_conntrack, learn_sockets
 from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.mibs import MibField, Places, fields_in_procfs, tables_of
 
@@ -21,7 +23,7 @@ class Namespace(NamedTuple):
     """A network namespace with a process in it.
 
     `inode` is as in /proc/PID/ns/net; `cookie` tells apart two namespaces that have the same inode one after
-    the other (the inode itself on kernels that give none, before 5.12); `counters` are its MIBs, by position:
+    the other (the inode itself on kernels that give none, before 5.12); `counters` are its numbers, by position:
     a view that makes numbers only of those that are asked for.
     """
 
@@ -36,6 +38,17 @@ class Namespace(NamedTuple):
         return self.inode, self.cookie
 
 
+Field = MibField
+"""A number of a namespace: a MIB's counter, or a part of the record beside its MIBs and the name of its member."""
+
+SOCKETS: Final = "sockets"
+CONNTRACK: Final = "conntrack"
+QUEUES: Final = "queues"
+
+_STRUCTURES: Final = {SOCKETS: "socket_counters", CONNTRACK: "conntrack_counters", QUEUES: "queue_facts"}
+"""Parts of struct namespace_record beside its MIBs, whose members are named as what they count."""
+
+
 class NamespaceWalk(Protocol):
     """A way of walking."""
 
@@ -44,8 +57,8 @@ class NamespaceWalk(Protocol):
         """As attach statuses spell it: `iter/task`, `procfs`."""
 
     @property
-    def positions(self) -> Mapping[MibField, int]:
-        """Where in `Namespace.counters` each counter is that this kernel has."""
+    def positions(self) -> Mapping[Field, int]:
+        """Where in `Namespace.counters` each number is that this walk has on this kernel."""
 
     def take(self) -> list[Namespace]:
         """All network namespaces that have a process now, each once."""
@@ -53,6 +66,8 @@ class NamespaceWalk(Protocol):
     def close(self) -> None:
         """Leave nothing in the kernel."""
 
+
+_PROGRAMS: Final = ("learn_percpu_offset", "learn_protocol", "learn_conntrack", "walk_namespaces")
 
 _HEAD: Final = struct.Struct("=QII")
 """What precedes the counters in struct namespace_record."""
@@ -67,25 +82,30 @@ class KernelWalk:
         """Load and attach. Raises BpfError where this kernel does not let it be done."""
         if not kernel.source.in_kernel:
             raise BpfError("iterators need BTF in the kernel itself")
-        self._object = BpfObject(
-            kernel.objects / "namespaces.bpf.o", ("learn_percpu_offset", "walk_namespaces"), kernel.custom_btf
-        )
+        self._object = BpfObject(kernel.objects / "namespaces.bpf.o", _PROGRAMS, kernel.custom_btf)
         try:
             self._object.load()
             self._refuse_offline_cpus()
             self._learn_percpu_offsets()
+            learnt = {SOCKETS: learn_sockets(self._object), CONNTRACK: learn_conntrack(self._object), QUEUES: True}
             self._iterator = self._object.attach_iterator("walk_namespaces")
         except BaseException:
             self._object.close()
             raise
         self._record_size, members = self._object.btf.structure("namespace_record")
         self._starts = {member.name: member.offset for member in members}
-        self.positions = dict(self._find_positions(kernel))
+        self._tracking = learnt[CONNTRACK]
+        self.positions: Mapping[Field, int] = {
+            **dict(self._find_positions(kernel)),
+            **{field: at for part, known in learnt.items() if known for field, at in self._positions_in(part)},
+        }
 
     def take(self) -> list[Namespace]:
         """All network namespaces that have a process now, each once. Raises BpfError."""
         if cpus.cpu_list("online") != self._online:
             self._learn_percpu_offsets()
+        if self._tracking:  # its module may have gone, and have come back elsewhere
+            learn_conntrack(self._object)
         records = memoryview(self._iterator.read())
         size = self._record_size
         return [
@@ -124,6 +144,10 @@ class KernelWalk:
             place = places.of(field)
             if place and place.number < len(parts[place.structure][place.member]):
                 yield field, parts[place.structure][place.member][place.number]
+
+    def _positions_in(self, part: str) -> Iterator[tuple[Field, int]]:
+        for name, counters in self._counters_of(_STRUCTURES[part], part).items():
+            yield (part, name), counters.start
 
     def _counters_of(self, structure: str, member: str) -> dict[str, range]:
         """Positions of the counters of each member of one of the record's parts."""

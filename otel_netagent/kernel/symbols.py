@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import bisect
+import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 _TEXT_KINDS: Final = frozenset(b"tTwW")
 _JITED: Final = b"[bpf]"
+
+_PART: Final = re.compile(r"(?:\.(?:cold|isra\.\d+|constprop\.\d+|part\.\d+))+")
+"""What compilers append to the name of a part of a function that stands elsewhere, or is a variant of it."""
+
+_PARTS_MAX: Final = 4
+"""SPAN_PARTS of bpf/include/probe.h."""
 
 
 class SymbolsUnreadable(Exception):
@@ -46,19 +53,35 @@ class Symbols:
         return f"0x{address:x}" if index is None else f"{self._name_at(index)}+0x{address - self._starts[index]:X}"
 
     def function(self, address: int) -> str:
-        """Name of the function at an address, or the bare address."""
+        """Name of the function at an address, as its source has it, or the bare address."""
         index = self._find(address)
-        return f"0x{address:x}" if index is None else self._name_at(index)
+        return f"0x{address:x}" if index is None else _of_source(self._name_at(index))
 
     def span(self, name: str) -> array[int]:
-        """First address of a function, and of what follows it; (0, 0) where the kernel has none of this name."""
-        position = self._names.find(b"\n" + name.encode() + b"\n")
-        if position < 0:
-            return array("Q", (0, 0))
-        index = bisect.bisect_left(self._name_offsets, position + 1)
-        start = self._starts[index]
-        following = bisect.bisect_right(self._starts, start, lo=index)
-        return array("Q", (start, self._starts[following] if following < len(self._starts) else start + 1))
+        """Where a function is: first address of each of its parts, and of what follows it; (0, 0) for each of the rest.
+
+        Of more than four parts, those that come first. All are (0, 0) where the kernel has no function of this name.
+        """
+        bounds = array("Q")
+        for start in sorted({self._starts[index] for index in self._named(name)})[:_PARTS_MAX]:
+            following = bisect.bisect_right(self._starts, start)
+            bounds.extend((start, self._starts[following] if following < len(self._starts) else start + 1))
+        bounds.extend([0] * (2 * _PARTS_MAX - len(bounds)))
+        return bounds
+
+    def spans(self, names: Iterable[str]) -> array[int]:
+        """The spans of several functions, one after another."""
+        return array("Q", (bound for name in names for bound in self.span(name)))
+
+    def _named(self, name: str) -> Iterator[int]:
+        """Numbers of the symbols of a function."""
+        sought, end = b"\n" + name.encode(), len(self._names) - 1
+        position = self._names.find(sought, 0, end)
+        while position >= 0:
+            index = bisect.bisect_left(self._name_offsets, position + 1)
+            if _of_source(self._name_at(index)) == name:
+                yield index
+            position = self._names.find(sought, position + 1, end)
 
     def _find(self, address: int) -> int | None:
         """Number of the symbol whose function an address is in."""
@@ -111,6 +134,12 @@ class Symbols:
         except FileNotFoundError:
             return {}
         return dict(map(_module, text.splitlines()))
+
+
+def _of_source(name: str) -> str:
+    """The name of a function without what the compiler appended."""
+    base, dot, _ = name.partition(".")
+    return base if dot and _PART.fullmatch(name, len(base)) else name
 
 
 def _module(line: str) -> tuple[str, _Area]:

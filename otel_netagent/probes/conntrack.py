@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from otel_netagent.kernel.conntrack import entries_limit, parse_conntrack
-from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.conntrack import Conntrack, entries_limit, parse_conntrack
+from otel_netagent.kernel.namespaces import CONNTRACK, Namespace
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.monotonic import Monotonic
 from otel_netagent.probing.per_namespace import read_each, require
+from otel_netagent.probing.walked import start_reader
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table, Values
-from otel_netagent.telemetry.status import HookStatus
 
 _TABLE: Final = "stat/nf_conntrack"
 
@@ -51,32 +51,36 @@ _COLUMNS: Final = (_ENTRIES, *_COUNTERS, _LIMIT)
 
 
 class _RunningConntrack:
-    hooks: Final = (HookStatus("connection tracking of every namespace", "procfs"),)
     event_source: EventSource | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Environment) -> None:
+        purpose = "connection tracking of every namespace"
+        self._read, hook = start_reader(environment, purpose, CONNTRACK, Conntrack._fields, _by_procfs)
+        self.hooks = (hook,)
         # The kernel's counters have 32 bits; a sum of several falls by as much as one when that is full.
         self._counters = Monotonic[tuple[int, int], None](len(_COUNTERS), overflowing=True)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         limit = entries_limit()
-        read = {namespace.key: parse_conntrack(text, _TABLE) for namespace, text in read_each(namespaces, _TABLE)}
+        read = {namespace.key: stats for namespace, stats in self._read(namespaces)}
         counters = self._counters.totals({key: {None: stats[1:]} for key, stats in read.items()})
-        rows: dict[RowKey, Values] = {
-            (key[0], ()): (stats.entries, *counters[key], limit) for key, stats in read.items()
-        }
+        rows: dict[RowKey, Values] = {(key[0], ()): (stats[0], *counters[key], limit) for key, stats in read.items()}
         yield Table("conntrack", _COLUMNS, rows)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def _start(_environment: Environment) -> _RunningConntrack:
+def _by_procfs(namespaces: Iterable[Namespace]) -> Iterator[tuple[Namespace, Values]]:
+    return ((namespace, parse_conntrack(text, _TABLE)) for namespace, text in read_each(namespaces, _TABLE))
+
+
+def _start(environment: Environment) -> _RunningConntrack:
     require(
         _TABLE,
         "load nf_conntrack, then restart the agent, or use a kernel with CONFIG_NF_CONNTRACK_PROCFS",
     )
-    return _RunningConntrack()
+    return _RunningConntrack(environment)
 
 
 PROBE: Final = Probe(

@@ -1,9 +1,9 @@
 """Root queueing disciplines of each namespace's devices: sent, dropped, waiting.
 
 They are told only to who is in the namespace (tc_dump_qdisc in net/sched/sch_api.c has no IFLA_TARGET_NETNSID), so the
-collecting thread enters each, asks, and leaves nothing there. Not necessary: that needs CAP_SYS_ADMIN, and a pod's veth
-has no queue unless one is set up (bandwidth limits). Sums never go back: what a qdisc that is replaced or a device that
-is removed has counted, stays.
+collecting thread enters each, asks, and leaves nothing there. A pod's veth has no queue unless one is set up (bandwidth
+limits): a namespace that the walk sees to have none is not entered. Not necessary, since it needs CAP_SYS_ADMIN. Sums
+never go back: what a qdisc that is replaced or a device that is removed has counted, stays.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Final
 
 from otel_netagent.kernel.entering import Visit
-from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.namespaces import QUEUES, Namespace
 from otel_netagent.kernel.qdiscs import Qdisc, QdiscId, root_qdiscs
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
@@ -47,17 +47,32 @@ class _RunningQdisc:
     hooks: Final = (HookStatus("root qdiscs of every namespace", "rtnetlink"),)
     event_source: EventSource | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Environment) -> None:
         self._counters = Monotonic[tuple[int, int], QdiscId](len(_COUNTERS))
+        self._queues = environment.walk.walk.positions.get((QUEUES, "any"))
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
-        read = _read_each(namespaces)
+        read = self._read_each(namespaces)
         totals = self._counters.totals({key: _counters(qdiscs) for key, qdiscs in read.items()})
         rows: dict[RowKey, Values] = {(key[0], ()): totals[key] + _waiting(qdiscs) for key, qdiscs in read.items()}
         yield Table("qdisc", _COLUMNS, rows)
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _read_each(self, namespaces: Iterable[Namespace]) -> dict[tuple[int, int], Mapping[QdiscId, Qdisc]]:
+        found: dict[tuple[int, int], Mapping[QdiscId, Qdisc]] = {}
+        with Visit() as visit:
+            for namespace in namespaces:
+                if self._queues is not None and not namespace.counters[self._queues]:
+                    found[namespace.key] = {}
+                elif _entered(visit, namespace):
+                    found[namespace.key] = root_qdiscs()
+        return found
+
+
+def _entered(visit: Visit, namespace: Namespace) -> bool:
+    return any(visit.enter(pid, namespace.inode) for pid in chain((namespace.pid,), others_in(namespace)))
 
 
 def _counters(qdiscs: Mapping[QdiscId, Qdisc]) -> dict[QdiscId, Values]:
@@ -68,23 +83,13 @@ def _waiting(qdiscs: Mapping[QdiscId, Qdisc]) -> Values:
     return sum(qdisc.qlen for qdisc in qdiscs.values()), sum(qdisc.backlog for qdisc in qdiscs.values())
 
 
-def _read_each(namespaces: Iterable[Namespace]) -> dict[tuple[int, int], Mapping[QdiscId, Qdisc]]:
-    found: dict[tuple[int, int], Mapping[QdiscId, Qdisc]] = {}
-    with Visit() as visit:
-        for namespace in namespaces:
-            pids = chain((namespace.pid,), others_in(namespace))
-            if any(visit.enter(pid, namespace.inode) for pid in pids):
-                found[namespace.key] = root_qdiscs()
-    return found
-
-
-def _start(_environment: Environment) -> _RunningQdisc:
+def _start(environment: Environment) -> _RunningQdisc:
     try:
         with Visit():
             pass  # to come home needs what it takes to go
     except PermissionError as error:
         raise Unavailable(f"namespaces may not be entered ({error.strerror}): give the agent CAP_SYS_ADMIN") from error
-    return _RunningQdisc()
+    return _RunningQdisc(environment)
 
 
 PROBE: Final = Probe(

@@ -6,15 +6,18 @@ namespace (sockstat_seq_show in net/ipv4/proc.c: they have no namespace): they a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+import os
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel import procfs
+from otel_netagent.kernel.namespaces import SOCKETS, Namespace
 from otel_netagent.kernel.sockstat import parse_sockstat
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.node import NodeRow
 from otel_netagent.probing.per_namespace import read_each
+from otel_netagent.probing.reading import PROCFS
+from otel_netagent.probing.walked import start_reader
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table, Values
 from otel_netagent.telemetry.status import HookStatus
@@ -38,44 +41,47 @@ _NODE_COLUMNS: Final = (
 )
 
 
+_SOCKSTAT6: Final = procfs.PROC / "self/net/sockstat6"
+_COUNTS: Final = ("tcp", "tcp6", "time_wait")
+"""What is read of each namespace: in use of IPv4, of IPv6, and TIME_WAIT of both."""
+
+
 class _RunningSock:
-    hooks: Final = (HookStatus("sockets of every namespace", "procfs"),)
     event_source: EventSource | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Environment) -> None:
         self._node_row = NodeRow()
-        self._has_ipv6 = Path("/proc/self/net/sockstat6").exists()
+        self._read, hook = start_reader(environment, "sockets of every namespace", SOCKETS, _COUNTS, _by_procfs)
+        self.hooks = (hook, HookStatus("sockets of the node", PROCFS))
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         walked = list(namespaces)
-        ipv6 = self._ipv6_in_use(walked)
-        rows: dict[RowKey, Values] = {}
-        of_node: Values | None = None
-        for namespace, text in read_each(walked, "sockstat"):
-            tcp = parse_sockstat(text, "sockstat")["TCP"]
-            rows[namespace.inode, ()] = (tcp["inuse"] + ipv6.get(namespace.inode, 0), tcp["tw"])
-            of_node = (tcp["orphan"], tcp["alloc"], tcp["mem"])
+        rows: dict[RowKey, Values] = {
+            (namespace.inode, ()): (tcp + tcp6, time_wait) for namespace, (tcp, tcp6, time_wait) in self._read(walked)
+        }
         yield Table("sock", _NAMESPACE_COLUMNS, rows)
-        if of_node is not None:
-            yield Table("sock", _NODE_COLUMNS, self._node_row.of(of_node, walked))
+        if text := procfs.read_net(os.getpid(), "sockstat"):
+            tcp = parse_sockstat(text, "sockstat")["TCP"]
+            yield Table("sock", _NODE_COLUMNS, self._node_row.of((tcp["orphan"], tcp["alloc"], tcp["mem"]), walked))
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _ipv6_in_use(self, namespaces: Iterable[Namespace]) -> dict[int, int]:
-        if not self._has_ipv6:
-            return {}
-        texts = read_each(namespaces, "sockstat6")
-        return {namespace.inode: parse_sockstat(text, "sockstat6")["TCP6"]["inuse"] for namespace, text in texts}
 
-
-def _start(_environment: Environment) -> _RunningSock:
-    return _RunningSock()
+def _by_procfs(namespaces: Iterable[Namespace]) -> Iterator[tuple[Namespace, Values]]:
+    walked = list(namespaces)
+    ipv6 = {
+        namespace.key: parse_sockstat(text, "sockstat6")["TCP6"]["inuse"]
+        for namespace, text in (read_each(walked, "sockstat6") if _SOCKSTAT6.exists() else ())
+    }
+    for namespace, text in read_each(walked, "sockstat"):
+        tcp = parse_sockstat(text, "sockstat")["TCP"]
+        yield namespace, (tcp["inuse"], ipv6.get(namespace.key, 0), tcp["tw"])
 
 
 PROBE: Final = Probe(
     name="sock",
     summary="TCP sockets in use, and the buffers and orphans of the node",
-    start=_start,
+    start=_RunningSock,
     series=_NAMESPACE_COLUMNS + _NODE_COLUMNS,
 )

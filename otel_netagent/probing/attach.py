@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from otel_netagent.kernel.bpf_object import BpfObject, ProgramRejected
-from otel_netagent.kernel.btf import Btf
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.telemetry.status import HookStatus, Refusal
 
@@ -58,13 +58,17 @@ class Attached:
     hooks: tuple[HookStatus, ...]
 
 
+_TYPED: Final = ("fentry", "fexit", "tp_btf", "iter", "lsm")
+"""Kinds of programs that the kernel itself attaches by type, so that a file's BTF does not do."""
+
+
 class _Search:
     """The search for the way of one hook: which were refused so far, and which is to be tried now."""
 
-    def __init__(self, hook: Hook, sections: Mapping[str, str], btf: Btf) -> None:
+    def __init__(self, hook: Hook, sections: Mapping[str, str], kernel: KernelFacts) -> None:
         self._hook = hook
         self._sections = sections
-        self._btf = btf
+        self._kernel = kernel
         self._refused: list[Refusal] = []
         self._ways = deque(hook.ways)
         self._pass_over_lacking()
@@ -84,8 +88,15 @@ class _Search:
         return HookStatus(self._hook.purpose, way, tuple(self._refused))
 
     def _pass_over_lacking(self) -> None:
-        while self._ways and (lacking := _lacking(self._ways[0], self._btf)):
+        while self._ways and (lacking := self._lacking(self._ways[0])):
             self._pass_over(lacking)
+
+    def _lacking(self, way: Way) -> str | None:
+        if not self._kernel.source.in_kernel and self._sections[way.program].startswith(_TYPED):
+            return "needs BTF in the kernel itself"
+        if way.needs is None or self._kernel.btf.has_member(way.needs.structure, way.needs.member):
+            return None
+        return way.needs.lacking
 
     def _pass_over(self, reason: str) -> None:
         way = self._ways.popleft()
@@ -95,7 +106,7 @@ class _Search:
 def attach(
     kernel: KernelFacts, object_file: str, hooks: Sequence[Hook], prepare: Callable[[BpfObject], None]
 ) -> Attached:
-    """Load `object_file` and attach each hook by its first way that works.
+    """Load `object_file` and attach each hook, in their order, by its first way that works.
 
     `prepare` sets constants before the object is loaded; it may be called several times, for an object each.
     Raises Unavailable where no hook can be attached at all, BpfError where the object itself is at fault.
@@ -103,8 +114,8 @@ def attach(
     path = kernel.objects / f"{object_file}.bpf.o"
     with BpfObject(path, ()) as unloaded:
         sections = {way.program: unloaded.section(way.program) for hook in hooks for way in hook.ways}
-    searches = [_Search(hook, sections, kernel.btf) for hook in hooks]
-    while programs := {search.program for search in searches if search.program}:
+    searches = [_Search(hook, sections, kernel) for hook in hooks]
+    while programs := list(dict.fromkeys(search.program for search in searches if search.program)):
         try:
             bpf_object = _load_and_attach(BpfObject(path, programs, kernel.custom_btf), programs, prepare)
         except ProgramRejected as error:
@@ -126,15 +137,9 @@ def _load_and_attach(
     try:
         prepare(bpf_object)
         bpf_object.load()
-        for program in sorted(programs):
+        for program in programs:
             bpf_object.attach(program)
     except BaseException:
         bpf_object.close()
         raise
     return bpf_object
-
-
-def _lacking(way: Way, btf: Btf) -> str | None:
-    if way.needs is None or btf.has_member(way.needs.structure, way.needs.member):
-        return None
-    return way.needs.lacking

@@ -63,10 +63,14 @@ class WalkAccess:
 
 @dataclass(frozen=True, slots=True)
 class EventSettings:
-    """How many events a second are told of one kind in one namespace, and from what duration on (ms, by type name)."""
+    """How many events a second are told of one kind in one namespace, and from what duration on (ms, by type name).
+
+    With `harmless`, what is no fault, and else only counted, is told too.
+    """
 
     per_second: int = 100
     thresholds_ms: Mapping[str, int] = field(default_factory=dict)
+    harmless: bool = False
 
     def threshold_ns(self, event_type: EventType) -> int:
         """Above what duration this type fires; 0 for a type that duration does not matter to."""

@@ -32,6 +32,7 @@ class Flow(NamedTuple):
     known: int
     icmp_type: int
     icmp_code: int
+    tcp_flags: int = 0
 
 
 _IPV4: Final = 0x0800
@@ -51,6 +52,8 @@ _PROTOCOLS: Final = {
     132: "SCTP",
     136: "UDPLite",
 }
+_TCP_FLAGS: Final = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
+"""By their bits, the lowest first (RFC 9293, 3.1)."""
 _MAPPED_PREFIX: Final = bytes(10) + b"\xff\xff"
 
 
@@ -76,6 +79,11 @@ def protocol_name(flow: Flow) -> str:
     if flow.known & Known.ADDRESSES:
         return _PROTOCOLS.get(flow.protocol, str(flow.protocol))
     return _ETHERTYPES.get(flow.ethertype, f"0x{flow.ethertype:04x}")
+
+
+def tcp_flags_text(flags: int) -> str:
+    """Names of the flags of a TCP segment, as `SYN|ACK`; `none` where there are none."""
+    return "|".join(name for bit, name in enumerate(_TCP_FLAGS) if flags & 1 << bit) or "none"
 
 
 def flow_text(flow: Flow) -> str:

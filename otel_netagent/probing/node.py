@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from otel_netagent.kernel import procfs
-from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import EventSource
 from otel_netagent.telemetry.series import Series
-from otel_netagent.telemetry.snapshot import RowKey, Table, Values
+from otel_netagent.telemetry.snapshot import RowKey, Table, Values, ValueT
 from otel_netagent.telemetry.status import HookStatus
 
 
@@ -23,9 +23,16 @@ class NodeRow:
             raise Unavailable("the host's network namespace cannot be told: /proc/self/ns/net cannot be read")
         self._host = host
 
-    def of(self, values: Values, namespaces: Iterable[Namespace]) -> dict[RowKey, Values]:
+    def of(self, values: tuple[ValueT, ...], namespaces: Iterable[Namespace]) -> dict[RowKey, tuple[ValueT, ...]]:
         """The values as the host's row; no row where the host is not among the namespaces."""
         return {(self._host, ()): values} if any(each.inode == self._host for each in namespaces) else {}
+
+    def namespace(self, walk: NamespaceWalk) -> Namespace:
+        """The host's namespace. Raises Unavailable where the walk does not show it."""
+        for each in walk.take():
+            if each.inode == self._host:
+                return each
+        raise Unavailable(f"the host's network namespace, {self._host}, has no process that can be seen")
 
 
 class RunningNodeProbe:

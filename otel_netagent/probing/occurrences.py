@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from otel_netagent.kernel import procfs
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.declaration import EventSettings
@@ -17,31 +18,37 @@ from otel_netagent.telemetry.snapshot import RowKey, Table
 
 logger = logging.getLogger(__name__)
 
-_KEY: Final = struct.Struct("=QQII8x")
+_KEY: Final = struct.Struct("=QQIII4x")
 _VALUE: Final = struct.Struct("=QQQQ16x")
 
 _FORGET_AFTER: Final = 3
 """Collections that a namespace without a process is kept for: its last drops may come after its last process."""
 
+_UNKNOWN: Final = 0
+"""The cookie of what happened in a namespace that the kernel side could not tell."""
+
 
 class Occurrence(NamedTuple):
     """One kind of occurrence in one namespace since the probe was attached, by what became of each.
 
-    `place` is an address in the kernel, or 0. What is `harmless` makes no event.
+    `cookie` tells the namespace for ever, `netns` is its inode. `place` is an address in the kernel, or 0. What is
+    `harmless` is no fault; `untold` are those of this sort that made no event.
     """
 
     netns: int
+    cookie: int
     kind: int
     place: int
+    harmless: bool
     told: int
     suppressed: int
     lost: int
-    harmless: int
+    untold: int
 
     @property
     def total(self) -> int:
         """How often it happened."""
-        return self.told + self.suppressed + self.lost + self.harmless
+        return self.told + self.suppressed + self.lost + self.untold
 
 
 EVENTS: Final = Series(
@@ -52,13 +59,24 @@ EVENTS: Final = Series(
     "eBPF, counted where it happens",
     labels=("type", "outcome"),
 )
+UNCOUNTED: Final = Series(
+    "netagent_uncounted",
+    Kind.COUNTER,
+    "{occurrence}",
+    "occurrences that no series has, since a table of the probe in the kernel was full; of the node, shown as the "
+    "host's",
+    "eBPF, counted where it happens",
+    labels=("probe",),
+)
+COMMON: Final = (EVENTS, UNCOUNTED)
+"""The series of every probe that counts occurrences."""
 
 
 def events_table(probe: str, occurrences: Iterable[Occurrence], types: Sequence[EventType]) -> Table:
     """What became of the occurrences of each type, in each namespace; kind N is `types[N]`, or the only one."""
     outcomes: Counter[RowKey] = Counter()
     for each in occurrences:
-        if each.total > each.harmless:
+        if each.total > each.untold:
             name = types[each.kind if len(types) > 1 else 0].name
             outcomes[each.netns, (name, "told")] += each.told
             outcomes[each.netns, (name, "suppressed")] += each.suppressed
@@ -66,9 +84,18 @@ def events_table(probe: str, occurrences: Iterable[Occurrence], types: Sequence[
     return Table(probe, (EVENTS,), {key: (count,) for key, count in outcomes.items()})
 
 
+def uncounted_table(probe: str, uncounted: int, namespaces: Iterable[Namespace]) -> Table:
+    """What a probe could not count, as the host's; no row where the host is not among the namespaces."""
+    host = procfs.host_netns()
+    return Table(
+        probe, (UNCOUNTED,), {(each.inode, (probe,)): (uncounted,) for each in namespaces if each.inode == host}
+    )
+
+
 def limit_events(bpf_object: BpfObject, events: EventSettings | None) -> None:
     """Have an object that is not loaded yet tell as many events as are wanted; it counts in any case."""
     bpf_object.variable("events_per_second")[0] = events.per_second if events else 0
+    bpf_object.variable("tell_harmless")[0] = events is not None and events.harmless
 
 
 class Occurrences:
@@ -78,6 +105,7 @@ class Occurrences:
         """Use the maps of a loaded object."""
         self._map = bpf_object.map("occurrences")
         self._uncounted = bpf_object.variable("uncounted")
+        self._host = procfs.host_netns()
         self._absent: dict[int, int] = {}
         self._warned = False
 
@@ -86,21 +114,28 @@ class Occurrences:
         """Occurrences for which the table had no room."""
         return self._uncounted[0]
 
+    @property
+    def absent(self) -> frozenset[int]:
+        """Cookies of the namespaces that were not there at the last reading, and whose entries are kept yet."""
+        return frozenset(self._absent)
+
     def read(self, namespaces: Iterable[Namespace]) -> list[Occurrence]:
-        """Every entry of these namespaces; `netns` is the inode.
+        """Every entry of these namespaces; what is of a namespace that the kernel could not tell is the host's.
 
         Entries are matched by cookie, or by inode where the walk that found the namespaces knows no cookie.
         """
         inodes = {each.cookie: each.inode for each in namespaces}
+        if self._host is not None and self._host in inodes.values():
+            inodes[_UNKNOWN] = self._host
         found: list[Occurrence] = []
         absent: dict[int, list[bytes]] = {}
         for key, value in self._entries():
-            cookie, place, inode_here, kind = _KEY.unpack(key)
+            cookie, place, inode_here, kind, harmless = _KEY.unpack(key)
             inode = inodes.get(cookie) or inodes.get(inode_here)
-            if inode is None:
+            if inode is not None:
+                found.append(Occurrence(inode, cookie, kind, place, bool(harmless), *_VALUE.unpack(value)))
+            elif cookie != _UNKNOWN:
                 absent.setdefault(cookie, []).append(key)
-            else:
-                found.append(Occurrence(inode, kind, place, *_VALUE.unpack(value)))
         self._forget(absent)
         self._warn_of_uncounted()
         return found
@@ -113,11 +148,13 @@ class Occurrences:
 
     def _forget(self, absent: dict[int, list[bytes]]) -> None:
         """Remove what namespaces left that are gone. A cookie is never used again, so nobody else loses by it."""
-        self._absent = {cookie: self._absent.get(cookie, 0) + 1 for cookie in absent}
-        for cookie, collections in self._absent.items():
-            if collections > _FORGET_AFTER:
-                for key in absent[cookie]:
+        for cookie, keys in absent.items():
+            if self._absent.get(cookie, 0) == _FORGET_AFTER:
+                for key in keys:
                     self._map.delete(key)
+        self._absent = {
+            cookie: collections + 1 for cookie in absent if (collections := self._absent.get(cookie, 0)) < _FORGET_AFTER
+        }
 
     def _warn_of_uncounted(self) -> None:
         """Say once that numbers are too low from now on: the table holds 16,384 kinds of occurrence."""

@@ -42,6 +42,20 @@ struct {
 	__type(value, __u64);
 } three SEC(".maps");
 
+/* Not of eight bytes: the kernel gives each copy in eight. */
+struct per_cpu {
+	__u32 runs;
+	__u32 cpu;
+	__u32 more;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct per_cpu);
+} each_cpu SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
@@ -53,6 +67,12 @@ int compute(void *context)
 	__u32 zero = 0;
 	__u64 *first = bpf_map_lookup_elem(&three, &zero);
 
+	struct per_cpu *here = bpf_map_lookup_elem(&each_cpu, &zero);
+
+	if (here) {
+		here->runs++;
+		here->cpu = bpf_get_smp_processor_id();
+	}
 	result = factor * small + table[2][1] + flags[4] + words[3] + (first ? *first : 0);
 	odd_one++;
 	return bpf_get_smp_processor_id() + 100;
@@ -116,6 +136,15 @@ def test_only_the_chosen_programs_are_loaded(tiny: Path) -> None:
 def test_a_program_runs_on_the_cpu_that_is_asked_for(loaded: BpfObject) -> None:
     cpus = sorted(os.sched_getaffinity(0))
     assert [loaded.run_on_cpu("compute", cpu) for cpu in cpus] == [100 + cpu for cpu in cpus]
+
+
+def test_a_program_that_no_cpu_is_named_for_runs_where_the_thread_does(loaded: BpfObject) -> None:
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cpus)})
+    try:
+        assert loaded.run("compute") == 100 + max(cpus)
+    finally:
+        os.sched_setaffinity(0, cpus)
 
 
 def test_a_cpu_that_is_not_there_is_refused(loaded: BpfObject) -> None:
@@ -291,6 +320,18 @@ def test_an_array_is_read_in_its_order(loaded: BpfObject) -> None:
     for index in range(3):
         three.update(struct.pack("=I", index), struct.pack("=Q", 7**index))
     assert three.read_all() == (struct.pack("=3I", 0, 1, 2), struct.pack("=3Q", 1, 7, 49))
+
+
+def test_the_copies_of_each_cpu_are_read_apart(loaded: BpfObject) -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    for cpu in cpus:
+        for _ in range(cpu + 1):
+            loaded.run_on_cpu("compute", cpu)
+    copies = [struct.unpack("=3I", copy) for copy in loaded.map("each_cpu").read_copies(struct.pack("=I", 0))]
+    assert [copies[cpu] for cpu in cpus] == [(cpu + 1, cpu, 0) for cpu in cpus]
+    assert not any(map(any, (copy for cpu, copy in enumerate(copies) if cpu not in cpus)))
+    with pytest.raises(BpfError, match=r"^map each_cpu: lookup: ENOENT "):
+        loaded.map("each_cpu").read_copies(struct.pack("=I", 2))
 
 
 def test_a_map_that_has_no_entries_to_read_says_so(loaded: BpfObject) -> None:

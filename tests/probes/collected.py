@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from otel_netagent.kernel.namespaces import NamespaceWalk
+from otel_netagent.kernel.namespaces import NamespaceWalk, ProcfsWalk
 from otel_netagent.pipeline.kernel_access import KernelAccess
-from otel_netagent.probing.declaration import Environment, Probe, RunningProbe
+from otel_netagent.probing.declaration import Environment, Probe, RunningProbe, WalkAccess
 from tests.lab.namespace import Namespace
 from tests.tables import numbers
 
@@ -33,6 +34,11 @@ class Collected:
 def environment(access: KernelAccess) -> Environment:
     """What the running kernel lets a probe use."""
     return Environment(access.facts, access.no_kernel, access.walk, events=None)
+
+
+def without_walk(access: KernelAccess) -> KernelAccess:
+    """The same kernel where it does not let its namespaces be walked."""
+    return dataclasses.replace(access, walk=WalkAccess(ProcfsWalk()))
 
 
 @contextlib.contextmanager

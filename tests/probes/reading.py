@@ -10,9 +10,10 @@ from pathlib import Path
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import ProcfsWalk
 from otel_netagent.probing.declaration import Environment, Probe, RunningProbe, WalkAccess
+from otel_netagent.telemetry.snapshot import Distribution
 from tests.lab.namespace import Namespace
 from tests.lab.waiting import eventually
-from tests.tables import numbers
+from tests.tables import distributions, numbers
 
 KERNEL = "kernel"
 PROCFS = "procfs"
@@ -44,6 +45,11 @@ class Reading:
                     name = series.name.removeprefix("inspector_pod_") + suffix
                     values[name] = values.get(name, 0) + value
         return values
+
+    def distribution(self, namespace: Namespace, series: str) -> Distribution | None:
+        """The histogram of a namespace now; None where it has no row."""
+        walked = [each for each in self.walk.take() if each.inode == namespace.inode]
+        return distributions(self.probe.collect(walked), namespace.inode).get(series)
 
 
 @contextlib.contextmanager

@@ -46,9 +46,10 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(name: str, access: KernelAccess) -> Iterator[Running]:
+def running(name: str, access: KernelAccess, events: EventSettings | None = None) -> Iterator[Running]:
     """Run the probe `name`, which tells events, for the time of the block."""
-    probe = catalogue()[name].start(Environment(access.facts, access.no_kernel, access.walk, events=EventSettings()))
+    environment = Environment(access.facts, access.no_kernel, access.walk, events or EventSettings())
+    probe = catalogue()[name].start(environment)
     with contextlib.closing(probe):
         source = probe.event_source
         assert source is not None

@@ -18,7 +18,8 @@ from tests.lab.links import Pair
 from tests.lab.namespace import Namespace
 from tests.lab.sockets import datagram
 from tests.lab.truth import Family
-from tests.probes.collected import Collected, changes, collected
+from tests.probes.collected import Collected, changes, collected, without_walk
+from tests.probes.reading import KERNEL, WAYS
 
 HEADERS = (  # of 6.18 and of 5.10
     "entries  clashres found new invalid ignore delete chainlength insert insert_failed drop early_drop icmp_error  "
@@ -34,9 +35,9 @@ table inet tracking {
 """
 
 
-@pytest.fixture
-def probe(access: KernelAccess) -> Iterator[Collected]:
-    with collected(conntrack.PROBE, access) as probe:
+@pytest.fixture(params=WAYS)
+def probe(request: pytest.FixtureRequest, access: KernelAccess) -> Iterator[Collected]:
+    with collected(conntrack.PROBE, access if request.param == KERNEL else without_walk(access)) as probe:
         yield probe
 
 

@@ -22,12 +22,13 @@ from tests.lab.namespace import Namespace
 from tests.lab.sockets import datagram
 from tests.lab.truth import Family
 from tests.lab.waiting import eventually
-from tests.probes.collected import Collected, changes, collected, silence
+from tests.probes.collected import Collected, changes, collected, silence, without_walk
+from tests.probes.reading import KERNEL, WAYS
 
 
-@pytest.fixture
-def probe(access: KernelAccess) -> Iterator[Collected]:
-    with collected(qdisc.PROBE, access) as probe:
+@pytest.fixture(params=WAYS)
+def probe(request: pytest.FixtureRequest, access: KernelAccess) -> Iterator[Collected]:
+    with collected(qdisc.PROBE, access if request.param == KERNEL else without_walk(access)) as probe:
         yield probe
 
 

@@ -21,14 +21,15 @@ from tests.lab.namespace import Namespace
 from tests.lab.sockets import listening
 from tests.lab.truth import Family
 from tests.lab.waiting import eventually
-from tests.probes.collected import Collected, collected
+from tests.probes.collected import Collected, collected, without_walk
+from tests.probes.reading import KERNEL, WAYS
 
 words = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=1)
 
 
-@pytest.fixture
-def probe(access: KernelAccess) -> Iterator[Collected]:
-    with collected(sock.PROBE, access) as probe:
+@pytest.fixture(params=WAYS)
+def probe(request: pytest.FixtureRequest, access: KernelAccess) -> Iterator[Collected]:
+    with collected(sock.PROBE, access if request.param == KERNEL else without_walk(access)) as probe:
         yield probe
 
 

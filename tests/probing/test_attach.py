@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.bpf_object import BpfObject, Link
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.probing.attach import Attached, Hook, KernelMember, Unavailable, Way, attach
@@ -176,6 +176,19 @@ def test_hooks_may_share_a_program(tiny: KernelFacts) -> None:
     with attached(tiny, Hook("one", (WORKS,)), Hook("other", (Way("not_found"), WORKS))) as result:
         assert [status.way for status in result.hooks] == ["raw_tp/sys_enter", "raw_tp/sys_enter"]
         assert (held() - before)["link"] == 1
+
+
+def test_hooks_are_attached_in_their_order(tiny: KernelFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    attach_one = BpfObject.attach
+
+    def noting(self: BpfObject, program: str) -> Link:
+        order.append(program)
+        return attach_one(self, program)
+
+    monkeypatch.setattr(BpfObject, "attach", noting)
+    with attached(tiny, Hook("first", (Way("works_too"),)), Hook("second", (WORKS,))):
+        assert order == ["works_too", "works"]
 
 
 def test_a_refused_program_is_refused_for_all_hooks_that_share_it(tiny: KernelFacts) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import Layout
-from otel_netagent.probing.flow import Flow, Known, flow_attributes, flow_text
+from otel_netagent.probing.flow import Flow, Known, flow_attributes, flow_text, tcp_flags_text
 from tests.kernel.fixtures import CompileBpf
 
 IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
@@ -181,4 +181,10 @@ def test_the_record_is_read_by_its_c_layout(compile_bpf: CompileBpf) -> None:
     record = struct.pack("=16s16sHHHBBBBBB", *IPV6_ENDS, 1, 2, IPV6, 17, BOTH, 3, 4, 5, 6)
     with BpfObject(compile_bpf(TINY), ()) as bpf_object:
         read = Layout(bpf_object.btf, "flow", Flow).read(record)
-    assert read == Flow(*IPV6_ENDS, 1, 2, IPV6, 17, BOTH, 3, 4)
+    assert read == Flow(*IPV6_ENDS, 1, 2, IPV6, 17, BOTH, 3, 4, 5)
+
+
+def test_flags_are_told_by_their_names() -> None:
+    assert tcp_flags_text(0x12) == "SYN|ACK"
+    assert tcp_flags_text(0xFF) == "FIN|SYN|RST|PSH|ACK|URG|ECE|CWR"
+    assert tcp_flags_text(0) == "none"

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from otel_netagent.kernel import procfs
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.kernel.ring_buffer import RingBuffers
+from otel_netagent.probing.declaration import EventSettings
 from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrence, Occurrences, events_table
+from otel_netagent.probing.occurrences import Occurrence, Occurrences, events_table, limit_events, uncounted_table
 from otel_netagent.telemetry.event import EventType
 from tests.kernel.fixtures import CompileBpf
 
@@ -99,7 +101,7 @@ class Tiny:
         """What is counted of it."""
         found = self.occurrences.read(namespaces(*range(1, 10)))
         wanted = (what.inode, what.kind, what.place, what.harmless)
-        (occurrence,) = [each for each in found if (each.netns, each.kind, each.place, each.harmless > 0) == wanted]
+        (occurrence,) = [each for each in found if (each.netns, each.kind, each.place, each.harmless) == wanted]
         return occurrence
 
     def events(self) -> int:
@@ -145,7 +147,7 @@ def test_what_has_not_happened_is_not_there(tiny: Tiny) -> None:
 def test_an_occurrence_is_counted_and_told(tiny: Tiny) -> None:
     what = Kind(cookie=7, kind=3, place=0xFFFFFFFF81000000)
     assert tiny.occur(what) == 1
-    assert tiny.occurrences.read(namespaces(7)) == [Occurrence(what.inode, 3, what.place, 1, 0, 0, 0)]
+    assert tiny.occurrences.read(namespaces(7)) == [Occurrence(what.inode, 7, 3, what.place, False, 1, 0, 0, 0)]
     assert tiny.read(what).told == tiny.events() == 1
 
 
@@ -160,7 +162,7 @@ def test_the_event_begins_with_its_header(tiny: Tiny) -> None:
 def test_a_burst_is_counted_whole_and_told_in_bounds(tiny: Tiny) -> None:
     what = Kind(1)
     assert tiny.occur(what, times=1_000) == LIMIT
-    assert tiny.read(what) == Occurrence(what.inode, 0, 0, told=LIMIT, suppressed=1_000 - LIMIT, lost=0, harmless=0)
+    assert tiny.read(what)[5:] == (LIMIT, 1_000 - LIMIT, 0, 0)
     assert tiny.events() == tiny.read(what).told == LIMIT
 
 
@@ -177,8 +179,20 @@ def test_a_noisy_namespace_takes_nothing_from_another(tiny: Tiny) -> None:
 def test_the_harmless_is_counted_only(tiny: Tiny) -> None:
     what = Kind(1, harmless=True)
     assert tiny.occur(what, times=50) == 0
-    assert tiny.read(what) == Occurrence(what.inode, 0, 0, 0, 0, 0, harmless=50)
+    assert tiny.read(what) == Occurrence(what.inode, 1, 0, 0, True, 0, 0, 0, untold=50)
     assert tiny.read(what).told == tiny.events() == 0
+
+
+def test_the_harmless_is_told_where_it_is_asked_for(compile_bpf: CompileBpf) -> None:
+    with BpfObject(compile_bpf(TINY), ("occur",)) as bpf_object:
+        limit_events(bpf_object, EventSettings(per_second=LIMIT, harmless=True))
+        bpf_object.load()
+        with RingBuffers([bpf_object.map("events")]) as rings:
+            tiny = Tiny(bpf_object, Occurrences(bpf_object), rings)
+            what = Kind(1, harmless=True)
+            assert tiny.occur(what, times=50) == LIMIT
+            assert tiny.read(what) == Occurrence(what.inode, 1, 0, 0, True, LIMIT, 50 - LIMIT, 0, untold=0)
+            assert tiny.events() == LIMIT
 
 
 def test_what_the_ring_has_no_room_for_is_lost_and_counted(tiny: Tiny) -> None:
@@ -213,8 +227,8 @@ def test_every_occurrence_is_told_or_suppressed(tiny: Tiny, history: list[tuple[
         told[what] += sent
     for what in total:
         untold = total[what] - told[what]
-        suppressed, harmless = (0, untold) if what.harmless else (untold, 0)
-        assert tiny.read(what) == Occurrence(what.inode, what.kind, 0, told[what], suppressed, 0, harmless)
+        suppressed, as_harmless = (0, untold) if what.harmless else (untold, 0)
+        assert tiny.read(what)[5:] == (told[what], suppressed, 0, as_harmless)
     assert tiny.events() == told.total()
 
 
@@ -246,12 +260,15 @@ def test_a_namespace_that_comes_back_in_time_has_lost_nothing(tiny: Tiny) -> Non
         assert tiny.read(Kind(1)).total == 5
 
 
-def test_what_has_no_namespace_is_forgotten_too(tiny: Tiny) -> None:
+def test_what_has_no_namespace_is_the_hosts_and_kept(tiny: Tiny) -> None:
+    host = procfs.host_netns()
+    assert host is not None
     tiny.object.variable("cookie")[0] = tiny.object.variable("inode")[0] = 0
     tiny.object.run_on_cpu("occur", CPU)
-    for _ in range(4):
+    for _ in range(6):
         assert tiny.occurrences.read(namespaces(1, 2)) == []
-    assert in_the_map(tiny) == 0
+    (found,) = tiny.occurrences.read([*namespaces(1), Namespace(host, 5, 1, ())])
+    assert (found.netns, found.cookie, found.total) == (host, 0, 1)
 
 
 def test_a_walk_that_knows_no_cookies_finds_its_namespaces_by_inode(tiny: Tiny) -> None:
@@ -267,6 +284,10 @@ def test_what_a_full_table_cannot_count_is_itself_counted(tiny: Tiny) -> None:
         table.update(struct.pack("=QQIIII", 1, place, Kind(1).inode, 0, 0, 0), bytes(table.value_size))
     assert tiny.occur(Kind(2), times=3) == 0
     assert tiny.occurrences.uncounted == 3
+    host = procfs.host_netns()
+    assert host is not None
+    there = [*namespaces(1), Namespace(host, 5, 1, ())]
+    assert uncounted_table("tiny", tiny.occurrences.uncounted, there).rows == {(host, ("tiny",)): (3,)}
     assert tiny.occur(Kind(1, place=17)) == 1
     found = tiny.occurrences.read(namespaces(1, 2))
     assert len(found) == table.max_entries
@@ -278,8 +299,8 @@ def test_what_a_full_table_cannot_count_is_itself_counted(tiny: Tiny) -> None:
 
 def of(netns: int, kind: int, total: int, suppressed: int, lost: int, *, harmless: bool = False) -> Occurrence:
     if harmless:
-        return Occurrence(netns, kind, 0, 0, 0, 0, total)
-    return Occurrence(netns, kind, 0, total - suppressed - lost, suppressed, lost, 0)
+        return Occurrence(netns, 0, kind, 0, True, 0, 0, 0, total)
+    return Occurrence(netns, 0, kind, 0, False, total - suppressed - lost, suppressed, lost, 0)
 
 
 def types(*names: str) -> Sequence[EventType]:

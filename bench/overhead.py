@@ -1,0 +1,204 @@
+"""What the agent costs the traffic of others: two loads between two namespaces, without it, with it, and without again.
+
+    .venv/bin/python -m bench.overhead
+
+The agent runs in this process, with its default probes, numbers and events, and collects once a turn, which is more
+often than every 5 s. In the other turns nothing of it is in the kernel but the walk, which nobody reads. Each turn with
+it is compared with the two beside it, which takes out what changes slowly; these two compared with each other (the
+control) say what the machine does by itself. Turns are short and many, since noise of seconds is the rule.
+
+Needs sockperf (Debian: sockperf), which is written for latencies of microseconds. Client and server each keep to a CPU
+of their own. The agent gets none besides: on two CPUs it is always in the way of one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+import os
+import random
+import re
+import shutil
+import statistics
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from otel_netagent.pipeline.kernel_access import find_kernel_access
+from otel_netagent.pipeline.probe_set import Wanted
+from otel_netagent.pipeline.sources import Sources
+from otel_netagent.probes import catalogue
+from otel_netagent.telemetry.prometheus import PrometheusText
+from otel_netagent.telemetry.snapshot import Snapshot
+from otel_netagent.telemetry.text import TextSink
+from tests.lab.links import Pair, joined_pair
+from tests.lab.waiting import eventually
+
+_PORT: Final = 11111
+_MESSAGE_BYTES: Final = 64
+_RESAMPLES: Final = 5_000
+_VALID: Final = re.compile(r"\[Valid Duration\] RunTime=([\d.]+) sec; SentMessages=\d+; ReceivedMessages=(\d+)")
+_P99: Final = re.compile(r"percentile 99\.000 = +([\d.]+)")
+
+Figures = Mapping[str, float]
+"""What one turn has measured, by what it is called in the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A client that sends the next message when the answer to the last has come, as fast as that goes."""
+
+    name: str
+    options: tuple[str, ...]
+    sockets: str
+    """Where procfs lists the server's socket."""
+
+    @contextlib.contextmanager
+    def served(self, pair: Pair) -> Iterator[None]:
+        """Have the server answer during the block."""
+        server = pair.server.namespace.run(_start, 0, "server", *self.options, *_address(pair))
+        try:
+            eventually(lambda: f":{_PORT:04X} " in pair.server.namespace.proc_net(self.sockets))
+            yield
+        finally:
+            server.kill()
+            server.communicate()
+
+    def measure(self, pair: Pair, seconds: int) -> Figures:
+        """Round trips per second, and what 99 of 100 take at most, in microseconds."""
+        argv = ("ping-pong", *self.options, *_address(pair), "--full-rtt", "-t", str(seconds))
+        client = pair.client.namespace.run(_start, 1, *argv, "-m", str(_MESSAGE_BYTES))
+        text, _ = client.communicate()
+        valid, p99 = _VALID.search(text), _P99.search(text)
+        if not valid or not p99:
+            raise click.ClickException(f"sockperf has measured nothing:\n{text}")
+        return {
+            f"{self.name}, round trips/s": int(valid[2]) / float(valid[1]),
+            f"{self.name}, p99 in µs": float(p99[1]),
+        }
+
+
+LOADS: Final = (Load("TCP", ("--tcp",), "tcp"), Load("UDP", (), "udp"))
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn with the agent between two without."""
+
+    before: Figures
+    during: Figures
+    after: Figures
+
+    def ratio(self, name: str) -> float:
+        """What the agent makes of a figure."""
+        return self.during[name] / math.sqrt(self.before[name] * self.after[name])
+
+    def control(self, name: str) -> float:
+        """What the machine makes of it meanwhile."""
+        return self.after[name] / self.before[name]
+
+
+@click.command()
+@click.option("--turns", default=24, show_default=True, help="Turns with the agent, of each load.")
+@click.option("--seconds", default=2, show_default=True, help="Length of each turn.")
+def main(turns: int, seconds: int) -> None:
+    """Print what traffic loses by the agent."""
+    if not shutil.which("sockperf"):
+        raise click.ClickException("sockperf is not installed: install it (Debian: apt-get install sockperf)")
+    logging.getLogger("otel_netagent").setLevel(logging.ERROR)  # in each turn it would say what this kernel lacks
+    with joined_pair() as pair, _agent(seconds) as agent:
+        measured = [list(_turns(load, pair, agent, turns, seconds)) for load in LOADS]
+    _print(measured)
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchedAgent:
+    """The agent but for its ports, to be had and not to be had."""
+
+    sources: Sources
+    interval_s: float
+
+    @contextlib.contextmanager
+    def on(self) -> Iterator[None]:
+        """Run it for the time of the block."""
+        necessary = [(name, probe) for name, probe in catalogue().items() if probe.necessary]
+        wanted = Wanted(
+            frozenset(name for name, probe in necessary if probe.series),
+            frozenset(name for name, probe in necessary if probe.events),
+        )
+        text = PrometheusText("node")
+
+        def render(snapshot: Snapshot) -> None:
+            text.render(snapshot)
+
+        self.sources.apply(wanted, [render], [TextSink(io.StringIO()).write], self.interval_s)
+        try:
+            yield
+        finally:
+            self.sources.apply(Wanted(frozenset(), frozenset()), [], [], 3600.0)
+
+
+@contextlib.contextmanager
+def _agent(interval_s: float) -> Iterator[SwitchedAgent]:
+    access = find_kernel_access()
+    with contextlib.closing(access.walk.walk), contextlib.closing(Sources(catalogue(), access)) as sources:
+        yield SwitchedAgent(sources, interval_s)
+
+
+def _turns(load: Load, pair: Pair, agent: SwitchedAgent, turns: int, seconds: int) -> Iterator[Turn]:
+    with load.served(pair):
+        load.measure(pair, seconds)  # warms up
+        for _ in track(range(turns), load.name):
+            before = load.measure(pair, seconds)
+            with agent.on():
+                during = load.measure(pair, seconds)
+            yield Turn(before, during, load.measure(pair, seconds))
+
+
+def _address(pair: Pair) -> tuple[str, ...]:
+    return "-i", pair.server.ipv4, "-p", str(_PORT)
+
+
+def _start(cpu: int, *argv: str) -> subprocess.Popen[str]:
+    """Start sockperf on one CPU; where there is only one, all share it."""
+    cpus = sorted(os.sched_getaffinity(0))
+    command = ["taskset", "--cpu-list", str(cpus[cpu % len(cpus)]), "sockperf", *argv]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def _print(loads: Sequence[Sequence[Turn]]) -> None:
+    """A table of medians, each ratio with the range that holds it in 95 of 100 drawings of as many turns."""
+    table = Table(title=f"Traffic between two namespaces, {len(loads[0])} turns", title_justify="left")
+    table.add_column("load")
+    for column in ("without", "with", "with / without", "95 % interval", "control", "95 % interval"):
+        table.add_column(column, justify="right")
+    for turns in loads:
+        for name in turns[0].before:
+            table.add_row(
+                name,
+                f"{statistics.median(turn.before[name] for turn in turns):,.1f}",
+                f"{statistics.median(turn.during[name] for turn in turns):,.1f}",
+                *_median_with_interval([turn.ratio(name) for turn in turns]),
+                *_median_with_interval([turn.control(name) for turn in turns]),
+            )
+    Console(width=120).print(table)
+
+
+def _median_with_interval(ratios: Sequence[float]) -> tuple[str, str]:
+    """The median and its bootstrap interval (percentile method)."""
+    draw = random.Random(len(ratios))  # noqa: S311 - statistics, the same at each call
+    medians = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(_RESAMPLES))
+    low, high = medians[_RESAMPLES // 40], medians[-_RESAMPLES // 40]
+    return f"{statistics.median(ratios):.3f}", f"{low:.3f} to {high:.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Rows of series whose labels have values that nobody knows beforehand, bounded for each namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping
+from typing import Final, Generic, TypeAlias, TypeVar
+
+from otel_netagent.telemetry.snapshot import Values
+
+OTHER: Final = "other"
+"""Value of every label of the row that the excess is in."""
+
+Labels: TypeAlias = tuple[str, ...]
+Owner = TypeVar("Owner", bound=Hashable)
+
+
+class Bounded(Generic[Owner]):
+    """Gives each owner (namespace) so many rows of its own, to those that come first, and takes the others together.
+
+    Who has a row keeps it for as long as it is there, so that no counter goes back, and none of the excess gets one
+    before there is room.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """No owner has more than `limit` rows, and the one of the excess."""
+        self._limit = limit
+        self._kept: dict[Owner, set[Labels]] = {}
+
+    def fold(self, owner: Owner, rows: Mapping[Labels, Values]) -> dict[Labels, Values]:
+        """The rows of an owner, with the excess added up. Of several that are new, the first in `rows` come first."""
+        kept = self._kept.setdefault(owner, set())
+        kept.intersection_update(rows)
+        excess: list[Labels] = []
+        for labels in rows:
+            if labels in kept or len(kept) < self._limit:
+                kept.add(labels)
+            else:
+                excess.append(labels)
+        if not excess:
+            return dict(rows)
+        folded = {labels: rows[labels] for labels in rows if labels in kept}
+        together = tuple(map(sum, zip(*(rows[labels] for labels in excess), strict=True)))
+        return folded | {(OTHER,) * len(excess[0]): together}
+
+    def keep_only(self, owners: Collection[Owner]) -> None:
+        """Forget who is gone."""
+        self._kept = {owner: kept for owner, kept in self._kept.items() if owner in owners}

@@ -1,0 +1,61 @@
+"""Delays of the node itself, as bpf/include/delay.h records them: for the text line and for attributes."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.btf import Btf
+from otel_netagent.kernel.layout import Layout
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing.declaration import EventSettings
+from otel_netagent.telemetry.event import AttributeValue, EventType
+
+_MICROSECOND: Final = 1_000
+_MILLISECOND: Final = 1_000_000
+_NEVER: Final = 2**64 - 1
+
+SEPARATE_ABOVE_NS: Final = 100 * _MILLISECOND
+"""Delays above 100 ms are told by a type of their own, instead of by the one whose threshold is configured."""
+
+
+class Delay(NamedTuple):
+    """Members of `struct delay`."""
+
+    latency_ns: int
+    cpu: int
+    pid: int
+    command: bytes
+
+
+def delay_of(btf: Btf, structure: str) -> Layout[Delay]:
+    """The delay of a record whose structure has it as `delay`."""
+    return Layout(btf, structure, Delay, part="delay")
+
+
+def told_above_ns(events: EventSettings | None, slow: EventType) -> int:
+    """Above what duration an event is told, of type `slow` or of the one for those above 100 ms."""
+    return min(events.threshold_ns(slow), SEPARATE_ABOVE_NS) if events else _NEVER
+
+
+def tell_as_host(bpf_object: BpfObject, host: Namespace) -> None:
+    """Have an object that is not loaded yet tell its delays as those of the host's namespace."""
+    bpf_object.variable("host_netns_cookie")[0] = host.cookie
+    bpf_object.variable("host_netns_inode")[0] = host.inode
+
+
+def latency_text(latency_ns: int) -> str:
+    """An integer and its unit: `37 ms`, or `820 us` below a millisecond."""
+    if latency_ns >= _MILLISECOND:
+        return f"{latency_ns // _MILLISECOND} ms"
+    return f"{latency_ns // _MICROSECOND} us"
+
+
+def delay_text(delay: Delay) -> str:
+    """`cpu=N pid=N latency=37 ms`."""
+    return f"cpu={delay.cpu} pid={delay.pid} latency={latency_text(delay.latency_ns)}"
+
+
+def delay_attributes(delay: Delay) -> dict[str, AttributeValue]:
+    """What is the same of all delays; whose process it is depends on the delay."""
+    return {"cpu.logical_number": delay.cpu, "netagent.latency_ns": delay.latency_ns}

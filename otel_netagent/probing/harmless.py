@@ -1,0 +1,19 @@
+"""How events of what is no fault are told, where they are asked for: as their type, but of the least severity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+from otel_netagent.telemetry.event import AttributeValue, EventType, Severity
+
+
+@cache
+def harmless(event_type: EventType) -> EventType:
+    """The type as events have it that are harmless."""
+    return replace(event_type, severity=Severity.INFO)
+
+
+def harmless_attributes(is_harmless: int) -> dict[str, AttributeValue]:
+    """The attribute that says so; nothing for a fault."""
+    return {"netagent.harmless": 1} if is_harmless else {}
