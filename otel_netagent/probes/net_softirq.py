@@ -1,0 +1,200 @@
+"""Network softirqs of the node: how long they waited to be run, how long they ran, and each that took too long.
+
+A softirq runs on a CPU for whoever's packets are there, so all of this is the node's, told as the host's. The process
+that an event names is the one that the softirq interrupted: where to look on the CPU, not who is to blame.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.layout import BadRecord, Layout
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing import histogram
+from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
+from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
+from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, tell_as_host, told_above_ns
+from otel_netagent.probing.kernel_event import header_of
+from otel_netagent.probing.node import NodeRow
+from otel_netagent.probing.occurrences import Occurrences, events_table, limit_events
+from otel_netagent.probing.printable import printable_name
+from otel_netagent.telemetry.event import Event, EventType, Guidance
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import Distribution, HistogramTable, Table
+
+_SLOW_S: Final = 0.01
+_VERY_SLOW_S: Final = 0.1
+
+_BOUNDS: Final = (
+    0.000_001, 0.000_002, 0.000_005, 0.000_010, 0.000_020, 0.000_050, 0.000_100, 0.000_200, 0.000_500,
+    0.001, 0.002, 0.005, _SLOW_S, 0.020, 0.050, _VERY_SLOW_S, 0.200, 0.500, 1.0,
+)  # fmt: skip
+"""The counters are what lies above two of them: they need no counting of their own."""
+
+
+def _series(name: str, kind: Kind, unit: str, meaning: str, bounds: tuple[float, ...] = ()) -> Series:
+    source = "eBPF irq:softirq_raise, softirq_entry, softirq_exit; of the node, shown as the host's"
+    return Series(f"inspector_pod_{name}", kind, unit, meaning, source, bounds=bounds)
+
+
+_WAITED: Final = _series(
+    "netsoftirqshed", Kind.HISTOGRAM, "s", "time from a network softirq being raised to its start", _BOUNDS
+)
+_RAN: Final = _series("netsoftirq", Kind.HISTOGRAM, "s", "time from the start of a network softirq to its end", _BOUNDS)
+_COUNTERS: Final = (
+    _series("net_softirq_schedslow", Kind.COUNTER, "1", "network softirqs that waited more than 10 ms to be run"),
+    _series("net_softirq_schedslow100ms", Kind.COUNTER, "1", "network softirqs that waited more than 100 ms to be run"),
+    _series("net_softirq_excuteslow", Kind.COUNTER, "1", "network softirqs that ran more than 10 ms"),
+    _series("net_softirq_excuteslow100ms", Kind.COUNTER, "1", "network softirqs that ran more than 100 ms"),
+)
+
+_WAITED_CAUSES: Final = (
+    "Interrupts or softirqs were off on the CPU for so long, another softirq ran before, or ksoftirqd did not get the "
+    "CPU: a busy driver, a long netfilter or eBPF program, real-time tasks, a hypervisor that took the CPU away."
+)
+_WAITED_LOOK_AT: Final = (
+    "NETSOFTIRQ_EXCUTE_SLOW on the same CPU just before, the interrupted process, softnettimesqueeze of the node, "
+    "steal time."
+)
+_RAN_CAUSES: Final = (
+    "Very long iptables or nftables rule sets, slow eBPF programs (XDP, tc), a slow driver, traffic for one CPU where "
+    "several could share it, a hypervisor that took the CPU away."
+)
+_RAN_LOOK_AT: Final = "Rules and programs on the node, RPS and queues of the device, perf on that CPU, steal time."
+
+_TYPES: Final = (
+    EventType(
+        "NETSOFTIRQ_SCHED_SLOW",
+        "netagent.net_softirq.sched.slow",
+        "a network softirq starts too long after it was raised; after more than 100 ms it is a NETSOFTIRQ_SCHED_100MS",
+        threshold_ms=10,
+        guidance=Guidance(
+            "cpu=3 pid=4711 latency=37 ms softirq=NET_RX interrupted=ksoftirqd/3", _WAITED_CAUSES, _WAITED_LOOK_AT
+        ),
+    ),
+    EventType(
+        "NETSOFTIRQ_SCHED_100MS",
+        "netagent.net_softirq.sched.100ms",
+        "a network softirq starts more than 100 ms after it was raised",
+        guidance=Guidance(
+            "cpu=3 pid=4711 latency=137 ms softirq=NET_RX interrupted=ksoftirqd/3", _WAITED_CAUSES, _WAITED_LOOK_AT
+        ),
+    ),
+    EventType(
+        "NETSOFTIRQ_EXCUTE_SLOW",
+        "netagent.net_softirq.excute.slow",
+        "a network softirq runs too long; if for more than 100 ms it is a NETSOFTIRQ_EXCUTE_100MS",
+        threshold_ms=10,
+        guidance=Guidance("cpu=3 pid=4711 latency=24 ms softirq=NET_RX interrupted=java", _RAN_CAUSES, _RAN_LOOK_AT),
+    ),
+    EventType(
+        "NETSOFTIRQ_EXCUTE_100MS",
+        "netagent.net_softirq.excute.100ms",
+        "a network softirq runs more than 100 ms",
+        guidance=Guidance("cpu=3 pid=4711 latency=124 ms softirq=NET_RX interrupted=java", _RAN_CAUSES, _RAN_LOOK_AT),
+    ),
+)
+"""By the numbers of enum delay_kind."""
+
+_VECTORS: Final = {2: "NET_TX", 3: "NET_RX"}
+_HOOKS: Final = (
+    Hook("softirqs that start", (Way("softirq_entry"),)),
+    Hook("softirqs that end", (Way("softirq_exit"),)),
+    # The last: a raise whose start was not seen would be taken for one that waits.
+    Hook("softirqs that are raised", (Way("softirq_raise"),)),
+)
+
+
+class _Softirq(NamedTuple):
+    """The rest of `struct net_softirq_event`."""
+
+    vector: int
+
+
+class NetSoftirq:
+    """The running probe."""
+
+    def __init__(self, environment: Environment) -> None:
+        """Attach. Raises Unavailable."""
+        kernel = environment.kernel
+        if kernel is None:
+            raise Unavailable(environment.no_kernel)
+        self._row = NodeRow()
+        self._host = self._row.namespace(environment.walk.walk)
+        attached = attach(kernel, "net_softirq", _HOOKS, lambda each: self._prepare(each, environment.events))
+        self._since_ns = time.time_ns()
+        self._object = attached.object
+        self.hooks = attached.hooks
+        self._occurrences = Occurrences(self._object)
+        self._softirqs = self._object.map("softirqs")
+        _, members = self._object.btf.structure("softirq")
+        self._starts = {member.name: member.offset for member in members}
+        self._header = header_of(self._object.btf, "net_softirq_event")
+        self._delay = delay_of(self._object.btf, "net_softirq_event")
+        self._softirq = Layout(self._object.btf, "net_softirq_event", _Softirq)
+        self.event_source = EventSource(self._object.map("events"), self.decode) if environment.events else None
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
+        """How long all softirqs since the start waited and ran, and how many of them too long."""
+        namespaces = list(namespaces)
+        copies = [copy for key in range(len(_VECTORS)) for copy in self._softirqs.read_copies(struct.pack("=I", key))]
+        waited, ran = self._distribution("waited", _WAITED, copies), self._distribution("ran", _RAN, copies)
+        slow = (
+            histogram.above(_WAITED, waited, _SLOW_S),
+            histogram.above(_WAITED, waited, _VERY_SLOW_S),
+            histogram.above(_RAN, ran, _SLOW_S),
+            histogram.above(_RAN, ran, _VERY_SLOW_S),
+        )
+        yield Table("net_softirq", _COUNTERS, self._row.of(slow, namespaces), self._since_ns)
+        yield HistogramTable("net_softirq", (_WAITED, _RAN), self._row.of((waited, ran), namespaces), self._since_ns)
+        if self.event_source:
+            yield events_table("net_softirq", self._occurrences.read(namespaces), _TYPES)
+
+    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
+        """One record of the ring buffer as an event. Raises BadRecord."""
+        header, delay, softirq = self._header.read(record), self._delay.read(record), self._softirq.read(record)
+        if header.kind >= len(_TYPES) or softirq.vector not in _VECTORS:
+            raise BadRecord(f"softirq {softirq.vector}, kind {header.kind}: one of them is unknown")
+        vector, command = _VECTORS[softirq.vector], printable_name(delay.command)
+        return Event(
+            probe="net_softirq",
+            type=_TYPES[header.kind],
+            time_ns=header.time_ns + monotonic_to_unix_ns,
+            netns=header.netns_inode,
+            netns_cookie=header.netns_cookie,
+            attributes=delay_attributes(delay)
+            | {
+                "netagent.softirq": vector,
+                "netagent.interrupted.pid": delay.pid,
+                "netagent.interrupted.command": command,
+            },
+            body=f"{delay_text(delay)} softirq={vector} interrupted={command}",
+        )
+
+    def close(self) -> None:
+        """Take the programs out of the kernel."""
+        self._object.close()
+
+    def _prepare(self, bpf_object: BpfObject, events: EventSettings | None) -> None:
+        histogram.set_bounds(bpf_object, _WAITED)
+        bpf_object.variable("waited_told_above_ns")[0] = told_above_ns(events, _TYPES[0])
+        bpf_object.variable("ran_told_above_ns")[0] = told_above_ns(events, _TYPES[2])
+        limit_events(bpf_object, events)
+        tell_as_host(bpf_object, self._host)
+
+    def _distribution(self, member: str, series: Series, copies: Iterable[bytes]) -> Distribution:
+        start = self._starts[member]
+        return histogram.distribution(series, (copy[start : start + histogram.SIZE] for copy in copies))
+
+
+PROBE: Final = Probe(
+    name="net_softirq",
+    summary="how long network softirqs of the node waited and ran, and which took too long",
+    start=NetSoftirq,
+    series=(*_COUNTERS, _WAITED, _RAN),
+    events=_TYPES,
+)

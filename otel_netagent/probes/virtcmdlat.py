@@ -1,0 +1,197 @@
+"""Control commands of virtio-net devices (receive mode, MAC, queues, ...): how long the hypervisor took to obey.
+
+The histogram's bounds are the powers of two of microseconds. The original has a series with the label `level`, the
+binary logarithm of the microseconds: its level N is the bucket from 2^N to 2^(N+1) microseconds, so that level 15 is
+`inspector_node_virtsendcmdlat_bucket{le="0.065536"}` less that of `le="0.032768"`. No series with this label is made,
+since a histogram of the same name cannot have it: a dashboard that selects `level` must be given the difference.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.btf import Btf
+from otel_netagent.kernel.layout import BadRecord, Layout
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing import histogram
+from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
+from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
+from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, tell_as_host, told_above_ns
+from otel_netagent.probing.kernel_event import header_of
+from otel_netagent.probing.node import NodeRow
+from otel_netagent.probing.occurrences import Occurrences, events_table, limit_events
+from otel_netagent.probing.printable import printable_name
+from otel_netagent.telemetry.event import Event, EventType, Guidance
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import HistogramTable, Table
+
+_SOURCE: Final = "eBPF, start and end of virtnet_send_command_reply or virtnet_send_command; of the node"
+
+_COUNTERS: Final = (
+    Series(
+        "inspector_pod_virtcmdlatency",
+        Kind.COUNTER,
+        "1",
+        "virtio-net control commands that took more than 10 ms",
+        _SOURCE,
+    ),
+    Series(
+        "inspector_pod_virtcmdlatency100ms",
+        Kind.COUNTER,
+        "1",
+        "virtio-net control commands that took more than 100 ms",
+        _SOURCE,
+    ),
+)
+_DURATIONS: Final = Series(
+    "inspector_node_virtsendcmdlat",
+    Kind.HISTOGRAM,
+    "s",
+    "virtio-net control commands by duration; the original's level N is the bucket from 2^N to 2^(N+1) microseconds",
+    _SOURCE,
+    aliases=("inspector_pod_virtsendcmdlat",),
+    bounds=tuple(2**level / 1_000_000 for level in range(24)),
+)
+
+_CAUSES: Final = (
+    "The hypervisor answers late: its host is overloaded, or the device is being moved or reconfigured. The CPU waits "
+    "meanwhile, most often with the lock of all network configuration (RTNL) held."
+)
+_LOOK_AT: Final = "Steal time, NETSOFTIRQ_SCHED_SLOW on the same CPU, the cloud provider's events for this machine."
+
+_TYPES: Final = (
+    EventType(
+        "VIRTCMDEXCUTE",
+        "netagent.virtcmdlat.slow",
+        "a virtio-net control command takes too long; if more than 100 ms it is a VIRTCMDEXCUTE_100MS",
+        threshold_ms=10,
+        guidance=Guidance("cpu=0 pid=812 latency=37 ms command=ip control=RX/0", _CAUSES, _LOOK_AT),
+    ),
+    EventType(
+        "VIRTCMDEXCUTE_100MS",
+        "netagent.virtcmdlat.100ms",
+        "a virtio-net control command takes more than 100 ms",
+        guidance=Guidance("cpu=0 pid=812 latency=262 ms command=ip control=RX/0", _CAUSES, _LOOK_AT),
+    ),
+)
+"""By the numbers of enum command_kind."""
+
+_CLASSES: Final = {
+    0: "RX",
+    1: "MAC",
+    2: "VLAN",
+    3: "ANNOUNCE",
+    4: "MQ",
+    5: "GUEST_OFFLOADS",
+    6: "NOTF_COAL",
+    8: "STATS",
+}
+"""VIRTIO_NET_CTRL_* (include/uapi/linux/virtio_net.h; Virtual I/O Device Version 1.3, 5.1.6.5)."""
+
+_FUNCTIONS: Final = ("virtnet_send_command_reply", "virtnet_send_command")
+"""The first does the work where it exists (since 6.10); the second then only calls it, and may be inlined."""
+
+
+def _hooks(function: str) -> tuple[Hook, ...]:
+    return (
+        Hook("the end of commands", (Way(f"{function}_fexit"), Way(f"{function}_kretprobe"))),
+        Hook("the start of commands", (Way(f"{function}_fentry"), Way(f"{function}_kprobe"))),
+    )
+
+
+class _Command(NamedTuple):
+    """The rest of `struct virtcmdlat_event`."""
+
+    command_class: int
+    command: int
+
+
+class CommandDecoder:
+    """Reads the records of the ring buffer."""
+
+    def __init__(self, btf: Btf) -> None:
+        """Take the layout from the BTF of the object."""
+        self._header = header_of(btf, "virtcmdlat_event")
+        self._delay = delay_of(btf, "virtcmdlat_event")
+        self._command = Layout(btf, "virtcmdlat_event", _Command)
+
+    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
+        """One record of the ring buffer as an event. Raises BadRecord."""
+        header, delay, command = self._header.read(record), self._delay.read(record), self._command.read(record)
+        if header.kind >= len(_TYPES):
+            raise BadRecord(f"command of unknown kind {header.kind}")
+        class_name = _CLASSES.get(command.command_class, str(command.command_class))
+        giver = printable_name(delay.command)
+        return Event(
+            probe="virtcmdlat",
+            type=_TYPES[header.kind],
+            time_ns=header.time_ns + monotonic_to_unix_ns,
+            netns=header.netns_inode,
+            netns_cookie=header.netns_cookie,
+            attributes=delay_attributes(delay)
+            | {
+                "process.pid": delay.pid,
+                "process.command": giver,
+                "netagent.virtio_net.class": class_name,
+                "netagent.virtio_net.command": command.command,
+            },
+            body=f"{delay_text(delay)} command={giver} control={class_name}/{command.command}",
+        )
+
+
+class VirtCmdLat:
+    """The running probe."""
+
+    def __init__(self, environment: Environment) -> None:
+        """Attach. Raises Unavailable."""
+        kernel = environment.kernel
+        if kernel is None:
+            raise Unavailable(environment.no_kernel)
+        function = next((each for each in _FUNCTIONS if kernel.symbols.span(each)[0]), None)
+        if function is None:
+            raise Unavailable(f"the driver virtio_net is not loaded: the kernel has neither {' nor '.join(_FUNCTIONS)}")
+        self._row = NodeRow()
+        self._host = self._row.namespace(environment.walk.walk)
+        attached = attach(kernel, "virtcmdlat", _hooks(function), lambda each: self._prepare(each, environment.events))
+        self._since_ns = time.time_ns()
+        self._object = attached.object
+        self.hooks = attached.hooks
+        self._occurrences = Occurrences(self._object)
+        self._durations = self._object.map("durations")
+        self._slow = self._object.variable("slower_than_10ms"), self._object.variable("slower_than_100ms")
+        decode = CommandDecoder(self._object.btf).decode
+        self.event_source = EventSource(self._object.map("events"), decode) if environment.events else None
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
+        """How long all commands since the start took, and how many of them too long."""
+        namespaces = list(namespaces)
+        _, durations = self._durations.read_all()
+        slow = tuple(variable[0] for variable in self._slow)
+        distribution = histogram.distribution(_DURATIONS, [durations])
+        yield Table("virtcmdlat", _COUNTERS, self._row.of(slow, namespaces), self._since_ns)
+        yield HistogramTable("virtcmdlat", (_DURATIONS,), self._row.of((distribution,), namespaces), self._since_ns)
+        if self.event_source:
+            yield events_table("virtcmdlat", self._occurrences.read(namespaces), _TYPES)
+
+    def close(self) -> None:
+        """Take the programs out of the kernel."""
+        self._object.close()
+
+    def _prepare(self, bpf_object: BpfObject, events: EventSettings | None) -> None:
+        histogram.set_bounds(bpf_object, _DURATIONS)
+        bpf_object.variable("told_above_ns")[0] = told_above_ns(events, _TYPES[0])
+        limit_events(bpf_object, events)
+        tell_as_host(bpf_object, self._host)
+
+
+PROBE: Final = Probe(
+    name="virtcmdlat",
+    summary="how long control commands of virtio-net devices took, and which took too long",
+    start=VirtCmdLat,
+    series=(*_COUNTERS, _DURATIONS),
+    events=_TYPES,
+    aliases=("virtcmdlatency",),
+)
