@@ -5,8 +5,8 @@
  * Whose end is the source: where a socket is concerned, its local end; where there is none
  * (RESET_NO_SOCKET), the flow is that of the segment that was answered, as it came in.
  */
+#include "ending.h"
 #include "event.h"
-#include "flow.h"
 
 enum reset_kind {
 	RESET_NO_SOCKET,
@@ -17,11 +17,15 @@ enum reset_kind {
 	RESET_RECEIVED_CLOSING,
 };
 
+#define COMMAND_LENGTH 16 /* TASK_COMM_LEN */
+
 struct tcpreset_event {
 	struct event_header header; /* kind: enum reset_kind */
 	struct flow flow;
 	__u32 state;  /* enum tcp_state of the socket; 0 where there is none */
 	__u32 reason; /* enum sk_rst_reason, of resets sent; 0 where the kernel gives none (before 6.10) */
+	__u32 pid;    /* of the program that closed the socket, and its name; 0 where no program did */
+	char command[COMMAND_LENGTH];
 };
 
 EVENT_LAYOUT(tcpreset_event);
@@ -80,9 +84,7 @@ static __always_inline struct tcpreset_event *begin_reset(struct net *net, enum 
 	if (!event)
 		return NULL;
 	begin_event(&event->header, entry, netns, kind, now);
-	__builtin_memset(&event->flow, 0, sizeof(event->flow));
-	event->state = 0;
-	event->reason = 0;
+	__builtin_memset(&event->flow, 0, sizeof(*event) - offsetof(struct tcpreset_event, flow));
 	return event;
 }
 
@@ -95,6 +97,53 @@ static __always_inline void reverse(struct flow *flow)
 	__builtin_memcpy(flow->daddr, original.saddr, sizeof(flow->daddr));
 	flow->sport = original.dport;
 	flow->dport = original.sport;
+}
+
+#define CALLERS_DEPTH 24
+#define CLOSERS 3
+#define SOFTIRQS 2
+
+/* Functions by which a program gives up a connection. */
+const volatile __u64 closers[CLOSERS][SPAN_PARTS][2];
+
+/* Functions above which the kernel works on its own account, whichever process it has interrupted. */
+const volatile __u64 softirqs[SOFTIRQS][SPAN_PARTS][2];
+
+static __always_inline bool is_in_any(__u64 address, const volatile __u64 (*spans)[SPAN_PARTS][2], int count)
+{
+	for (int i = 0; i < count; i++)
+		if (is_in(address, spans[i]))
+			return true;
+	return false;
+}
+
+/* Whether the calls that led here began with a program that closes, or dies: not in a timer, nor in a segment. */
+static __noinline bool is_closed_by_program(raw_tp_context *context)
+{
+	__u64 callers[CALLERS_DEPTH] = {}; /* 5.10 takes it for an argument that must be set */
+	long bytes = bpf_get_stack(context, callers, sizeof(callers), 0);
+
+	for (int i = 0; i < CALLERS_DEPTH; i++) {
+		if (i * (long)sizeof(__u64) >= bytes)
+			break;
+		if (is_in_any(callers[i], softirqs, SOFTIRQS))
+			return false;
+		if (is_in_any(callers[i], closers, CLOSERS))
+			return true;
+	}
+	return false;
+}
+
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+
+static __always_inline void tell_process(struct tcpreset_event *event)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
+		return;
+	event->pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(event->command, sizeof(event->command));
 }
 
 SEC("raw_tp/tcp_send_reset")
@@ -119,6 +168,8 @@ int reset_sent(raw_tp_context *context)
 		event->state = state_of(sk);
 	if (bpf_core_field_exists(((struct trace_event_raw_tcp_send_reset *)0)->reason))
 		event->reason = ARGUMENT(__u32, context, 2);
+	if (kind == RESET_ACTIVE && is_closed_by_program(context))
+		tell_process(event);
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }
@@ -137,7 +188,7 @@ static __noinline int reset_sent_without_full_socket(const struct sock *sk, stru
 		return 0;
 	flow_of_packet(&flow, skb);
 	/* The functions are called for resets too, but send none in answer (RFC 9293, 3.10.7.1). */
-	if (flow.tcp_flags & TCP_FLAG_RST)
+	if (has_tcp_flags(&flow, TCP_FLAG_RST))
 		return 0;
 
 	event = begin_reset(sk ? netns_of_socket(sk) : netns_of_packet(skb, NULL),
@@ -180,10 +231,10 @@ static __always_inline enum reset_kind received_in(__u32 state)
 	return RESET_RECEIVED_CLOSING;
 }
 
-const volatile __u64 validate_incoming[2];  /* start and end of tcp_validate_incoming() */
-const volatile __u64 rcv_state_process[2];  /* ... of tcp_rcv_state_process() */
+const volatile __u64 validate_incoming[SPAN_PARTS][2];  /* tcp_validate_incoming() */
+const volatile __u64 rcv_state_process[SPAN_PARTS][2];  /* tcp_rcv_state_process() */
 
-#define CALLERS_DEPTH 12
+#define RECEIVERS_DEPTH 12
 
 /*
  * The kernel calls tcp_reset(), and so reports a received reset, also when data reach a socket that
@@ -192,13 +243,13 @@ const volatile __u64 rcv_state_process[2];  /* ... of tcp_rcv_state_process() */
  */
 static __always_inline bool is_data_after_shutdown(raw_tp_context *context, __u32 state)
 {
-	__u64 callers[CALLERS_DEPTH];
+	__u64 callers[RECEIVERS_DEPTH] = {};
 	long bytes;
 
 	if (state != TCP_FIN_WAIT1 && state != TCP_FIN_WAIT2)
 		return false;
 	bytes = bpf_get_stack(context, callers, sizeof(callers), 0);
-	for (int i = 0; i < CALLERS_DEPTH; i++) {
+	for (int i = 0; i < RECEIVERS_DEPTH; i++) {
 		if (i * (long)sizeof(__u64) >= bytes)
 			break;
 		if (is_in(callers[i], validate_incoming))
@@ -227,21 +278,22 @@ int reset_received(raw_tp_context *context)
 	return 0;
 }
 
-const volatile __u64 tcp_v4_rcv[2]; /* start and end of tcp_v4_rcv() */
-const volatile __u64 tcp_v6_rcv[2]; /* ... of tcp_v6_rcv() */
-
-static __noinline int tell_if_reset(const struct sock *sk, struct sk_buff *skb, __u32 state)
+/*
+ * Whether the kernel has heeded a reset for a socket in TIME_WAIT: then the socket is in no table any more. One whose
+ * number is not the next, say, it frees without a word (RFC 1337; tcp_timewait_state_process() in the kernel).
+ */
+static __always_inline bool is_killed(const struct sock *sk)
 {
-	struct tcpreset_event *event;
-	struct flow flow = {};
+	return !BPF_CORE_READ(sk, __sk_common.skc_nulls_node.pprev);
+}
 
-	flow_of_packet(&flow, skb);
-	if (!(flow.known & FLOW_TCP_FLAGS) || !(flow.tcp_flags & TCP_FLAG_RST))
-		return 0;
-	event = begin_reset(netns_of_socket(sk), received_in(state));
+static __always_inline int tell_reset(const struct sock *sk, struct sk_buff *skb, __u32 state)
+{
+	struct tcpreset_event *event = begin_reset(netns_of_socket(sk), received_in(state));
+
 	if (!event)
 		return 0;
-	event->flow = flow;
+	flow_of_packet(&event->flow, skb);
 	reverse(&event->flow);
 	event->state = state;
 	bpf_ringbuf_submit(event, 0);
@@ -251,42 +303,23 @@ static __noinline int tell_if_reset(const struct sock *sk, struct sk_buff *skb, 
 /* In TIME_WAIT proper, or in FIN_WAIT2 where the program is gone. */
 static __always_inline int received_in_time_wait(const struct sock *sk, struct sk_buff *skb)
 {
-	return tell_if_reset(sk, skb, BPF_CORE_READ((struct inet_timewait_sock *)sk, tw_substate));
-}
-
-/* `sk` is the listener; it is the connection where that was opened by TCP Fast Open, and the tracepoint tells. */
-static __always_inline int received_in_syn_recv(const struct sock *sk, struct sk_buff *skb)
-{
-	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
+	if (!is_killed(sk) || !is_reset(skb))
 		return 0;
-	return tell_if_reset(sk, skb, TCP_SYN_RECV);
+	return tell_reset(sk, skb, BPF_CORE_READ((struct inet_timewait_sock *)sk, tw_substate));
 }
 
 /*
- * A reset that meets no full socket passes no tracepoint of its own. But its segment is dropped, and
- * since 6.11 (c53795d48ee8) the drop tells the socket that it was for: one in TIME_WAIT, or the
- * listener whose half-open connection it ends, which tcp_v4_rcv() itself looks up (SYN_RECV).
+ * A reset that meets no full socket passes no tracepoint of its own. But its segment is freed as if it were
+ * dropped.
  */
 SEC("raw_tp/kfree_skb")
 int reset_received_without_socket(raw_tp_context *context)
 {
-	struct sk_buff *skb = ARGUMENT(struct sk_buff *, context, 0);
-	struct sock *rx_sk = ARGUMENT(struct sock *, context, 3);
-	__u64 location = ARGUMENT(__u64, context, 1);
+	struct drop drop = drop_told(context);
 
-	/* A reset that is not heeded, out of the window say, is dropped for a reason. */
-	if (!rx_sk || ARGUMENT(__u32, context, 2) !=
-			      bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED))
-		return 0;
-	if (BPF_CORE_READ(rx_sk, __sk_common.skc_state) == TCP_TIME_WAIT)
-		return received_in_time_wait(rx_sk, skb);
-	if (is_in(location, tcp_v4_rcv) || is_in(location, tcp_v6_rcv))
-		return received_in_syn_recv(rx_sk, skb);
-	return 0;
+	if (ends_in_time_wait(&drop))
+		return received_in_time_wait(drop.sk, drop.skb);
+	return resets_request(&drop) ? tell_reset(drop.sk, drop.skb, TCP_SYN_RECV) : 0;
 }
-
-/* Before, there are the functions that decide what becomes of the segment. */
-AT_ENTRY_OF(tcp_timewait_state_process, received_in_time_wait)
-AT_ENTRY_OF(tcp_check_req, received_in_syn_recv)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

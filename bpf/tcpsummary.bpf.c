@@ -17,6 +17,8 @@
  * used again in the instant in which it is copied may lead into another bucket's chain. The end of a chain says whose it
  * is: `strayed` counts those that do not fit, and user space does a pass with one again.
  */
+#include "death_row.h"
+#include "histogram.h"
 #include "netns.h"
 
 #define SLICES 256
@@ -40,30 +42,12 @@ struct socket_tables {
 	struct hash_table listening;
 };
 
-/* From 5.18 (fbb8295248e1) until 6.1 (e9bd0cca09d1) it stood elsewhere. */
-struct netns_ipv4___elsewhere {
-	struct inet_timewait_death_row *tcp_death_row;
-} __attribute__((preserve_access_index));
-
-struct net___elsewhere {
-	struct netns_ipv4___elsewhere ipv4;
-} __attribute__((preserve_access_index));
-
 /* Before 5.19 (cae3873c5b3a), with nulls as ends of chains since 5.5 (8dbd76e79a16). */
 struct inet_hashinfo___before {
 	struct inet_listen_hashbucket listening_hash[32];
 } __attribute__((preserve_access_index));
 
 #define LISTENING_BUCKETS_BEFORE 32
-
-static __always_inline struct inet_hashinfo *hash_tables_of(struct net *net)
-{
-	struct net___elsewhere *other = (void *)net;
-
-	if (bpf_core_field_exists(other->ipv4.tcp_death_row))
-		return BPF_CORE_READ(other, ipv4.tcp_death_row, hashinfo);
-	return BPF_CORE_READ(net, ipv4.tcp_death_row.hashinfo);
-}
 
 static __always_inline void describe_established(struct hash_table *to, struct inet_hashinfo *tables)
 {
@@ -109,7 +93,7 @@ int find_tables(struct bpf_iter__task *context)
 	net = BPF_CORE_READ(task, nsproxy, net_ns);
 	if (!is_netns(net))
 		return 0;
-	tables = hash_tables_of(net);
+	tables = BPF_CORE_READ(death_row_of(net), hashinfo);
 	if (!tables || tables == last_tables)
 		return 0;
 	describe_established(&record.established, tables);
@@ -128,6 +112,7 @@ struct connections {
 	__u64 syn_recv;
 	__u64 unsent; /* bytes in the send queues of established connections: not acknowledged or not sent */
 	__u64 unread; /* bytes in their receive queues */
+	struct histogram round_trips; /* smoothed, of each of them that has measured one */
 };
 
 struct port_key {
@@ -144,6 +129,7 @@ struct accept_queue {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192);
+	__uint(map_flags, BPF_F_NO_PREALLOC); /* few of so many are used, and the values are large */
 	__type(key, __u32); /* inode of the namespace */
 	__type(value, struct connections);
 } connections SEC(".maps");
@@ -181,24 +167,30 @@ static __u64 words[SLICE_WORDS];
 static char common[256];
 #define COMMON(type, member) (*(type *)(common + bpf_core_field_offset(struct sock_common, member)))
 
+/* What a new namespace begins with: too large for the stack. */
+static struct connections no_connections;
+
 static __always_inline struct connections *connections_in(__u32 inode)
 {
-	struct connections *sum = bpf_map_lookup_elem(&connections, &inode), zero = {};
+	struct connections *sum = bpf_map_lookup_elem(&connections, &inode);
 
 	if (sum)
 		return sum;
-	bpf_map_update_elem(&connections, &inode, &zero, BPF_NOEXIST);
+	bpf_map_update_elem(&connections, &inode, &no_connections, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&connections, &inode);
 }
 
-/* As ss shows them (tcp_diag_get_info() in the kernel). */
-static __always_inline void add_queues(struct connections *sum, struct tcp_sock *sk)
+/* As ss shows them (tcp_diag_get_info() and tcp_get_info() in the kernel). */
+static __always_inline void add_established(struct connections *sum, struct tcp_sock *sk)
 {
+	__u32 round_trip_us = BPF_CORE_READ(sk, srtt_us) >> 3;
 	__u32 unread = BPF_CORE_READ(sk, rcv_nxt) - BPF_CORE_READ(sk, copied_seq);
 
 	sum->unsent += (__u32)(BPF_CORE_READ(sk, write_seq) - BPF_CORE_READ(sk, snd_una));
 	if ((__s32)unread > 0)
 		sum->unread += unread;
+	if (round_trip_us)
+		observe(&sum->round_trips, round_trip_us * 1000ULL);
 }
 
 static __always_inline void count_connection(__u64 sk, __u32 inode)
@@ -212,7 +204,7 @@ static __always_inline void count_connection(__u64 sk, __u32 inode)
 	switch (COMMON(__u8, skc_state)) {
 	case TCP_ESTABLISHED:
 		sum->established++;
-		add_queues(sum, (struct tcp_sock *)sk);
+		add_established(sum, (struct tcp_sock *)sk);
 		break;
 	case TCP_TIME_WAIT:
 		/* FIN_WAIT2 may be kept in the small form too. */

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import struct
-from collections import Counter
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from otel_netagent.kernel import procfs
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probing.attach import Hook, KernelMember, Unavailable, Way, at_entry, attach
+from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
+from otel_netagent.probing.bounded import Bounded, Labels
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
 from otel_netagent.probing.drop_reasons import MALFORMED, ORDINARY_PLACES, DropReasons
-from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
+from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
+from otel_netagent.probing.flow import Flow, Known, flow_attributes, flow_text
+from otel_netagent.probing.harmless import harmless, harmless_attributes
 from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrence, Occurrences, events_table, limit_events
-from otel_netagent.telemetry.event import Event, EventType
+from otel_netagent.probing.occurrences import (
+    Occurrence,
+    Occurrences,
+    events_table,
+    limit_events,
+    uncounted_table,
+)
+from otel_netagent.telemetry.event import Event, EventType, Guidance
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table, Values
 
@@ -52,21 +62,27 @@ _FUNCTIONS: Final = (
 )
 """Dropping functions of the last four totals."""
 
-PACKETLOSS: Final = EventType("PACKETLOSS", "netagent.packetloss", "the kernel drops a packet")
+PLACES_MAX: Final = 64
+"""Places and reasons of a namespace that have a series of their own; the rest is `location="other"`."""
 
-_SOCKET_TOLD: Final = KernelMember(
-    "trace_event_raw_kfree_skb", "rx_sk", "before Linux 6.11 a drop does not tell the socket that the packet was for"
+PACKETLOSS: Final = EventType(
+    "PACKETLOSS",
+    "netagent.packetloss",
+    "the kernel drops a packet",
+    guidance=Guidance(
+        example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443 reason:NETFILTER_DROP  "
+        "stacktrace:nft_do_chain_inet+0x9C nf_hook_slow+0x45 ip_local_deliver+0xD5",
+        causes="The reason says it: a firewall or network policy (NETFILTER_DROP), a program that does not read "
+        "(SOCKET_RCVBUFF), a full queue (QDISC_DROP, CPU_BACKLOG, FULL_RING), nobody at the port (NO_SOCKET).",
+        look_at="inspector_pod_packetloss by location and reason: since when, how many. The stack, where there is no "
+        "reason. TCPRETRANS of the same flow.",
+    ),
 )
+
 _HOOKS: Final = (
     Hook("drops", (Way("count_drop"),)),
-    Hook(
-        "the end of a segment in TIME_WAIT told from a drop",
-        (Way("count_drop", _SOCKET_TOLD), *at_entry("ends_in_time_wait")),
-    ),
-    Hook(
-        "the end of a half-open connection told from a drop",
-        (Way("count_drop", _SOCKET_TOLD), *at_entry("ends_in_syn_recv")),
-    ),
+    time_wait_hook("the end of a segment in TIME_WAIT told from a drop", "count_drop"),
+    request_hook("the end of a half-open connection told from a drop", "count_drop"),
 )
 
 
@@ -74,6 +90,8 @@ class _Drop(NamedTuple):
     """The rest of `struct packetloss_event`."""
 
     location: int
+    harmless: int
+    tcp_sequence: int
     length: int
     stack_bytes: int
     stack: bytes
@@ -98,23 +116,27 @@ class PacketLoss:
         self._header = header_of(self._object.btf, "packetloss_event")
         self._flow = Layout(self._object.btf, "packetloss_event", Flow, part="flow")
         self._drop = Layout(self._object.btf, "packetloss_event", _Drop)
+        self._rows = Bounded[int](PLACES_MAX)
+        self._host = procfs.host_netns() or 0
         self._frames = lru_cache(maxsize=1024)(self._resolve)
         self.event_source = EventSource(self._object.map("events"), self.decode) if environment.events else None
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """Drops of each namespace: in total, of some kinds, and by place and reason."""
         namespaces = list(namespaces)
-        totals = {(each.inode, ()): [0] * len(_TOTALS) for each in namespaces}
-        places: Counter[RowKey] = Counter()
         drops = self._occurrences.read(namespaces)
+        totals = {(each.inode, ()): [0] * len(_TOTALS) for each in namespaces}
+        places: dict[int, dict[Labels, Values]] = defaultdict(dict)
         for drop in drops:
             function, reason = self._symbols.function(drop.place), self._reasons.name(drop.kind)
             row = totals[drop.netns, ()]
             for column, counted in enumerate(_columns(drop, function, reason)):
                 row[column] += counted
-            places[drop.netns, (function, reason)] += drop.total
+            (before,) = places[drop.netns].get((function, reason), (0,))
+            places[drop.netns][function, reason] = (before + drop.total,)
         yield Table("packetloss", _TOTALS, {key: tuple(row) for key, row in totals.items()})
-        yield Table("packetloss", _BY_PLACE, {key: (count,) for key, count in places.items()})
+        yield Table("packetloss", _BY_PLACE, self._bounded(places, namespaces))
+        yield uncounted_table("packetloss", self._occurrences.uncounted, namespaces)
         if self.event_source:
             yield events_table("packetloss", drops, PROBE.events)
 
@@ -123,19 +145,21 @@ class PacketLoss:
         header, flow, drop = self._header.read(record), self._flow.read(record), self._drop.read(record)
         reason = self._reasons.name(header.kind)
         frames = self._frames(drop.stack[: drop.stack_bytes], drop.location)
+        attributes = flow_attributes(flow) | {
+            "netagent.drop.reason": reason,
+            "netagent.drop.location": self._symbols.function(drop.location),
+            "netagent.packet.length": drop.length,
+            "code.stacktrace": "\n".join(frames),
+        }
+        if flow.known & Known.TCP_FLAGS:
+            attributes["netagent.tcp.sequence"] = drop.tcp_sequence
         return Event(
             probe="packetloss",
-            type=PACKETLOSS,
+            type=harmless(PACKETLOSS) if drop.harmless else PACKETLOSS,
             time_ns=header.time_ns + monotonic_to_unix_ns,
-            netns=header.netns_inode,
+            netns=header.netns_inode or self._host,
             netns_cookie=header.netns_cookie,
-            attributes=flow_attributes(flow)
-            | {
-                "netagent.drop.reason": reason,
-                "netagent.drop.location": self._symbols.function(drop.location),
-                "netagent.packet.length": drop.length,
-                "code.stacktrace": "\n".join(frames),
-            },
+            attributes=attributes | harmless_attributes(drop.harmless),
             body=f"{flow_text(flow)} reason:{reason}  stacktrace:{' '.join(frames)}",
         )
 
@@ -147,16 +171,22 @@ class PacketLoss:
         harmless = bpf_object.variable("harmless_reasons")
         for number in self._reasons.ordinary():
             harmless[number] = 1
-        places = bpf_object.variable("ordinary_places")
-        for number, function in enumerate(ORDINARY_PLACES):
-            places[2 * number : 2 * number + 2] = self._symbols.span(function)
-        for variable, function in (
-            ("release_data", "skb_release_data"),
-            ("tcp_v4_rcv", "tcp_v4_rcv"),
-            ("tcp_v6_rcv", "tcp_v6_rcv"),
-        ):
-            bpf_object.variable(variable)[:] = self._symbols.span(function)
+        ordinary = self._symbols.spans(ORDINARY_PLACES)
+        bpf_object.variable("ordinary_places")[: len(ordinary)] = ordinary
+        bpf_object.variable("release_data")[:] = self._symbols.span("skb_release_data")
+        prepare_endings(bpf_object, self._symbols)
         limit_events(bpf_object, events)
+
+    def _bounded(
+        self, places: Mapping[int, Mapping[Labels, Values]], namespaces: Iterable[Namespace]
+    ) -> dict[RowKey, Values]:
+        """A row for each place and reason, up to a limit, which stays for as long as the kernel's counts do."""
+        cookies = {each.inode: each.cookie for each in namespaces}
+        self._rows.keep_only(self._occurrences.absent.union(cookies.values()))
+        rows: dict[RowKey, Values] = {}
+        for inode, counts in places.items():
+            rows |= {(inode, labels): row for labels, row in self._rows.fold(cookies[inode], counts).items()}
+        return rows
 
     def _resolve(self, stack: bytes, location: int) -> tuple[str, ...]:
         """Frames from the function that dropped on: what lies before it is the tracing itself."""
@@ -168,7 +198,7 @@ class PacketLoss:
 
 def _columns(drop: Occurrence, function: str, reason: str) -> Values:
     """What a kind of drop adds to each of the totals."""
-    abnormal = 0 if reason in MALFORMED else drop.total - drop.harmless
+    abnormal = 0 if drop.harmless or reason in MALFORMED else drop.total
     netfilter = function in _FUNCTIONS[0] or reason == "NETFILTER_DROP"
     kinds = (netfilter, *(function in functions for functions in _FUNCTIONS[1:]))
     return drop.total, abnormal, *(drop.total if each else 0 for each in kinds)

@@ -9,11 +9,14 @@ from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.attach import Hook, KernelMember, Unavailable, Way, at_entry, attach
-from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
+from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
 from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
 from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrences, events_table
-from otel_netagent.telemetry.event import AttributeValue, Event, EventType
+from otel_netagent.probing.occurrences import Occurrences, events_table, limit_events, uncounted_table
+from otel_netagent.probing.printable import printable_name
+from otel_netagent.probing.tcp_state import tcp_state
+from otel_netagent.telemetry.event import AttributeValue, Event, EventType, Guidance
 from otel_netagent.telemetry.snapshot import Table
 
 _TYPES: Final = (
@@ -22,63 +25,96 @@ _TYPES: Final = (
         "netagent.tcpreset.nosock",
         "a RST is sent because no socket matches: stale NAT, an expired IPVS or conntrack entry, a closed port",
         aliases=("TCP_SEND_RST_NOSock",),
+        guidance=Guidance(
+            example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443",
+            causes="Nothing listens at the port, or no longer; the connection is not known here: NAT or IPVS "
+            "forgot it, or sent it to another backend.",
+            look_at="Whether the program listens (tcplistenports), conntrack entries and their time-outs, "
+            "backends that were replaced lately.",
+        ),
     ),
     EventType(
         "TCPRESET_ACTIVE",
         "netagent.tcpreset.active",
         "a RST is sent for lack of resources, or because the program closed (unread data, linger) or died",
         aliases=("TCP_SEND_RST_ACTIVE",),
+        guidance=Guidance(
+            example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 "
+            "state:TCP_ESTABLISHED reason:TCP_ABORT_ON_CLOSE",
+            causes="The program closed with data unread, or without waiting (SO_LINGER 0), or died; a keepalive "
+            "or a time-out ran out; memory is short.",
+            look_at="The reason; process.pid and process.command, where a program did it; tcpexttcpaborton* of "
+            "the pod.",
+        ),
     ),
     EventType(
         "TCPRESET_PROCESS",
         "netagent.tcpreset.process",
         "a RST is sent on an existing socket while a segment is processed",
         aliases=("TCP_SEND_RST",),
+        guidance=Guidance(
+            example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 state:TCP_FIN_WAIT2 "
+            "reason:TCP_ABORT_ON_DATA",
+            causes="The peer goes on sending to what is closed here, or sends what does not fit the state: "
+            "numbers of another connection, a SYN for a live one.",
+            look_at="The reason and the state; what the peer believes: its events of the same ports at the same time.",
+        ),
     ),
-    EventType("TCP_RCV_RST_SYN", "netagent.tcpreset.received.syn", "a RST is received during the handshake"),
     EventType(
-        "TCP_RCV_RST_ESTAB", "netagent.tcpreset.received.estab", "a RST is received on an established connection"
+        "TCP_RCV_RST_SYN",
+        "netagent.tcpreset.received.syn",
+        "a RST is received during the handshake",
+        guidance=Guidance(
+            example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 state:TCP_SYN_SENT",
+            causes="Nobody listens at the peer's port, or a firewall or load balancer refuses in its name.",
+            look_at="The address: is it the right one, and is its pod ready? TCPRESET_NOSOCK on the peer's node.",
+        ),
     ),
-    EventType("TCP_RCV_RST_TW", "netagent.tcpreset.received.tw", "a RST is received while closing"),
+    EventType(
+        "TCP_RCV_RST_ESTAB",
+        "netagent.tcpreset.received.estab",
+        "a RST is received on an established connection",
+        guidance=Guidance(
+            example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 state:TCP_ESTABLISHED",
+            causes="The peer's program closed with data unread, or died; its connection is not known any more "
+            "(restart, NAT time-out); a middlebox ended an idle connection.",
+            look_at="The peer's events of the same ports at the same time; how long the connection was idle; "
+            "keepalives.",
+        ),
+    ),
+    EventType(
+        "TCP_RCV_RST_TW",
+        "netagent.tcpreset.received.tw",
+        "a RST is received while closing",
+        guidance=Guidance(
+            example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 state:TCP_FIN_WAIT2",
+            causes="The peer closed at once, without reading what was still on its way; ordinary for many clients.",
+            look_at="Whether data were lost by it: the peer's program and its way of closing.",
+        ),
+    ),
 )
 """By the numbers of enum reset_kind."""
-
-_STATES: Final = (
-    "",
-    "TCP_ESTABLISHED",
-    "TCP_SYN_SENT",
-    "TCP_SYN_RECV",
-    "TCP_FIN_WAIT1",
-    "TCP_FIN_WAIT2",
-    "TCP_TIME_WAIT",
-    "TCP_CLOSE",
-    "TCP_CLOSE_WAIT",
-    "TCP_LAST_ACK",
-    "TCP_LISTEN",
-    "TCP_CLOSING",
-    "TCP_NEW_SYN_RECV",
-)
-"""By the numbers of include/net/tcp_states.h, which inet_diag makes part of the kernel's ABI."""
 
 _ALL_SENT: Final = KernelMember(
     "trace_event_raw_tcp_send_reset",
     "reason",
     "before Linux 6.10 this tracepoint tells only the resets of a full socket",
 )
-_SOCKET_TOLD: Final = KernelMember(
-    "trace_event_raw_kfree_skb", "rx_sk", "before Linux 6.11 a drop does not tell the socket that the packet was for"
-)
 _SENT: Final = Way("reset_sent", _ALL_SENT)
-_RECEIVED: Final = Way("reset_received_without_socket", _SOCKET_TOLD)
+_WITHOUT_SOCKET: Final = "reset_received_without_socket"
 _HOOKS: Final = (
     Hook("resets sent", (Way("reset_sent"),)),
     Hook("resets sent without a socket or in TIME_WAIT, IPv4", (_SENT, *at_entry("v4_reset_sent"))),
     Hook("resets sent without a socket or in TIME_WAIT, IPv6", (_SENT, *at_entry("v6_reset_sent"))),
     Hook("state before the close", (Way("remember_state"),)),
     Hook("resets received", (Way("reset_received"),)),
-    Hook("resets received in TIME_WAIT", (_RECEIVED, *at_entry("received_in_time_wait"))),
-    Hook("resets received in SYN_RECV", (_RECEIVED, *at_entry("received_in_syn_recv"))),
+    Hook("segments freed", (Way(_WITHOUT_SOCKET),)),
+    time_wait_hook("resets received in TIME_WAIT", _WITHOUT_SOCKET),
+    request_hook("resets received in SYN_RECV", _WITHOUT_SOCKET),
 )
+_CLOSERS: Final = ("tcp_close", "__tcp_close", "tcp_disconnect")
+_SOFTIRQS: Final = ("handle_softirqs", "__do_softirq")
+"""The second before Linux 6.10."""
 
 
 class _Reset(NamedTuple):
@@ -86,6 +122,8 @@ class _Reset(NamedTuple):
 
     state: int
     reason: int
+    pid: int
+    command: bytes
 
 
 class TcpReset:
@@ -101,18 +139,20 @@ class TcpReset:
             number: name.removeprefix("SK_RST_REASON_")
             for name, number in kernel.btf.enumerators("sk_rst_reason").items()
         }
-        attached = attach(kernel, "tcpreset", _HOOKS, self._prepare)
+        attached = attach(kernel, "tcpreset", _HOOKS, lambda each: self._prepare(each, environment.events))
         self._object = attached.object
         self.hooks = attached.hooks
         self._header = header_of(self._object.btf, "tcpreset_event")
         self._flow = Layout(self._object.btf, "tcpreset_event", Flow, part="flow")
         self._reset = Layout(self._object.btf, "tcpreset_event", _Reset)
         self._occurrences = Occurrences(self._object)
-        self.event_source = EventSource(self._object.map("events"), self.decode)
+        self.event_source = EventSource(self._object.map("events"), self.decode) if environment.events else None
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """What became of its events; the kernel's own counters of resets are in the probes tcp and tcpext."""
+        namespaces = list(namespaces)
         yield events_table("tcpreset", self._occurrences.read(namespaces), _TYPES)
+        yield uncounted_table("tcpreset", self._occurrences.uncounted, namespaces)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
         """One record of the ring buffer as an event. Raises BadRecord."""
@@ -126,7 +166,9 @@ class TcpReset:
             time_ns=header.time_ns + monotonic_to_unix_ns,
             netns=header.netns_inode,
             netns_cookie=header.netns_cookie,
-            attributes=flow_attributes(flow) | {f"netagent.tcp.{name}": fact for name, fact in facts.items()},
+            attributes=flow_attributes(flow)
+            | {f"netagent.tcp.{name}": fact for name, fact in facts.items()}
+            | _process(reset),
             body=" ".join((flow_text(flow), *(f"{name}:{fact}" for name, fact in facts.items()))),
         )
 
@@ -138,19 +180,26 @@ class TcpReset:
         """State and reason by the kernel's names, where there are any."""
         facts: dict[str, AttributeValue] = {}
         if reset.state:
-            facts["state"] = _STATES[reset.state] if reset.state < len(_STATES) else f"TCP_{reset.state}"
+            facts["state"] = tcp_state(reset.state)
         if reset.reason:
             facts["reason"] = self._reasons.get(reset.reason, f"REASON_{reset.reason}")
         return facts
 
-    def _prepare(self, bpf_object: BpfObject) -> None:
-        for variable, function in (
-            ("tcp_v4_rcv", "tcp_v4_rcv"),
-            ("tcp_v6_rcv", "tcp_v6_rcv"),
-            ("validate_incoming", "tcp_validate_incoming"),
-            ("rcv_state_process", "tcp_rcv_state_process"),
+    def _prepare(self, bpf_object: BpfObject, events: EventSettings | None) -> None:
+        for variable, functions in (
+            ("validate_incoming", ("tcp_validate_incoming",)),
+            ("rcv_state_process", ("tcp_rcv_state_process",)),
+            ("closers", _CLOSERS),
+            ("softirqs", _SOFTIRQS),
         ):
-            bpf_object.variable(variable)[:] = self._symbols.span(function)
+            bpf_object.variable(variable)[:] = self._symbols.spans(functions)
+        prepare_endings(bpf_object, self._symbols)
+        limit_events(bpf_object, events)
+
+
+def _process(reset: _Reset) -> dict[str, AttributeValue]:
+    """The program that closed the socket, where one did."""
+    return {"process.pid": reset.pid, "process.command": printable_name(reset.command)} if reset.pid else {}
 
 
 PROBE: Final = Probe(

@@ -10,11 +10,12 @@ import pytest
 
 from otel_netagent.kernel.facts import KernelFacts
 from tests.faults.observer import Observer, observing
-from tests.lab.limits import Kernel, limits
+from tests.lab.limits import NO_COOKIES, Kernel, limits
 from tests.lab.scenario import Scenario
 from tests.lab.truth import Family, Truth
 
 Stage = TypeVar("Stage")
+Record: TypeAlias = Callable[[str, object], None]
 Play: TypeAlias = Callable[[Scenario[Stage], Stage, Family], Truth]
 
 
@@ -24,20 +25,23 @@ def whole_observer(_root: None) -> Iterator[Observer]:
         yield observer
 
 
-@pytest.fixture
-def observer(whole_observer: Observer) -> Observer:
-    """The observer, with nothing left of earlier tests."""
-    whole_observer.events(())
-    return whole_observer
-
-
 @pytest.fixture(scope="session")
 def limiting_kernel(kernel: KernelFacts) -> Kernel:
     return Kernel.of(kernel.release, kernel.btf)
 
 
 @pytest.fixture
-def play(limiting_kernel: Kernel, record_property: Callable[[str, object], None]) -> Play[Stage]:
+def observer(whole_observer: Observer, limiting_kernel: Kernel, record_property: Record) -> Observer:
+    """The observer, with nothing left of earlier tests."""
+    if NO_COOKIES.holds(limiting_kernel):
+        record_property("limit", NO_COOKIES.why)
+        whole_observer.forget_namespaces()
+    whole_observer.events(())
+    return whole_observer
+
+
+@pytest.fixture
+def play(limiting_kernel: Kernel, record_property: Record) -> Play[Stage]:
     """Makes a fault, and gives as much of its truth as this kernel can tell; the test's report has the limits."""
 
     def played(scenario: Scenario[Stage], stage: Stage, family: Family) -> Truth:

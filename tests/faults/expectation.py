@@ -8,7 +8,18 @@ from dataclasses import dataclass
 
 from otel_netagent.probing.drop_reasons import ORDINARY
 from otel_netagent.telemetry.event import Event
-from tests.lab.truth import Drop, Flow, Origin, ReceivedReset, SentReset, Truth
+from tests.lab.segments import Flag
+from tests.lab.truth import (
+    Drop,
+    Flow,
+    Origin,
+    ReceivedReset,
+    Retransmission,
+    SentReset,
+    Slow,
+    TimeWaitSegment,
+    Truth,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +34,8 @@ class Told:
     state: str = ""
     reason: str = ""
 
+
+_REASONS = ("netagent.tcp.reason", "netagent.drop.reason", "netagent.retransmission.segment")
 
 _MLD_ROUTERS = "ff02::16"
 """Where multicast listener reports go (RFC 3810, 5.2.14)."""
@@ -39,12 +52,36 @@ _RECEIVED = {
 def expected(truth: Truth) -> Counter[Told]:
     """All events that the truth must cause."""
     resets = [*map(_sent, truth.sent_resets), *map(_received, truth.received_resets)]
-    return Counter([*resets, *(told for drop in truth.drops for told in _dropped(drop))])
+    drops = (told for drop in truth.drops for told in _dropped(drop))
+    late = (told for segment in truth.time_wait for told in _in_time_wait(segment))
+    return Counter([*resets, *drops, *late, *map(_retransmitted, truth.retransmissions), *map(_slow, truth.slow)])
 
 
-def told(events: Iterable[Event]) -> Counter[Told]:
-    """The same form of what was told, without what the kernel itself sends when an interface comes up."""
-    return Counter(_told(event) for event in events if event.attributes.get("destination.address") != _MLD_ROUTERS)
+def told(events: Iterable[Event], truth: Truth) -> Counter[Told]:
+    """The same form of what was told, without what the kernel itself sends when an interface comes up.
+
+    Nor with slowness of a kind that the scenario did not make: a busy machine is slow at any time. So are scenarios,
+    and what nobody acknowledges meanwhile is sent again, however often: that counts once, where they make it.
+    """
+    slow = {each.type for each in truth.slow}
+    found = Counter(
+        _told(event)
+        for event in events
+        if event.attributes.get("destination.address") != _MLD_ROUTERS
+        and (event.type.threshold_ms is None or event.type.name in slow)
+        and (truth.retransmissions or event.type.name != "TCPRETRANS")
+    )
+    return Counter({each: 1 if each.type == "TCPRETRANS" else times for each, times in found.items()})
+
+
+def wrong_latencies(events: Iterable[Event], truth: Truth) -> list[Event]:
+    """Events of the slowness that the scenario made, whose latency is not within the bounds of any."""
+    return [
+        event
+        for event in events
+        if (bounds := [each for each in truth.slow if (each.netns, each.type) == (event.netns, event.type.name)])
+        and not any(each.least_ns <= int(event.attributes["netagent.latency_ns"]) <= each.most_ns for each in bounds)
+    ]
 
 
 def _sent(reset: SentReset) -> Told:
@@ -60,6 +97,22 @@ def _received(reset: ReceivedReset) -> Told:
 def _dropped(drop: Drop) -> Iterator[Told]:
     if drop.reason not in ORDINARY:
         yield from [_of_flow(drop.netns, "PACKETLOSS", drop.flow, reason=drop.reason)] * drop.count
+
+
+def _in_time_wait(segment: TimeWaitSegment) -> Iterator[Told]:
+    """A bare ACK is no fault; what resets FIN_WAIT2 is told as that."""
+    if segment.flags != Flag.ACK and segment.state == "TCP_TIME_WAIT":
+        yield _of_flow(segment.netns, "TCP_TW_RCV", segment.segment)
+
+
+def _retransmitted(retransmission: Retransmission) -> Told:
+    return _of_flow(
+        retransmission.netns, "TCPRETRANS", retransmission.segment, retransmission.state, retransmission.part
+    )
+
+
+def _slow(slow: Slow) -> Told:
+    return _of_flow(slow.netns, slow.type, slow.flow)
 
 
 def _of_flow(netns: int, kind: str, flow: Flow, state: str = "", reason: str = "") -> Told:
@@ -84,5 +137,5 @@ def _told(event: Event) -> Told:
         (str(attributes.get("source.address", "")), int(attributes.get("source.port", 0))),
         (str(attributes.get("destination.address", "")), int(attributes.get("destination.port", 0))),
         str(attributes.get("netagent.tcp.state", "")),
-        str(attributes.get("netagent.tcp.reason", attributes.get("netagent.drop.reason", ""))),
+        next((str(attributes[name]) for name in _REASONS if name in attributes), ""),
     )

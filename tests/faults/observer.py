@@ -17,6 +17,8 @@ from otel_netagent.telemetry.event import Event
 from tests.lab.waiting import eventually
 from tests.tables import numbers
 
+_COLLECTIONS_UNTIL_FORGOTTEN = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Observer:
@@ -34,6 +36,13 @@ class Observer:
         while records := self.rings.drain():
             found += [self.sources[record.ring].decode(record.content, offset) for record in records]
         return [event for event in found if event.netns in netns]
+
+    def forget_namespaces(self) -> None:
+        """Let go of the counts of all namespaces, as the agent does of those that are gone for some collections."""
+        for probe in self.probes.running.values():
+            if probe.event_source:
+                for _ in range(_COLLECTIONS_UNTIL_FORGOTTEN):
+                    list(probe.collect(()))
 
     def agreeing(self, netns: Collection[int], at_least: int) -> tuple[list[Event], dict[int, dict[str, int]]]:
         """Events of these namespaces, and their values of the same moment: no event came while the values were read.

@@ -137,9 +137,10 @@ def outcomes() -> Iterator[Outcome]:
 
 def _outcome(watch: Watch, stage: Callable[[], Stage], scenario: Scenario[Any], family: Family, name: str) -> Outcome:
     with stage() as (set_up, hosts):
-        must = expected(scenario.play(set_up, family))
+        truth = scenario.play(set_up, family)
+        must = expected(truth)
         arrived = watch.take({host.namespace.inode for host in hosts}, must.total())
-    seen = told(event for event, _ in arrived)
+    seen = told((event for event, _ in arrived), truth)
     return Outcome(
         name,
         family.value,

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.lab import drops_arriving, drops_filtered, drops_full, drops_routing, resets_received, resets_sent, time_wait
+from tests.lab import (
+    drops_arriving,
+    drops_filtered,
+    drops_full,
+    drops_routing,
+    resets_received,
+    resets_sent,
+    retransmissions,
+    slow_paths,
+    standstills,
+    time_wait,
+)
 from tests.lab.links import Pair, Router
 from tests.lab.scenario import Scenario
 from tests.lab.wire import Wire
@@ -10,12 +21,21 @@ from tests.lab.wire import Wire
 ON_WIRE: tuple[Scenario[Wire], ...] = (
     *resets_received.ON_WIRE,
     *resets_sent.ON_WIRE,
+    *retransmissions.ON_WIRE,
     *time_wait.ON_WIRE,
     *drops_arriving.ON_WIRE,
     *drops_full.ON_WIRE,
     *drops_routing.ON_WIRE,
+    *slow_paths.ON_WIRE,
+    *standstills.ON_WIRE,
 )
-ON_PAIR: tuple[Scenario[Pair], ...] = (*resets_sent.ON_PAIR, *drops_full.ON_PAIR, *drops_filtered.ON_PAIR)
+ON_PAIR: tuple[Scenario[Pair], ...] = (
+    *resets_sent.ON_PAIR,
+    *drops_full.ON_PAIR,
+    *drops_filtered.ON_PAIR,
+    *slow_paths.ON_PAIR,
+    *standstills.ON_PAIR,
+)
 ON_ROUTER: tuple[Scenario[Router], ...] = (*drops_routing.ON_ROUTER, *drops_filtered.ON_ROUTER)
 
 QUIET_ON_WIRE: tuple[Scenario[Wire], ...] = time_wait.QUIET_ON_WIRE

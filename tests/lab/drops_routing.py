@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from collections.abc import Callable
 
 from tests.lab.links import Router, ip_batch
@@ -66,12 +67,17 @@ def _neighbour_silent(router: Router, family: Family) -> Truth:
 
 
 def _route_lost(wire: Wire, family: Family) -> Truth:
-    """A connection's route becomes unreachable while it sends. The one drop here whose packet has no IP header yet."""
+    """A connection's route becomes unreachable while it sends. The one drop here whose packet has no IP header yet.
+
+    The program that gives the route back is started before, so that it is quicker than the retransmission on a slow
+    machine too.
+    """
     namespace, far = wire.host.namespace, wire.address(family)
     with accepted(wire, family) as (connected, puppet):
+        giving_back = namespace.run(subprocess.Popen, ["ip", "-batch", "-"], stdin=subprocess.PIPE, text=True)
         ip_batch(namespace, f"route add unreachable {far}")
         connected.send(b"nowhere")
-        ip_batch(namespace, f"route delete unreachable {far}")
+        giving_back.communicate(f"route delete unreachable {far}\n")
     reason, counter = ("NOT_SPECIFIED", "") if family.ip == 6 else ("IP_OUTNOROUTES", "Ip.OutNoRoutes")
     return Verdict(reason, counter).truth(namespace.inode, puppet.sends.reversed())
 

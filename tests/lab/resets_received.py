@@ -50,7 +50,7 @@ def _in_fin_wait2_without_program(wire: Wire, family: Family) -> Truth:
     netns = wire.host.namespace.inode
     return Truth(
         received_resets=(ReceivedReset(netns, puppet.sends, "TCP_FIN_WAIT2"),),
-        time_wait=(TimeWaitSegment(netns, puppet.sends, Flag.RST),),
+        time_wait=(TimeWaitSegment(netns, puppet.sends, Flag.RST, "TCP_FIN_WAIT2"),),
     )
 
 
@@ -64,6 +64,13 @@ def _outside_of_window(wire: Wire, family: Family) -> Truth:
         drops=(Drop(netns, puppet.sends, "TCP_RESET"),),
         counts=(Count(netns, "TcpExt.TCPChallengeACK"), Count(netns, "Tcp.EstabResets", 0)),
     )
+
+
+def _outside_in_time_wait(wire: Wire, family: Family) -> Truth:
+    """A RST whose number is not the next ends in TIME_WAIT as any other segment, and changes nothing."""
+    with led_to("TCP_TIME_WAIT", wire, family) as puppet:
+        puppet.send(Flag.RST, sequence_error=-1)
+    return Truth(time_wait=(TimeWaitSegment(wire.host.namespace.inode, puppet.sends, Flag.RST),))
 
 
 def _received(wire: Wire, puppet: Puppet, state: str, counter: str | None) -> Truth:
@@ -85,4 +92,5 @@ ON_WIRE: tuple[Scenario[Wire], ...] = (
     Scenario("rst_in_TIME_WAIT", _in_time_wait),
     Scenario("rst_in_FIN_WAIT2_without_program", _in_fin_wait2_without_program),
     Scenario("rst_with_wrong_number", _outside_of_window),
+    Scenario("rst_with_wrong_number_in_TIME_WAIT", _outside_in_time_wait),
 )

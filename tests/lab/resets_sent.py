@@ -218,7 +218,7 @@ def _data_in_fin_wait2_without_program(wire: Wire, family: Family) -> Truth:
         sent_resets=(
             SentReset(netns, Origin.PROCESS, puppet.sends.reversed(), "TCP_TIMEWAIT_SOCKET", "TCP_TIME_WAIT"),
         ),
-        time_wait=(TimeWaitSegment(netns, puppet.sends, PSH_ACK),),
+        time_wait=(TimeWaitSegment(netns, puppet.sends, PSH_ACK, "TCP_FIN_WAIT2"),),
         counts=(Count(netns, "Tcp.OutRsts"),),
     )
 

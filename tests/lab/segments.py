@@ -28,7 +28,10 @@ class Flag(enum.IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One TCP segment: what of it matters to a connection."""
+    """One TCP segment: what of it matters to a connection.
+
+    `timestamp` is the sender's clock (RFC 7323); None for a segment without, and for one that was read.
+    """
 
     flow: Flow
     flags: Flag
@@ -36,6 +39,7 @@ class Segment:
     acknowledgment: int = 0
     payload: bytes = b""
     window: int = 65535
+    timestamp: int | None = None
 
     @property
     def length(self) -> int:
@@ -44,19 +48,20 @@ class Segment:
 
     def packet(self, checksum_error: int = 0) -> bytes:
         """The segment in its IP packet."""
+        options = b"" if self.timestamp is None else struct.pack("!BBBBII", 1, 1, 8, 10, self.timestamp, 0)
         header = struct.pack(
             "!HHIIBBHHH",
             self.flow.source.port,
             self.flow.destination.port,
             self.sequence,
             self.acknowledgment,
-            5 << 4,
+            (20 + len(options)) // 4 << 4,
             self.flags,
             self.window,
             0,
             0,
         )
-        return ip_packet(self.flow, _summed(self.flow, header + self.payload, 16, checksum_error))
+        return ip_packet(self.flow, _summed(self.flow, header + options + self.payload, 16, checksum_error))
 
     @classmethod
     def parse(cls, packet: bytes) -> Segment | None:

@@ -104,11 +104,42 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class TimeWaitSegment:
-    """A segment that reached a TIME_WAIT socket of the namespace and ended there. `flags` is the byte of the header."""
+    """A segment that reached a TIME_WAIT socket of the namespace and ended there. `flags` is the byte of the header.
+
+    The kernel keeps FIN_WAIT2 in such a socket too, where the program is gone: that is the `state` then.
+    """
 
     netns: int
     segment: Flow
     flags: int
+    state: str = "TCP_TIME_WAIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """A latency in the namespace, within these bounds by the test's own clock.
+
+    `type` is the event that tells it; `flow` begins at the end that the latency is of.
+    """
+
+    netns: int
+    type: str
+    flow: Flow
+    least_ns: int
+    most_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retransmission:
+    """A segment that the namespace sent again since a timer ran out; its source is the local end.
+
+    `part` of the connection is SYN, SYN-ACK, DATA or FIN; `state` is that of the socket.
+    """
+
+    netns: int
+    segment: Flow
+    part: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +162,6 @@ class Truth:
     received_resets: tuple[ReceivedReset, ...] = ()
     drops: tuple[Drop, ...] = ()
     time_wait: tuple[TimeWaitSegment, ...] = ()
+    retransmissions: tuple[Retransmission, ...] = ()
+    slow: tuple[Slow, ...] = ()
     counts: tuple[Count, ...] = ()

@@ -55,7 +55,8 @@ class Wire:
 class Puppet:
     """A TCP end that does nothing by itself, and everything it is told with the right numbers.
 
-    `sends` is the flow of what it sends. It acknowledges what it has received in whatever it sends next.
+    `sends` is the flow of what it sends. It acknowledges what it has received in whatever it sends next. As almost
+    everybody's, its segments bear timestamps (RFC 7323), each a later one.
     """
 
     def __init__(self, wire: Wire, sends: Flow) -> None:
@@ -63,18 +64,28 @@ class Puppet:
         self.sends = sends
         self.sequence = 1000
         self.received = 0
+        self._clock = 0
         self._wire = wire
 
     def send(
-        self, flags: Flag, payload: bytes = b"", *, sequence_error: int = 0, acknowledgment_error: int = 0
+        self,
+        flags: Flag,
+        payload: bytes = b"",
+        *,
+        sequence_error: int = 0,
+        acknowledgment_error: int = 0,
+        window: int = 65535,
     ) -> None:
         """Send one segment, whose numbers are wrong by so much; only what has right numbers moves the sequence on."""
+        self._clock += 1
         segment = Segment(
             self.sends,
             flags,
             (self.sequence + sequence_error) % 2**32,
             (self.received + acknowledgment_error) % 2**32 if flags & Flag.ACK else 0,
             payload,
+            window,
+            timestamp=self._clock,
         )
         self._wire.send(segment.packet())
         if sequence_error == 0:

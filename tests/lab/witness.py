@@ -59,10 +59,10 @@ class Testimony:
     def _confirm_packets(self, truth: Truth) -> None:
         """Every RST of the truth was on the device, and no other."""
         assert self.sent == Counter((reset.netns, reset.segment) for reset in truth.sent_resets)
-        refused = [(drop.netns, drop.flow) for drop in truth.drops if drop.reason == "TCP_RESET"]
-        assert self.received == Counter((reset.netns, reset.segment) for reset in truth.received_resets) + Counter(
-            refused
-        )
+        heeded = Counter((reset.netns, reset.segment) for reset in truth.received_resets)
+        refused = Counter((drop.netns, drop.flow) for drop in truth.drops if drop.reason == "TCP_RESET")
+        late = Counter((each.netns, each.segment) for each in truth.time_wait if each.flags & Flag.RST)
+        assert self.received == (heeded | late) + refused
 
     def _confirm_states(self, truth: Truth, *, in_any_thread: bool) -> None:
         """The tracepoint told of the state, or the socket left it for CLOSE.

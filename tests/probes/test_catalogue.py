@@ -76,7 +76,8 @@ def test_no_name_is_used_twice() -> None:
 def test_names_are_fit_for_every_output() -> None:
     for series in all_series():
         for name in (series.name, *series.aliases):
-            assert re.fullmatch(r"(inspector_(pod|node)|netagent)_[a-z0-9_]+", name)
+            assert re.fullmatch(r"[a-z][a-z0-9_]+", name)
+        assert re.match(r"(inspector_(pod|node)|netagent)_", series.name)
         assert all(re.fullmatch(r"[a-z]+", label) for label in series.labels)
 
 

@@ -12,18 +12,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otel_netagent.kernel import procfs
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.layout import BadRecord
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
+from otel_netagent.probes import packetloss as packetloss_probe
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings
+from otel_netagent.telemetry.event import Severity
 from tests.kernel.held import held
 from tests.lab.links import loopback
 from tests.lab.namespace import Namespace
+from tests.lab.segments import Flag
 from tests.lab.sockets import datagram
+from tests.lab.states import led_to
 from tests.lab.truth import Family
+from tests.lab.wire import Wire
 from tests.probes.running import Running, running
 
 BURST = 1_000
@@ -50,12 +56,12 @@ def other_netns(_root: None) -> Iterator[Namespace]:
         yield namespace
 
 
-def send_to_nobody(namespace: Namespace, count: int = 1) -> int:
+def send_to_nobody(namespace: Namespace, count: int = 1, family: Family = Family.IPV4) -> int:
     """Send datagrams to a port that nobody has; that port."""
     host = loopback(namespace).client
-    with datagram(host, Family.IPV4) as once_bound:
+    with datagram(host, family) as once_bound:
         nobody = once_bound.getsockname()
-    with namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+    with namespace.socket(family.sockets, socket.SOCK_DGRAM) as sender:
         for _ in range(count):
             sender.sendto(b"for nobody", nobody)
     port: int = nobody[1]
@@ -130,6 +136,51 @@ def test_without_events_drops_are_still_counted(access: KernelAccess, netns: Nam
     }
 
 
+def test_no_more_places_than_the_limit_have_a_row(
+    access: KernelAccess, netns: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packetloss_probe, "PLACES_MAX", 1)
+    with running("packetloss", access) as probe:
+        send_to_nobody(netns, 3)
+        before = rows(probe, netns)
+        send_to_nobody(netns, 2, Family.IPV6)
+        send_to_nobody(netns, 1)
+        after = rows(probe, netns)
+    (own,) = before
+    assert (before[own], after) == (3, {own: 4, "{other,other}": 2})
+
+
+def rows(probe: Running, namespace: Namespace) -> dict[str, int]:
+    name = "inspector_pod_packetloss{"
+    values = probe.values(namespace).items()
+    return {each.removeprefix(name[:-1]): value for each, value in values if each.startswith(name)}
+
+
+def test_harmless_drops_are_told_where_they_are_asked_for(access: KernelAccess, wire: Wire) -> None:
+    """They are counted alike in either case: in total, and not as abnormal."""
+    namespace = wire.host.namespace
+    with led_to("TCP_TIME_WAIT", wire, Family.IPV4) as puppet:
+        pass
+    for events, told in ((EventSettings(), []), (EventSettings(harmless=True), ["NOT_SPECIFIED"])):
+        with running("packetloss", access, events) as probe:
+            puppet.send(Flag.ACK)
+            found = [event for event in probe.events(namespace) if "TCP" in event.body]
+            assert [event.attributes["netagent.drop.reason"] for event in found] == told
+            assert [event.type.severity for event in found] == [Severity.INFO] * len(told)
+            assert [event.attributes["netagent.harmless"] for event in found] == [1] * len(told)
+            values = probe.values(namespace)
+            assert values["inspector_pod_packetloss{tcp_v4_rcv,NOT_SPECIFIED}"] == 1
+            assert values["inspector_pod_packetloss_abnormal"] == 0
+
+
+def test_a_dropped_segment_is_told_by_its_number(packetloss: Running, wire: Wire) -> None:
+    """By which TCPRETRANS, and who has a capture, can find it."""
+    puppet = wire.puppet(Family.IPV4, 4000, 9)
+    puppet.send(Flag.SYN)
+    (event,) = [event for event in packetloss.events(wire.host.namespace) if "TCP" in event.body]
+    assert event.attributes["netagent.tcp.sequence"] == puppet.sequence - 1
+
+
 def test_close_leaves_nothing(access: KernelAccess) -> None:
     before = held()
     with running("packetloss", access):
@@ -161,7 +212,7 @@ def test_no_record_of_the_right_size_breaks_the_reading(
     struct.pack_into("=I", record, stack_offset - 8, stack_bytes)
     event = shared_packetloss.source.decode(bytes(record), 1_000)
     time_ns, cookie, inode, _kind = struct.unpack_from("=QQII", record)
-    assert (event.time_ns, event.netns_cookie, event.netns) == (time_ns + 1_000, cookie, inode)
+    assert (event.time_ns, event.netns_cookie, event.netns) == (time_ns + 1_000, cookie, inode or procfs.host_netns())
     assert "\n" not in event.body
 
 

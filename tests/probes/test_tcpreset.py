@@ -5,6 +5,7 @@ That every real reset is told as it was is asserted in tests/faults.
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Iterator
 
@@ -19,9 +20,16 @@ from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings
 from otel_netagent.telemetry.event import Event
 from tests.kernel.held import held
+from tests.lab.links import loopback
+from tests.lab.namespace import Namespace
+from tests.lab.sockets import handed_to_process, listening, stream
+from tests.lab.states import RST_ACK, accepted
+from tests.lab.truth import Family
+from tests.lab.waiting import eventually
+from tests.lab.wire import Wire
 from tests.probes.running import Running, running
 
-HEADER, FLOW, RESET = struct.Struct("=QQII"), struct.Struct("=16s16sHHHBBBBBx"), struct.Struct("=II")
+HEADER, FLOW, RESET = struct.Struct("=QQII"), struct.Struct("=16s16sHHHBBBBBx"), struct.Struct("=III16s")
 TCP_V4 = (bytes([10, 0, 0, 1]) + bytes(12), bytes([10, 0, 0, 2]) + bytes(12), 80, 4000, 0x0800, 6, 0b11, 0, 0, 0)
 NO_SOCKET, ACTIVE, PROCESS, SYN, ESTABLISHED, CLOSING = range(6)
 """enum reset_kind of bpf/tcpreset.bpf.c."""
@@ -33,8 +41,8 @@ def tcpreset(access: KernelAccess) -> Iterator[Running]:
         yield probe
 
 
-def record(kind: int, state: int = 0, reason: int = 0) -> bytes:
-    return HEADER.pack(5_000, 77, 4_026_532_001, kind) + FLOW.pack(*TCP_V4) + RESET.pack(state, reason)
+def record(kind: int, state: int = 0, reason: int = 0, pid: int = 0, command: bytes = b"") -> bytes:
+    return HEADER.pack(5_000, 77, 4_026_532_001, kind) + FLOW.pack(*TCP_V4) + RESET.pack(state, reason, pid, command)
 
 
 def decode(tcpreset: Running, content: bytes) -> Event:
@@ -75,6 +83,56 @@ def test_a_reason_has_the_kernels_name(tcpreset: Running, access: KernelAccess) 
     assert decode(tcpreset, record(ACTIVE, reason=9999)).body.endswith(" reason:REASON_9999")
 
 
+def test_the_program_that_closed_is_told(tcpreset: Running) -> None:
+    event = decode(tcpreset, record(ACTIVE, pid=4711, command=b"a\nname"))
+    assert (event.attributes["process.pid"], event.attributes["process.command"]) == (4711, "a?name")
+    assert not [name for name in decode(tcpreset, record(ACTIVE)).attributes if name.startswith("process.")]
+
+
+# --- Whose doing it was
+
+
+def resets_of(tcpreset: Running, namespace: Namespace) -> list[Event]:
+    """Those that the namespace has sent actively since last asked; waits for one."""
+    found: list[Event] = []
+
+    def some() -> bool:
+        found.extend(event for event in tcpreset.events(namespace) if event.type.name == "TCPRESET_ACTIVE")
+        return bool(found)
+
+    eventually(some)
+    return found
+
+
+@pytest.mark.parametrize("family", list(Family), ids=lambda family: family.value)
+def test_a_program_that_closes_with_unread_data_is_told(tcpreset: Running, netns: Namespace, family: Family) -> None:
+    host = loopback(netns).client
+    tcpreset.events(netns)
+    with listening(host, family) as listener, stream(host, family) as client:
+        client.connect(listener.getsockname())
+        connected, _ = listener.accept()
+        with handed_to_process(connected) as holder:
+            client.sendall(b"unread")
+            holder.kill()
+        (event,) = resets_of(tcpreset, netns)
+    assert (event.attributes["process.pid"], event.attributes["process.command"]) == (holder.pid, "cat")
+
+
+def test_nobody_is_told_where_a_timer_resets(tcpreset: Running, wire: Wire) -> None:
+    """The softirq of the timer interrupts whichever process runs."""
+    tcpreset.events(wire.host.namespace)
+    with accepted(wire, Family.IPV4) as (connected, puppet):
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
+            connected.setsockopt(socket.IPPROTO_TCP, option, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        puppet.expect(RST_ACK)
+        (event,) = resets_of(tcpreset, wire.host.namespace)
+    assert not [name for name in event.attributes if name.startswith("process.")]
+
+
+# --- What is no record
+
+
 def test_a_kind_of_a_newer_object_is_bad(tcpreset: Running) -> None:
     with pytest.raises(BadRecord, match=r"^reset of unknown kind 6$"):
         decode(tcpreset, record(CLOSING + 1))
@@ -84,7 +142,7 @@ def test_a_kind_of_a_newer_object_is_bad(tcpreset: Running) -> None:
 @given(
     kind=st.integers(NO_SOCKET, CLOSING),
     flow=st.binary(min_size=44, max_size=44),
-    rest=st.binary(min_size=8, max_size=8),
+    rest=st.binary(min_size=28, max_size=28),
 )
 def test_no_record_of_the_right_size_breaks_the_reading(tcpreset: Running, kind: int, flow: bytes, rest: bytes) -> None:
     event = decode(tcpreset, HEADER.pack(0, 0, 0, kind) + flow + rest)
@@ -94,7 +152,7 @@ def test_no_record_of_the_right_size_breaks_the_reading(tcpreset: Running, kind:
 @settings(deadline=None)
 @given(st.data())
 def test_a_record_that_is_cut_is_bad(tcpreset: Running, data: st.DataObject) -> None:
-    whole = record(ACTIVE, 1, 2)
+    whole = record(ACTIVE, 1, 2, 3, b"command")
     with pytest.raises(BadRecord):
         decode(tcpreset, whole[: data.draw(st.integers(0, len(whole) - 1))])
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import os
+import re
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,11 +21,12 @@ from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.procfs import MalformedTable
 from otel_netagent.kernel.tcp_table import TcpSocket, parse_tcp_table
 from otel_netagent.probes import tcpsummary
+from otel_netagent.telemetry.snapshot import Distribution
 from tests.lab.links import Host, loopback
 from tests.lab.namespace import Namespace
 from tests.lab.segments import Flag
 from tests.lab.sockets import close_with_reset, handed_to_process, listening, port_of
-from tests.lab.states import connecting, led_to, requested
+from tests.lab.states import PUPPET_PORT, SYN_ACK, connecting, led_to, requested
 from tests.lab.truth import Family
 from tests.lab.waiting import eventually
 from tests.lab.wire import Wire
@@ -39,6 +43,9 @@ STATES = {
 }
 UNSENT, UNREAD = "tcpsummarytcptxqueue", "tcpsummarytcprxqueue"
 PORTS = "tcpsummarytcplistenports"
+ROUND_TRIPS = "inspector_pod_tcpsummarytcprtt"
+SLOW_S = 0.03
+BOUNDS = next(series.bounds for series in tcpsummary.PROBE.series if series.name == ROUND_TRIPS)
 
 
 def backlog(port: int | str) -> str:
@@ -258,7 +265,7 @@ def test_no_more_ports_than_the_limit_have_a_series(summary: Reading, host: Host
         listeners.sort(key=port_of)
         clients = connect(host, Family.IPV6, listeners[-1], 2) + connect(host, Family.IPV6, listeners[-8], 3)
         clients += connect(host, Family.IPV6, listeners[0], 1)
-        values = summary.values(host.namespace)
+        values = summary.values(host.namespace)  # of those that are there together, the lowest come first
         assert values[PORTS] == len(listeners)
         assert sum(name.startswith("tcpsummarytcplistenbacklog{") for name in values) == tcpsummary.PORTS_MAX + 1
         assert values[backlog(port_of(listeners[0]))] == 1
@@ -307,6 +314,54 @@ def test_connections_that_come_and_go_elsewhere_disturb_nobody(summary: Reading,
         assert {values["tcpsummarytcpestablishedconn"] for values in told} == {300}
         assert {values[backlog(port_of(listener))] for values in told} == {150}
         close_all(clients)
+
+
+def shown_round_trips(netns: Namespace) -> list[float]:
+    """Seconds, of each connection by ss, which shows milliseconds with three decimals."""
+    shown = netns.command("ss", "-Htin", "state", "established")
+    return [float(each) / 1000 for each in re.findall(r"\brtt:([\d.]+)/", shown)]
+
+
+@FAMILIES
+def test_round_trips_are_those_of_ss_and_add_up(summary: Reading, wire: Wire, family: Family) -> None:
+    """Of three peers, the last takes its time to answer; each connection counts once in every collection."""
+    netns = wire.host.namespace
+    if summary.way != KERNEL:
+        assert [hook.way for hook in summary.probe.hooks if hook.purpose == "round-trip times"] == [None]
+        return
+    with listening(wire.host, family) as listener:
+        puppets = [wire.puppet(family, PUPPET_PORT + number, port_of(listener)) for number in range(3)]
+        for puppet in puppets[:2]:
+            puppet.connect()
+        puppets[2].send(Flag.SYN)
+        puppets[2].expect(SYN_ACK)
+        answer_at = time.monotonic() + SLOW_S
+        eventually(lambda: time.monotonic() >= answer_at)
+        puppets[2].send(Flag.ACK)
+        first = round_trips(summary, netns)
+        truth = shown_round_trips(netns)
+        second = round_trips(summary, netns)
+    assert len(truth) == 3
+    assert max(truth) >= SLOW_S
+    assert second.sum - first.sum == pytest.approx(sum(truth), abs=1e-5)
+    expected = Counter(bisect.bisect_left(BOUNDS, each) for each in truth)
+    assert {place: now - before for place, (now, before) in moved(second, first)} == expected
+
+
+def round_trips(summary: Reading, netns: Namespace) -> Distribution:
+    found = summary.distribution(netns, ROUND_TRIPS)
+    assert found is not None
+    return found
+
+
+def moved(after: Distribution, before: Distribution) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Buckets whose counts differ."""
+    pairs = enumerate(zip(after.counts, before.counts, strict=True))
+    return (each for each in pairs if each[1][0] != each[1][1])
+
+
+def test_a_namespace_without_connections_has_no_round_trips(summary: Reading, netns: Namespace) -> None:
+    assert summary.distribution(netns, ROUND_TRIPS) is None
 
 
 def test_a_namespace_without_sockets_has_zeros(summary: Reading, netns: Namespace) -> None:

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * How long data wait on a socket: received ones for the program to read them, written ones for the socket to hand
+ * them to the network layer.
+ *
+ * What is measured is a standstill. Unread data wait since they came to a socket that had none, or since the
+ * program last read some of them; unsent data since they were written to a socket that had none, or since the
+ * socket last handed on some. So a program that stops once is one occurrence, however much comes meanwhile and
+ * in however many pieces it then reads that; and a long queue that moves is none.
+ *
+ * A socket's two moments are kept in the socket itself (bpf_sk_storage), which takes and frees the memory
+ * with it. Where the kernel does not let a tracing program do so, they are in a table by the socket's address: before
+ * 5.11 (8e4597c627fb), and on processors without cmpxchg16b, to which kmalloc_nolock() gives no memory (seen on 7.2).
+ * Only programs with BTF may: hence tp_btf here, not raw_tp.
+ */
+#include "flow.h"
+#include "latency.h"
+
+enum socket_latency {
+	READ,
+	SEND,
+};
+
+#define COMMAND_LENGTH 16
+
+struct socketlatency_event {
+	struct event_header header; /* kind: enum socket_latency */
+	struct flow flow;           /* from the socket's own end */
+	__u64 latency_ns;
+	__u32 pid; /* of the process that read or wrote */
+	__u8 command[COMMAND_LENGTH];
+};
+
+EVENT_LAYOUT(socketlatency_event);
+
+struct waiting {
+	__u64 unread_since; /* 0: nothing is unread */
+	__u64 unsent_since;
+	__u32 unsent_from; /* sequence number of the first unsent byte then: where it is sent, the wait is over */
+	__u32 writer_pid;
+	__u8 writer_command[COMMAND_LENGTH];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct waiting);
+} in_sockets SEC(".maps");
+
+/* Takes memory as it is filled: none where in_sockets is used. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64); /* address of the socket */
+	__type(value, struct waiting);
+} in_table SEC(".maps");
+
+enum where {
+	IN_SOCKET,
+	IN_TABLE,
+};
+
+/* What is known of a socket; NULL where it is nothing. */
+static __always_inline struct waiting *find_waiting(struct sock *sk, enum where where)
+{
+	__u64 address = (__u64)sk;
+
+	if (where == IN_SOCKET)
+		return bpf_sk_storage_get(&in_sockets, sk, NULL, 0);
+	return bpf_map_lookup_elem(&in_table, &address);
+}
+
+/* The same, and room for it where there was none; NULL, and counted, where memory is short or the table full. */
+static __always_inline struct waiting *make_waiting(struct sock *sk, enum where where)
+{
+	__u64 address = (__u64)sk;
+	struct waiting *waiting, nothing = {};
+
+	if (where == IN_SOCKET) {
+		waiting = bpf_sk_storage_get(&in_sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	} else {
+		waiting = bpf_map_lookup_elem(&in_table, &address);
+		if (!waiting) {
+			bpf_map_update_elem(&in_table, &address, &nothing, BPF_NOEXIST);
+			waiting = bpf_map_lookup_elem(&in_table, &address);
+		}
+	}
+	if (!waiting)
+		__sync_fetch_and_add(&uncounted, 1);
+	return waiting;
+}
+
+/* The protocol of a socket of the Internet, or 0: netlink's protocols have the same numbers. */
+static __always_inline __u16 protocol_of(const struct sock *sk)
+{
+	__u16 family = sk->__sk_common.skc_family;
+
+	return family == AF_INET || family == AF_INET6 ? sk->sk_protocol : 0;
+}
+
+/* Apart from the way of all data, since it is rarely gone. `writer` is NULL where it is the current process. */
+static __noinline int tell(const struct sock *sk, __u32 kind, __u64 now, __u64 latency_ns, struct waiting *writer)
+{
+	struct netns_id netns = netns_id(netns_of_socket(sk));
+	struct occurrences *entry = count_latency(netns, kind, now, latency_ns);
+	struct socketlatency_event *event;
+
+	if (!entry)
+		return 0;
+	event = reserve_event(entry, sizeof(*event));
+	if (!event)
+		return 0;
+	begin_event(&event->header, entry, netns, kind, now);
+	__builtin_memset(&event->flow, 0, sizeof(event->flow));
+	flow_of_socket(&event->flow, sk, BPF_CORE_READ(sk, sk_protocol));
+	event->latency_ns = latency_ns;
+	if (writer) {
+		event->pid = writer->writer_pid;
+		__builtin_memcpy(event->command, writer->writer_command, sizeof(event->command));
+	} else {
+		event->pid = bpf_get_current_pid_tgid() >> 32;
+		bpf_get_current_comm(event->command, sizeof(event->command));
+	}
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+/* --- Reading */
+
+/*
+ * Nothing tells the end of a UDP socket, so that its entry in the table may be left of another at the same
+ * address: the first datagram in the queue begins anew.
+ */
+static __always_inline bool is_of_another(struct sock *sk, __u16 protocol, enum where where)
+{
+	return where == IN_TABLE && protocol == IPPROTO_UDP && sk->sk_receive_queue.qlen <= 1 &&
+	       !BPF_CORE_READ((struct udp_sock *)sk, reader_queue.qlen);
+}
+
+static __always_inline int data_arrived(struct sock *sk, enum where where)
+{
+	__u16 protocol = protocol_of(sk);
+	struct waiting *waiting;
+
+	/* To a listener come connections, not data. */
+	if (protocol != IPPROTO_UDP && (protocol != IPPROTO_TCP || sk->__sk_common.skc_state == TCP_LISTEN))
+		return 0;
+	waiting = make_waiting(sk, where);
+	if (waiting && (!waiting->unread_since || is_of_another(sk, protocol, where)))
+		waiting->unread_since = bpf_ktime_get_ns();
+	return 0;
+}
+
+static __always_inline bool has_unread(struct sock *sk, __u16 protocol)
+{
+	struct tcp_sock *tcp;
+
+	if (protocol == IPPROTO_TCP) {
+		tcp = bpf_skc_to_tcp_sock(sk);
+		return tcp && tcp->rcv_nxt != tcp->copied_seq;
+	}
+	/* Datagrams go from the first queue to the second in one piece, when that is empty. */
+	return sk->sk_receive_queue.qlen || BPF_CORE_READ((struct udp_sock *)sk, reader_queue.qlen);
+}
+
+/*
+ * Datagrams come while others are read, since no lock keeps these apart as it does with TCP. So the moment is
+ * cleared first: what comes after that sets it anew, and what came before is seen in the queue.
+ */
+static __always_inline int data_read(struct sock *sk, __u16 protocol, enum where where)
+{
+	struct waiting *waiting = find_waiting(sk, where);
+	__u64 now, since;
+
+	if (!waiting || !waiting->unread_since)
+		return 0;
+	since = waiting->unread_since;
+	now = bpf_ktime_get_ns();
+	*(volatile __u64 *)&waiting->unread_since = 0;
+	if (has_unread(sk, protocol) && !*(volatile __u64 *)&waiting->unread_since)
+		waiting->unread_since = now;
+	if (is_slow(READ, now - since))
+		tell(sk, READ, now, now - since, NULL);
+	return 0;
+}
+
+/* Since 6.3. */
+SEC("tp_btf/sk_data_ready")
+int data_ready(__u64 *arguments)
+{
+	return data_arrived((struct sock *)arguments[0], IN_SOCKET);
+}
+
+/* Where that tracepoint is: the function that wakes whoever waits for data. */
+SEC("fentry/sock_def_readable")
+int data_ready_fentry(__u64 *arguments)
+{
+	return data_arrived((struct sock *)arguments[0], IN_SOCKET);
+}
+
+SEC("fentry/sock_def_readable")
+int data_ready_in_table(__u64 *arguments)
+{
+	return data_arrived((struct sock *)arguments[0], IN_TABLE);
+}
+
+/* After each piece that was copied to a program, spliced, or looked at (MSG_PEEK): its program has come. */
+SEC("tp_btf/tcp_rcv_space_adjust")
+int stream_read(__u64 *arguments)
+{
+	return data_read((struct sock *)arguments[0], IPPROTO_TCP, IN_SOCKET);
+}
+
+SEC("tp_btf/tcp_rcv_space_adjust")
+int stream_read_in_table(__u64 *arguments)
+{
+	return data_read((struct sock *)arguments[0], IPPROTO_TCP, IN_TABLE);
+}
+
+#define MSG_ERRQUEUE 0x2000
+
+/* Since 6.3: after each recvmsg() of any socket. */
+SEC("tp_btf/sock_recv_length")
+int datagram_read(__u64 *arguments)
+{
+	struct sock *sk = (struct sock *)arguments[0];
+
+	if ((int)arguments[1] < 0 || (int)arguments[2] & MSG_ERRQUEUE || protocol_of(sk) != IPPROTO_UDP)
+		return 0;
+	return data_read(sk, IPPROTO_UDP, IN_SOCKET);
+}
+
+SEC("fentry/skb_consume_udp")
+int datagram_read_fentry(__u64 *arguments)
+{
+	return data_read((struct sock *)arguments[0], IPPROTO_UDP, IN_SOCKET);
+}
+
+SEC("fentry/skb_consume_udp")
+int datagram_read_in_table(__u64 *arguments)
+{
+	return data_read((struct sock *)arguments[0], IPPROTO_UDP, IN_TABLE);
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int forget_socket(__u64 *arguments)
+{
+	__u64 address = arguments[0];
+
+	bpf_map_delete_elem(&in_table, &address);
+	return 0;
+}
+
+/* --- Writing */
+
+/*
+ * Mostly what is written goes out at once, and leaves nothing here. What does not is noticed when the program
+ * has written it, or before it has to wait in the midst of a long write: then its wait begins.
+ *
+ * No lock need be held here, and the last of it may be on its way out on another CPU. Then a moment is set for
+ * which nothing waits: packet_handed_on() knows that by unsent_from.
+ */
+static __always_inline int data_written(struct sock *sk, enum where where)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct waiting *waiting;
+	__u32 next;
+
+	if (!tcp || tcp->write_seq == tcp->snd_nxt)
+		return 0;
+	next = tcp->snd_nxt;
+	waiting = make_waiting(sk, where);
+	if (!waiting || (waiting->unsent_since && waiting->unsent_from == next))
+		return 0;
+	waiting->unsent_from = next;
+	waiting->unsent_since = bpf_ktime_get_ns();
+	waiting->writer_pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(waiting->writer_command, sizeof(waiting->writer_command));
+	return 0;
+}
+
+struct tcp_header {
+	__be16 source;
+	__be16 destination;
+	__be32 sequence;
+	__be32 acknowledgment;
+	__u8 words_reserved; /* length of this header in the upper half */
+};
+
+/* The sequence number after the data of a packet, if that bears any from `next` on; else `next`. */
+static __always_inline __u32 end_of_new_data(struct sk_buff *skb, __u32 next)
+{
+	__u32 header_at = skb->transport_header, end;
+	struct tcp_header header;
+
+	if (bpf_probe_read_kernel(&header, sizeof(header), skb->head + header_at))
+		return next;
+	end = bpf_ntohl(header.sequence) + skb->len + (__u32)(skb->data - skb->head) - header_at -
+	      (header.words_reserved >> 4) * 4;
+	return (__s32)(end - next) > 0 ? end : next;
+}
+
+/*
+ * A packet is at its device. An acknowledgment, a probe of a closed window or a retransmission is no progress:
+ * only data that have not been sent before are. snd_nxt still is what it was before this packet.
+ */
+static __always_inline int packet_handed_on(struct sk_buff *skb, struct sock *sk, enum where where)
+{
+	/* Not by bpf_skc_to_tcp_sock(), which takes no socket that a packet leads to. */
+	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
+	struct waiting *waiting = find_waiting(sk, where);
+	__u64 now, since;
+	__u32 next, end;
+
+	if (!waiting || !waiting->unsent_since)
+		return 0;
+	next = BPF_CORE_READ(tcp, snd_nxt);
+	end = end_of_new_data(skb, next);
+	if (end == next)
+		return 0;
+	since = waiting->unsent_from == next ? waiting->unsent_since : 0;
+	now = bpf_ktime_get_ns();
+	waiting->unsent_from = end;
+	waiting->unsent_since = end == BPF_CORE_READ(tcp, write_seq) ? 0 : now;
+	if (since && is_slow(SEND, now - since))
+		tell(sk, SEND, now, now - since, waiting);
+	return 0;
+}
+
+/* Since 6.16: before each piece that is copied from a program, and so before each wait for room. */
+SEC("tp_btf/tcp_sendmsg_locked")
+int piece_written(__u64 *arguments)
+{
+	return data_written((struct sock *)arguments[0], IN_SOCKET);
+}
+
+/* Where that is not: the wait for room itself. */
+SEC("fentry/sk_stream_wait_memory")
+int piece_written_fentry(__u64 *arguments)
+{
+	return data_written((struct sock *)arguments[0], IN_SOCKET);
+}
+
+SEC("fentry/sk_stream_wait_memory")
+int piece_written_in_table(__u64 *arguments)
+{
+	return data_written((struct sock *)arguments[0], IN_TABLE);
+}
+
+/* Since 6.3: after each sendmsg() of any socket. */
+SEC("tp_btf/sock_send_length")
+int all_written(__u64 *arguments)
+{
+	return data_written((struct sock *)arguments[0], IN_SOCKET);
+}
+
+SEC("fexit/tcp_sendmsg")
+int all_written_fexit(__u64 *arguments)
+{
+	return data_written((struct sock *)arguments[0], IN_SOCKET);
+}
+
+SEC("fexit/tcp_sendmsg")
+int all_written_in_table(__u64 *arguments)
+{
+	return data_written((struct sock *)arguments[0], IN_TABLE);
+}
+
+SEC("tp_btf/net_dev_queue")
+int handed_on(__u64 *arguments)
+{
+	struct sk_buff *skb = (struct sk_buff *)arguments[0];
+	struct sock *sk = skb->sk;
+
+	return sk ? packet_handed_on(skb, sk, IN_SOCKET) : 0;
+}
+
+SEC("tp_btf/net_dev_queue")
+int handed_on_in_table(__u64 *arguments)
+{
+	struct sk_buff *skb = (struct sk_buff *)arguments[0];
+	struct sock *sk = skb->sk;
+
+	return sk ? packet_handed_on(skb, sk, IN_TABLE) : 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

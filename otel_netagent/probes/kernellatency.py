@@ -1,0 +1,186 @@
+"""How long packets are under way in the kernel: from their receipt to the socket, and from TCP to the device.
+
+Not among the necessary probes: each segment costs 0.1 us when it is sent and 0.1 us when it is received, each datagram
+0.2 us (Linux 6.18 in a virtual machine, `kernel.bpf_stats_enabled`); and while it runs, the kernel reads the clock for
+every packet that comes to the machine.
+
+What is received is measured of TCP (in connections that are established) and UDP, what is sent of TCP, since only TCP
+notes in a packet when it set out. Segments from a socket of the same machine bear that time until the end of the
+receiver's IP layer (Linux 5.18): of these only what follows is seen as receipt.
+
+Before 6.1 the kernel has no clock that follows the steps of the wall clock: latencies of what is received are then
+wrong by such a step, until the next collection.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from otel_netagent.kernel.clock import to_unix_ns
+from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.layout import BadRecord, Layout
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.delay import latency_text
+from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
+from otel_netagent.probing.kernel_event import header_of
+from otel_netagent.probing.latency import Above, Latency, LatencyCounts, latency_counter, limit_latencies, series_of
+from otel_netagent.telemetry.event import Event, EventType, Guidance
+from otel_netagent.telemetry.snapshot import Table
+
+_SO_TIMESTAMPNS: Final = 35
+"""asm-generic/socket.h; Python's socket module does not name it."""
+
+_SECOND_NS: Final = 1_000_000_000
+
+_RX_SOURCE: Final = "eBPF, from the packet's receive time stamp to tcp:tcp_probe, or to a datagram's socket"
+_TX_SOURCE: Final = "eBPF, from TCP's time stamp in the packet to net:net_dev_start_xmit"
+
+
+def _counters(direction: str, meaning: str, source: str) -> tuple[Above, ...]:
+    name = f"kernellatency_{direction}slow"
+    return (
+        Above(10, latency_counter(name, f"{meaning} took the kernel more than 10 ms", source)),
+        Above(
+            100,
+            latency_counter(
+                f"{name}100ms",
+                f"{meaning} took the kernel more than 100 ms",
+                source,
+                f"{name}100ms",
+            ),
+        ),
+    )
+
+
+_LATENCIES: Final = (
+    Latency(
+        EventType(
+            "RXKERNEL_SLOW",
+            "netagent.kernellatency.rx",
+            "a packet took too long from its receipt to its socket",
+            threshold_ms=10,
+            guidance=Guidance(
+                example="protocol=TCP saddr=10.1.17.176 sport=43018 daddr=10.1.17.172 dport=6443 latency:37 ms",
+                causes="A softirq that was held up, long lists of netfilter rules, a program that locks its socket.",
+                look_at="net_softirq and softnet of the node, the number of rules, CPU throttling of the receiver.",
+            ),
+        ),
+        _counters("rx", "packets whose receipt", _RX_SOURCE),
+    ),
+    Latency(
+        EventType(
+            "TXKERNEL_SLOW",
+            "netagent.kernellatency.tx",
+            "a segment took too long from TCP to its device",
+            threshold_ms=10,
+            guidance=Guidance(
+                example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 latency=37 ms",
+                causes="A queue before the interface (a bandwidth limit), a neighbour that does not answer, long lists "
+                "of netfilter rules.",
+                look_at="NETIFTXLAT_QDISC, the interface's queue and drops, the state of the neighbour (ip neighbour).",
+            ),
+        ),
+        _counters("tx", "packets whose sending", _TX_SOURCE),
+    ),
+)
+"""By the numbers of enum kernel_latency."""
+
+_LATENCY_SIGNS: Final = (":", "=")
+"""The original's lines differ so."""
+
+_HOOKS: Final = (
+    Hook("TCP segments received", (Way("segment_delivered"),)),
+    Hook(
+        "UDP datagrams received",
+        (Way("datagram_delivered_fentry"), Way("datagram_ready"), Way("datagram_delivered_kprobe")),
+    ),
+    Hook("TCP segments sent", (Way("segment_transmitted"),)),
+)
+
+
+class _Passage(NamedTuple):
+    """The rest of `struct kernellatency_event`."""
+
+    latency_ns: int
+
+
+class KernelLatency:
+    """The running probe."""
+
+    def __init__(self, environment: Environment) -> None:
+        """Attach. Raises Unavailable."""
+        kernel, events = environment.kernel, environment.events
+        if kernel is None:
+            raise Unavailable(environment.no_kernel)
+        attached = attach(kernel, "kernellatency", _HOOKS, lambda each: limit_latencies(each, _LATENCIES, events))
+        self._object = attached.object
+        self.hooks = attached.hooks
+        self._clock = _clock_of_receipt(kernel)
+        self._to_wall_clock = self._object.variable("to_wall_clock")
+        self._follow_wall_clock()
+        self._stamping = _have_packets_stamped()
+        self._counts = LatencyCounts("kernellatency", _LATENCIES, self._object)
+        self._header = header_of(self._object.btf, "kernellatency_event")
+        self._flow = Layout(self._object.btf, "kernellatency_event", Flow, part="flow")
+        self._passage = Layout(self._object.btf, "kernellatency_event", _Passage)
+        self.event_source = EventSource(self._object.map("events"), self.decode) if events else None
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        """How many packets of each namespace were slow."""
+        self._follow_wall_clock()
+        return self._counts.tables(namespaces, with_events=self.event_source is not None)
+
+    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
+        """One record of the ring buffer as an event. Raises BadRecord."""
+        header, flow, passage = self._header.read(record), self._flow.read(record), self._passage.read(record)
+        if header.kind >= len(_LATENCIES):
+            raise BadRecord(f"kernel latency of unknown kind {header.kind}")
+        return Event(
+            probe="kernellatency",
+            type=_LATENCIES[header.kind].event,
+            time_ns=header.time_ns + monotonic_to_unix_ns,
+            netns=header.netns_inode,
+            netns_cookie=header.netns_cookie,
+            attributes=flow_attributes(flow) | {"netagent.latency_ns": passage.latency_ns},
+            body=f"{flow_text(flow)} latency{_LATENCY_SIGNS[header.kind]}{latency_text(passage.latency_ns)}",
+        )
+
+    def close(self) -> None:
+        """Take the programs out of the kernel, and let packets go unstamped again."""
+        self._stamping.close()
+        self._object.close()
+
+    def _follow_wall_clock(self) -> None:
+        """Tell the kernel side what to add to its clock for the time stamps of packets."""
+        offset = to_unix_ns(self._clock)
+        if self._clock == time.CLOCK_TAI:
+            offset = round(offset / _SECOND_NS) * _SECOND_NS
+        self._to_wall_clock[0] = offset % 2**64
+
+
+def _clock_of_receipt(kernel: KernelFacts) -> int:
+    """The clock that the kernel side reads (clock_of_receipt in bpf/kernellatency.bpf.c)."""
+    known = kernel.btf.enumerators("bpf_func_id")
+    return time.CLOCK_TAI if "BPF_FUNC_ktime_get_tai_ns" in known else time.CLOCK_MONOTONIC
+
+
+def _have_packets_stamped() -> socket.socket:
+    """While this socket is open, the kernel notes in each packet of the machine when it came."""
+    holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    holder.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    return holder
+
+
+PROBE: Final = Probe(
+    name="kernellatency",
+    summary="packets that were slow on their way through the kernel",
+    start=KernelLatency,
+    series=series_of(_LATENCIES),
+    events=tuple(latency.event for latency in _LATENCIES),
+    necessary=False,
+)

@@ -1,0 +1,178 @@
+"""TCP segments sent again: how many, with how many bytes, and for each (in bounds) its connection and what made it so.
+
+Told is what a timer had to run out for: the connection stood still for 200 ms or, in the handshake, for a second and
+more. A fast retransmission repairs a loss within a round trip, as TCP is meant to do on a path that others use too; it
+is counted, and told where harmless events are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.layout import BadRecord, Layout
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
+from otel_netagent.probing.harmless import harmless, harmless_attributes
+from otel_netagent.probing.kernel_event import header_of
+from otel_netagent.probing.occurrences import Occurrences, events_table, limit_events, uncounted_table
+from otel_netagent.probing.tcp_state import tcp_state
+from otel_netagent.telemetry.event import AttributeValue, Event, EventType, Guidance
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import Table
+
+_SOURCE: Final = "eBPF tcp:tcp_retransmit_skb, tcp:tcp_retransmit_synack"
+
+_SERIES: Final = (
+    Series(
+        "inspector_pod_tcpretrans_total",
+        Kind.COUNTER,
+        "{segment}",
+        "segments retransmitted, as seen at the moment of retransmission; without those that could not be sent",
+        _SOURCE,
+    ),
+    Series("inspector_pod_tcpretrans_bytes", Kind.COUNTER, "By", "bytes of data retransmitted", _SOURCE),
+)
+
+TCPRETRANS: Final = EventType(
+    "TCPRETRANS",
+    "netagent.tcpretrans",
+    "a TCP segment is sent again because a timer ran out",
+    guidance=Guidance(
+        example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443 state:TCP_ESTABLISHED "
+        "segment:DATA trigger:LOSS_PROBE bytes:512",
+        causes="The segment or its acknowledgment was lost; the peer is gone, or a firewall between drops without a "
+        "word (SYN).",
+        look_at="PACKETLOSS of the same flow and netagent.tcp.sequence, here and on the peer's node: it has the place "
+        "and the reason. Then drops of devices and queues (netdev, qdisc), conntrack, and policies.",
+    ),
+)
+
+
+class _Made(NamedTuple):
+    """What is sent again, and what made TCP do so; empty where that is not known."""
+
+    segment: str
+    trigger: str
+
+
+_MADE: Final = (
+    _Made("SYN", "TIMEOUT"),
+    _Made("SYN-ACK", ""),
+    _Made("DATA", "TIMEOUT"),
+    _Made("DATA", "LOSS_PROBE"),
+    _Made("DATA", "FAST"),
+)
+"""By the numbers of enum retransmission. A SYN-ACK is sent again by a timer, or in answer to a SYN that is."""
+
+_SEGMENTS: Final = len(_MADE)
+_BYTES: Final = _SEGMENTS + 1
+
+_HOOKS: Final = (
+    Hook("segments retransmitted", (Way("retransmitted"),)),
+    Hook("SYN-ACKs retransmitted", (Way("retransmitted_synack"),)),
+)
+
+
+class _Retransmission(NamedTuple):
+    """The rest of `struct tcpretrans_event`."""
+
+    state: int
+    sequence: int
+    segments: int
+    bytes: int
+    timeouts: int
+    harmless: int
+
+
+class TcpRetrans:
+    """The running probe."""
+
+    def __init__(self, environment: Environment) -> None:
+        """Attach. Raises Unavailable."""
+        kernel = environment.kernel
+        if kernel is None:
+            raise Unavailable(environment.no_kernel)
+
+        def prepare(bpf_object: BpfObject) -> None:
+            limit_events(bpf_object, environment.events)
+
+        attached = attach(kernel, "tcpretrans", _HOOKS, prepare)
+        self._object = attached.object
+        self.hooks = attached.hooks
+        self._occurrences = Occurrences(self._object)
+        self._header = header_of(self._object.btf, "tcpretrans_event")
+        self._flow = Layout(self._object.btf, "tcpretrans_event", Flow, part="flow")
+        self._retransmission = Layout(self._object.btf, "tcpretrans_event", _Retransmission)
+        self.event_source = EventSource(self._object.map("events"), self.decode) if environment.events else None
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        """Segments and bytes of each namespace."""
+        namespaces = list(namespaces)
+        found = self._occurrences.read(namespaces)
+        rows = {(each.inode, ()): [0] * len(_SERIES) for each in namespaces}
+        for each in found:
+            if each.kind in (_SEGMENTS, _BYTES):
+                rows[each.netns, ()][each.kind - _SEGMENTS] += each.total
+        yield Table("tcpretrans", _SERIES, {key: tuple(row) for key, row in rows.items()})
+        yield uncounted_table("tcpretrans", self._occurrences.uncounted, namespaces)
+        if self.event_source:
+            yield events_table("tcpretrans", found, PROBE.events)
+
+    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
+        """One record of the ring buffer as an event. Raises BadRecord."""
+        header, flow = self._header.read(record), self._flow.read(record)
+        retransmission = self._retransmission.read(record)
+        if header.kind >= len(_MADE):
+            raise BadRecord(f"retransmission of unknown kind {header.kind}")
+        facts = _facts(_MADE[header.kind], retransmission)
+        return Event(
+            probe="tcpretrans",
+            type=harmless(TCPRETRANS) if retransmission.harmless else TCPRETRANS,
+            time_ns=header.time_ns + monotonic_to_unix_ns,
+            netns=header.netns_inode,
+            netns_cookie=header.netns_cookie,
+            attributes=flow_attributes(flow)
+            | {
+                "netagent.tcp.state": tcp_state(retransmission.state),
+                "netagent.tcp.sequence": retransmission.sequence,
+                "netagent.tcp.timeouts": retransmission.timeouts,
+            }
+            | {f"netagent.retransmission.{name}": fact for name, fact in facts.items()}
+            | harmless_attributes(retransmission.harmless),
+            body=" ".join(
+                (
+                    f"{flow_text(flow)} state:{tcp_state(retransmission.state)}",
+                    *(f"{name}:{fact}" for name, fact in facts.items()),
+                )
+            ),
+        )
+
+    def close(self) -> None:
+        """Take the programs out of the kernel."""
+        self._object.close()
+
+
+def _facts(made: _Made, retransmission: _Retransmission) -> dict[str, AttributeValue]:
+    """What is sent again, why, and how much; without data it is the end of them (FIN)."""
+    of_handshake = made.segment != "DATA"
+    facts: dict[str, AttributeValue] = {"segment": made.segment if of_handshake or retransmission.bytes else "FIN"}
+    if made.trigger:
+        facts["trigger"] = made.trigger
+    if retransmission.bytes:
+        facts["bytes"] = retransmission.bytes
+    if retransmission.segments > 1:
+        facts["segments"] = retransmission.segments
+    return facts
+
+
+PROBE: Final = Probe(
+    name="tcpretrans",
+    summary="TCP segments sent again, by what made TCP do so",
+    start=TcpRetrans,
+    series=_SERIES,
+    events=(TCPRETRANS,),
+)

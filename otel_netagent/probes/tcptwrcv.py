@@ -1,0 +1,113 @@
+"""Segments that reach a connection in TIME_WAIT and end there: what the peer sends when, for this side, all is over.
+
+Told are data, SYN and RST, and a FIN that is repeated (our last ACK was lost). The first FIN, with which a close by
+this side ends, and bare ACKs are ordinary: counted, and told where harmless events are asked for. So is each FIN of a
+peer without timestamps (RFC 7323), of which nobody can tell whether it is the first. A SYN that opens a new connection
+does not end in TIME_WAIT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.layout import Layout
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.ending import prepare_endings, time_wait_hook
+from otel_netagent.probing.flow import Flow, flow_attributes, flow_text, tcp_flags_text
+from otel_netagent.probing.harmless import harmless, harmless_attributes
+from otel_netagent.probing.kernel_event import header_of
+from otel_netagent.probing.occurrences import Occurrences, events_table, limit_events, uncounted_table
+from otel_netagent.telemetry.event import Event, EventType, Guidance
+from otel_netagent.telemetry.snapshot import Table
+
+TCP_TW_RCV: Final = EventType(
+    "TCP_TW_RCV",
+    "netagent.tcptwrcv",
+    "a segment reaches a TIME_WAIT socket and is consumed by it",
+    guidance=Guidance(
+        example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443 flags:SYN",
+        causes="The peer uses the port again too soon (SYN), has not seen the end (FIN, lost ACK), or goes on sending "
+        "to a connection that this side has closed (data).",
+        look_at="Who picks the client's ports: NAT with too few of them, a small ip_local_port_range, tcp_tw_reuse. "
+        "TCPRETRANS and PACKETLOSS of the same flow.",
+    ),
+)
+
+_HOOKS: Final = (
+    Hook("segments freed", (Way("segment_ended"),)),
+    time_wait_hook("segments that end in TIME_WAIT", "segment_ended"),
+)
+
+
+class _Segment(NamedTuple):
+    """The rest of `struct tcptwrcv_event`."""
+
+    sequence: int
+    bytes: int
+    harmless: int
+
+
+class TcpTwRcv:
+    """The running probe."""
+
+    def __init__(self, environment: Environment) -> None:
+        """Attach. Raises Unavailable."""
+        kernel = environment.kernel
+        if kernel is None:
+            raise Unavailable(environment.no_kernel)
+        symbols = kernel.symbols
+
+        def prepare(bpf_object: BpfObject) -> None:
+            prepare_endings(bpf_object, symbols)
+            limit_events(bpf_object, environment.events)
+
+        attached = attach(kernel, "tcptwrcv", _HOOKS, prepare)
+        self._object = attached.object
+        self.hooks = attached.hooks
+        self._occurrences = Occurrences(self._object)
+        self._header = header_of(self._object.btf, "tcptwrcv_event")
+        self._flow = Layout(self._object.btf, "tcptwrcv_event", Flow, part="flow")
+        self._segment = Layout(self._object.btf, "tcptwrcv_event", _Segment)
+        self.event_source = EventSource(self._object.map("events"), self.decode) if environment.events else None
+
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        """What became of its events."""
+        namespaces = list(namespaces)
+        yield events_table("tcptwrcv", self._occurrences.read(namespaces), PROBE.events)
+        yield uncounted_table("tcptwrcv", self._occurrences.uncounted, namespaces)
+
+    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
+        """One record of the ring buffer as an event. Raises BadRecord."""
+        header, flow, segment = self._header.read(record), self._flow.read(record), self._segment.read(record)
+        flags = tcp_flags_text(flow.tcp_flags)
+        return Event(
+            probe="tcptwrcv",
+            type=harmless(TCP_TW_RCV) if segment.harmless else TCP_TW_RCV,
+            time_ns=header.time_ns + monotonic_to_unix_ns,
+            netns=header.netns_inode,
+            netns_cookie=header.netns_cookie,
+            attributes=flow_attributes(flow)
+            | {
+                "netagent.tcp.flags": flags,
+                "netagent.tcp.sequence": segment.sequence,
+                "netagent.tcp.bytes": segment.bytes,
+            }
+            | harmless_attributes(segment.harmless),
+            body=f"{flow_text(flow)} flags:{flags}",
+        )
+
+    def close(self) -> None:
+        """Take the programs out of the kernel."""
+        self._object.close()
+
+
+PROBE: Final = Probe(
+    name="tcptwrcv",
+    summary="segments that reach a connection in TIME_WAIT and end there",
+    start=TcpTwRcv,
+    events=(TCP_TW_RCV,),
+)

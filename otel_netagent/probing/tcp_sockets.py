@@ -1,0 +1,221 @@
+"""All TCP sockets of the node by namespace: by one pass in the kernel (bpf/tcpsummary.bpf.c), or by procfs."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from otel_netagent.kernel import procfs
+from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.tcp_table import State, TcpSocket, parse_tcp_table
+from otel_netagent.probing import histogram
+from otel_netagent.probing.per_namespace import read_each
+from otel_netagent.telemetry.series import Series
+
+logger = logging.getLogger(__name__)
+
+
+class Connections(NamedTuple):
+    """Sums over the sockets of a namespace: numbers of sockets, and bytes (`struct connections`)."""
+
+    established: int = 0
+    time_wait: int = 0
+    close_wait: int = 0
+    syn_sent: int = 0
+    syn_recv: int = 0
+    unsent: int = 0
+    unread: int = 0
+
+
+NO_CONNECTIONS: Final = Connections()
+
+
+class AcceptQueue(NamedTuple):
+    """Connections that wait at a port to be accepted, and how many may; of several sockets together.
+
+    `limit` is -1 where it cannot be known.
+    """
+
+    waiting: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Those of one moment: by namespace, and by namespace and port.
+
+    `round_trips` is a `struct histogram` for each namespace; empty where they cannot be known.
+    """
+
+    connections: Mapping[int, Connections]
+    accept_queues: Mapping[tuple[int, int], AcceptQueue]
+    round_trips: Mapping[int, bytes] = field(default_factory=dict)
+
+
+class SocketReader(Protocol):
+    """A way of reading all sockets."""
+
+    @property
+    def uncounted(self) -> int:
+        """Sockets, or namespaces and ports, that found no room in the kernel so far."""
+
+    def read(self, namespaces: Iterable[Namespace]) -> Sockets:
+        """All sockets of these namespaces now, by inode; maybe of others too."""
+
+    def close(self) -> None:
+        """Leave nothing in the kernel."""
+
+
+class _HashTable(NamedTuple):
+    """`struct hash_table`."""
+
+    address: int
+    words: int
+    bucket_words: int
+    head_word: int
+    listening: int
+
+
+class KernelSockets:
+    """One pass over the kernel's hash tables of sockets (bpf/tcpsummary.bpf.c)."""
+
+    way: Final = "iter/bpf_map_elem"
+    _table: Final = struct.Struct("=QQIII4x")
+    _inode: Final = struct.Struct("=I")
+    _connections: Final = struct.Struct("=7Q")
+    _port: Final = struct.Struct("=II")
+    _accept_queue: Final = struct.Struct("=QQ")
+
+    _READING_WORDS: Final = 256 * 512
+    """SLICES times SLICE_WORDS: what one reading goes over. Between two of them the CPU is free for others."""
+
+    _TRIES: Final = 3
+
+    def __init__(self, kernel: KernelFacts, round_trips: Series) -> None:
+        """Load and attach; round trips are counted in the buckets of the series. Raises BpfError."""
+        self._object = BpfObject(kernel.objects / "tcpsummary.bpf.o", ("find_tables", "count_sockets"))
+        try:
+            histogram.set_bounds(self._object, round_trips)
+            self._object.load()
+            self._find_tables = self._object.attach_iterator("find_tables")
+            self._count_sockets = self._object.attach_iterator("count_sockets", over="slices")
+        except BaseException:
+            self._object.close()
+            raise
+        self._variables = {name: self._object.variable(f"table_{name}") for name in _HashTable._fields}
+        self._first_word = self._object.variable("first_word")
+        self._strayed = self._object.variable("strayed")
+        self._uncounted = self._object.variable("uncounted")
+        self._full = False
+        self._sums = self._object.map("connections")
+        self._queues = self._object.map("accept_queues")
+
+    def read(self, _namespaces: Iterable[Namespace]) -> Sockets:
+        """All sockets of the node now. Raises BpfError."""
+        for _ in range(self._TRIES):
+            strayed = self._strayed[0]
+            for table in self._tables():
+                self._walk(table)
+            sockets = self._take()
+            if self._strayed[0] == strayed:
+                break
+        self._tell_uncounted()
+        return sockets
+
+    @property
+    def uncounted(self) -> int:
+        """What found no room in the kernel's maps so far, each time that it was looked at."""
+        return self._uncounted[0]
+
+    def close(self) -> None:
+        """Take the programs out of the kernel."""
+        self._object.close()
+
+    def _tell_uncounted(self) -> None:
+        """Say it, once until the agent is started again."""
+        if self._uncounted[0] and not self._full:
+            self._full = True
+            logger.warning("tcpsummary: more namespaces or listening ports than there is room for: some are left out")
+
+    def _tables(self) -> set[_HashTable]:
+        """Each once, though many processes, and the tables of several namespaces in part, lead to it."""
+        return set(map(_HashTable._make, self._table.iter_unpack(self._find_tables.read())))
+
+    def _walk(self, table: _HashTable) -> None:
+        for variable, value in zip(self._variables.values(), table, strict=True):
+            variable[0] = value
+        for first_word in range(0, table.words, self._READING_WORDS):
+            self._first_word[0] = first_word
+            self._count_sockets.read()
+
+    def _take(self) -> Sockets:
+        keys, sums = self._sums.take_all()
+        ports, queues = self._queues.take_all()
+        each_queue = map(AcceptQueue._make, self._accept_queue.iter_unpack(queues))
+        inodes = [inode for (inode,) in self._inode.iter_unpack(keys)]
+        starts = range(0, len(sums), self._sums.value_size)
+        return Sockets(
+            {
+                inode: Connections._make(self._connections.unpack_from(sums, start))
+                for inode, start in zip(inodes, starts, strict=True)
+            },
+            dict(zip(self._port.iter_unpack(ports), each_queue, strict=True)),
+            {
+                inode: sums[start + self._connections.size : start + self._connections.size + histogram.SIZE]
+                for inode, start in zip(inodes, starts, strict=True)
+            },
+        )
+
+
+class ProcfsSockets:
+    """The same by /proc/PID/net/tcp and tcp6, but for round trips and limits of accept queues: these tell neither."""
+
+    uncounted: Final = 0
+
+    def __init__(self, proc: Path = procfs.PROC) -> None:
+        """Learn which tables there are: where IPv6 is off there is no tcp6."""
+        self._tables = [table for table in ("tcp", "tcp6") if (proc / "self/net" / table).exists()]
+
+    def read(self, namespaces: Iterable[Namespace]) -> Sockets:
+        """All sockets of these namespaces now."""
+        sockets: dict[int, list[TcpSocket]] = {}
+        for table in self._tables:
+            for namespace, text in read_each(namespaces, table):
+                sockets.setdefault(namespace.inode, []).extend(parse_tcp_table(text, table))
+        queues: Counter[tuple[int, int]] = Counter()
+        for inode, socket in ((inode, socket) for inode, each in sockets.items() for socket in each):
+            if socket.state == State.LISTEN:
+                queues[inode, socket.port] += socket.unread
+        return Sockets(
+            {inode: _sum(each) for inode, each in sockets.items()},
+            {key: AcceptQueue(waiting, -1) for key, waiting in queues.items()},
+        )
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _sum(sockets: Iterable[TcpSocket]) -> Connections:
+    states: Counter[int] = Counter()
+    unsent = unread = 0
+    for socket in sockets:
+        states[socket.state] += 1
+        if socket.state == State.ESTABLISHED:
+            unsent += socket.unsent
+            unread += socket.unread
+    return Connections(
+        established=states[State.ESTABLISHED],
+        time_wait=states[State.TIME_WAIT],
+        close_wait=states[State.CLOSE_WAIT],
+        syn_sent=states[State.SYN_SENT],
+        syn_recv=states[State.SYN_RECV],
+        unsent=unsent,
+        unread=unread,
+    )
