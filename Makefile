@@ -11,10 +11,11 @@ VENV := .venv
 .DELETE_ON_ERROR:
 # Prerequisites are made in the order in which they are written, also under -j: system packages come before their use.
 .NOTPARALLEL:
-.PHONY: help setup run test lint bpf lock docs clean system system-test
+.PHONY: help setup run test test-kernels kernels-table stack stack-build lint bpf lock docs clean \
+        system system-test system-vm system-stack
 
 help: ## list these goals
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: system bpf $(VENV)/run.stamp ## install what is missing: system packages (apt), eBPF objects, .venv
 
@@ -23,6 +24,18 @@ run: setup ## start the agent, after setup: make run ARGS="-c FILE"
 
 test: system-test bpf $(VENV)/dev.stamp ## run the tests (root), after setup: make test ARGS="-k tcpreset"
 	$(VENV)/bin/pytest $(ARGS)
+
+test-kernels: system-test system-vm bpf $(VENV)/dev.stamp ## run the agent on kernels 5.10 to the newest, in qemu (root)
+	$(VENV)/bin/pytest -m kernels tests/vm $(ARGS)
+
+kernels-table: $(VENV)/dev.stamp ## write docs/kernels.md from the last make test-kernels
+	$(VENV)/bin/python -m tests.vm table
+
+stack: setup stack-build ## run the agent with the real collector, Prometheus and Loki behind it, until Ctrl-C (root)
+	@exec $(VENV)/bin/python -m tools.stack
+
+stack-build: system-stack $(VENV)/run.stamp ## build these programs, which is done once (the tests need them too)
+	@$(VENV)/bin/python -m tools.stack build
 
 lint: system bpf $(VENV)/dev.stamp ## check style, types, and the directions of imports
 	$(VENV)/bin/ruff check
@@ -40,6 +53,12 @@ system:
 system-test:
 	@tools/system-packages.sh test
 
+system-vm:
+	@tools/system-packages.sh vm
+
+system-stack:
+	@tools/system-packages.sh stack
+
 
 # eBPF objects. hatch_build.py comes here too: these flags stand nowhere else.
 #
@@ -47,22 +66,26 @@ system-test:
 # 5.12: atomic operations whose result is used. BTF is made from debug information (-g), the rest of which libbpf does
 # not read. Debian keeps <asm/types.h> in the directory of the machine, where clang does not look for another target.
 
+# For another machine: make bpf MACHINE=aarch64 OBJECTS=DIRECTORY, with the headers that Debian has for cross-compiling.
+
 MACHINE    := $(shell uname -m)
+OBJECTS    := otel_netagent/_bpf
 BPF_ARCH   := $(patsubst x86_64,x86,$(patsubst aarch64,arm64,$(MACHINE)))
 BPF_CFLAGS := --target=bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -O2 -g -ffile-prefix-map=$(CURDIR)=. \
-              -Wall -Wextra -Wno-unused-parameter -Ibpf/include -idirafter /usr/include/$(MACHINE)-linux-gnu
+              -Wall -Wextra -Wno-unused-parameter -Ibpf/include \
+              -idirafter /usr/include/$(MACHINE)-linux-gnu -idirafter /usr/$(MACHINE)-linux-gnu/include
 
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
-BPF_OBJECTS := $(BPF_SOURCES:bpf/%.c=otel_netagent/_bpf/%.o)
+BPF_OBJECTS := $(BPF_SOURCES:bpf/%.c=$(OBJECTS)/%.o)
 
 bpf: $(BPF_OBJECTS) ## compile the eBPF objects
 
-otel_netagent/_bpf/%.bpf.o: bpf/%.bpf.c Makefile
-	@mkdir -p $(@D) build/bpf
-	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF build/bpf/$*.d -c $< -o $@
+$(OBJECTS)/%.bpf.o: bpf/%.bpf.c Makefile
+	@mkdir -p $(@D) build/bpf/$(MACHINE)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF build/bpf/$(MACHINE)/$*.d -c $< -o $@
 	$(LLVM_STRIP) --strip-debug $@
 
--include $(wildcard build/bpf/*.d)
+-include $(wildcard build/bpf/$(MACHINE)/*.d)
 
 
 # The virtual environment. A stamp in it says what it contains; the tests' tools come on top of what the agent needs.

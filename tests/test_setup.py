@@ -142,4 +142,4 @@ def test_an_old_python_is_refused_with_a_remedy(machine: Machine) -> None:
 def test_the_purpose_is_asked_for(machine: Machine) -> None:
     done = machine.run("nonsense")
     assert done.returncode == 1
-    assert done.stderr == f"otel-netagent: usage: {SCRIPT} run|test\n"
+    assert done.stderr == f"otel-netagent: usage: {SCRIPT} run|test|vm|stack\n"

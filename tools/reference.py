@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from otel_netagent.pipeline.untold import EVENTS_SUPPRESSED
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import Probe
-from otel_netagent.probing.occurrences import EVENTS
+from otel_netagent.probing.occurrences import COMMON
 from otel_netagent.telemetry.event import EventType
 from otel_netagent.telemetry.series import Series
 
@@ -55,14 +56,16 @@ kind, place and namespace. Drops that are no fault are counted, and make no even
 def metrics_page(probes: Iterable[Probe]) -> str:
     """The page of all series."""
     sections = [_section(probe, _METRIC_COLUMNS, map(_metric_row, probe.series)) for probe in probes if probe.series]
-    common = f"## of every probe that has events\n\n{_table(_METRIC_COLUMNS, [_metric_row(EVENTS)])}"
+    common = f"## of every probe that has events\n\n{_table(_METRIC_COLUMNS, map(_metric_row, COMMON))}"
     return "\n".join([_METRICS, *sections, common])
 
 
 def events_page(probes: Iterable[Probe]) -> str:
     """The page of all event types."""
-    sections = [_section(probe, _EVENT_COLUMNS, map(_event_row, probe.events)) for probe in probes if probe.events]
-    return "\n".join([_EVENTS, *sections])
+    told = [probe for probe in probes if probe.events]
+    sections = [f"## {probe.name}: {probe.summary}\n\n{''.join(map(_event, probe.events))}" for probe in told]
+    common = f"## of every probe that has events\n\n{_event(EVENTS_SUPPRESSED)}"
+    return "\n".join([_EVENTS, *sections, common]).rstrip("\n") + "\n"
 
 
 def pages() -> dict[Path, str]:
@@ -72,7 +75,6 @@ def pages() -> dict[Path, str]:
 
 
 _METRIC_COLUMNS = ("name", "kind", "unit", "meaning", "source", "labels", "aliases")
-_EVENT_COLUMNS = ("type", "also known as", "event name", "fires when")
 
 
 def _metric_row(series: Series) -> Iterator[str]:
@@ -85,11 +87,23 @@ def _metric_row(series: Series) -> Iterator[str]:
     yield _code(series.aliases)
 
 
-def _event_row(event_type: EventType) -> Iterator[str]:
-    yield f"`{event_type.name}`"
-    yield _code(event_type.aliases)
-    yield f"`{event_type.event_name}`"
-    yield event_type.fires_when
+def _event(event_type: EventType) -> str:
+    also = f" (also answers to {_code(event_type.aliases)})" if event_type.aliases else ""
+    lines = [
+        f"### `{event_type.name}`{also}",
+        f"Event name `{event_type.event_name}`. It fires when {event_type.fires_when}.",
+    ]
+    if event_type.threshold_ms is not None:
+        lines[-1] += (
+            f" The duration is configuration: `event_config.thresholds: {{{event_type.name}: {event_type.threshold_ms}}}`"
+            " (milliseconds) is the default."
+        )
+    if event_type.guidance:
+        lines += [
+            f"    type={event_type.name} pod=web-0 namespace=shop {event_type.guidance.example}",
+            f"- **Usual causes:** {event_type.guidance.causes}\n- **Look at next:** {event_type.guidance.look_at}",
+        ]
+    return "\n\n".join(lines) + "\n\n"
 
 
 def _section(probe: Probe, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

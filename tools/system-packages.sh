@@ -2,7 +2,7 @@
 # Sees to what otel-netagent needs of the system beyond Python packages: installs what is missing with apt where it may
 # (root on Debian or a distribution made from it), and elsewhere says what to install, and fails.
 #
-# usage: tools/system-packages.sh run|test
+# usage: tools/system-packages.sh run|test|vm|stack
 #
 # Every need is looked for by itself, not by a package's name: what came by another way is not installed again, and
 # where nothing is missing, no package manager and no network is asked.
@@ -18,7 +18,9 @@ OS_RELEASE=${OS_RELEASE:-/etc/os-release}
 PATH=$PATH:/usr/sbin:/sbin # where `ip` and `nft` are, also for those who are not root
 
 needs='python venv clang llvm-strip bpf/bpf_helpers.h linux/bpf.h libbpf.so.1 ip'
-needs_of_tests='tc nft conntrack'
+needs_of_tests='tc nft conntrack headers-of-aarch64'
+needs_of_guests='qemu-system-x86_64 virtiofsd busybox cpio modprobe depmod setpriv lz4 zstd ipvsadm'
+needs_of_stack='go'
 
 # The package that has what is needed, by the distribution's package manager.
 package_of() { # need, manager
@@ -26,18 +28,30 @@ package_of() { # need, manager
         $1 == "need" { for (i = 2; i <= NF; i++) if ($i == manager) column = i }
         $1 == need { print $column }
     ' <<'END'
-need               apt-get         dnf              zypper             pacman             apk
-python             python3         python3          python3            python             python3
-venv               python3-venv    python3          python3            python             python3
-clang              clang           clang            clang              clang              clang
-llvm-strip         llvm            llvm             llvm               llvm               llvm
-bpf/bpf_helpers.h  libbpf-dev      libbpf-devel     libbpf-devel       libbpf             libbpf-dev
-linux/bpf.h        linux-libc-dev  kernel-headers   linux-glibc-devel  linux-api-headers  linux-headers
-libbpf.so.1        libbpf1         libbpf           libbpf1            libbpf             libbpf
-ip                 iproute2        iproute          iproute2           iproute2           iproute2
-tc                 iproute2        iproute-tc       iproute2           iproute2           iproute2-tc
-nft                nftables        nftables         nftables           nftables           nftables
-conntrack          conntrack       conntrack-tools  conntrack-tools    conntrack-tools    conntrack-tools
+need                apt-get                     dnf                   zypper                           pacman                               apk
+python              python3                     python3               python3                          python                               python3
+venv                python3-venv                python3               python3                          python                               python3
+clang               clang                       clang                 clang                            clang                                clang
+llvm-strip          llvm                        llvm                  llvm                             llvm                                 llvm
+bpf/bpf_helpers.h   libbpf-dev                  libbpf-devel          libbpf-devel                     libbpf                               libbpf-dev
+linux/bpf.h         linux-libc-dev              kernel-headers        linux-glibc-devel                linux-api-headers                    linux-headers
+libbpf.so.1         libbpf1                     libbpf                libbpf1                          libbpf                               libbpf
+ip                  iproute2                    iproute               iproute2                         iproute2                             iproute2
+tc                  iproute2                    iproute-tc            iproute2                         iproute2                             iproute2-tc
+nft                 nftables                    nftables              nftables                         nftables                             nftables
+conntrack           conntrack                   conntrack-tools       conntrack-tools                  conntrack-tools                      conntrack-tools
+headers-of-aarch64  linux-libc-dev-arm64-cross  kernel-cross-headers  cross-aarch64-linux-glibc-devel  aarch64-linux-gnu-linux-api-headers  linux-headers
+qemu-system-x86_64  qemu-system-x86             qemu-system-x86       qemu-x86                         qemu-system-x86                      qemu-system-x86_64
+virtiofsd           qemu-system-common          virtiofsd             virtiofsd                        virtiofsd                            virtiofsd
+busybox             busybox-static              busybox               busybox-static                   busybox                              busybox-static
+cpio                cpio                        cpio                  cpio                             cpio                                 cpio
+modprobe            kmod                        kmod                  kmod                             kmod                                 kmod
+depmod              kmod                        kmod                  kmod                             kmod                                 kmod
+setpriv             util-linux                  util-linux            util-linux                       util-linux                           setpriv
+lz4                 lz4                         lz4                   lz4                              lz4                                  lz4
+zstd                zstd                        zstd                  zstd                             zstd                                 zstd
+ipvsadm             ipvsadm                     ipvsadm               ipvsadm                          ipvsadm                              ipvsadm
+go                  golang-go                   golang                go                               go                                   go
 END
 }
 
@@ -47,6 +61,8 @@ is_there() { # need
         venv) "$PYTHON" -c 'import ensurepip, venv' ;;
         clang) command -v "$CLANG" ;;
         llvm-strip) command -v "$LLVM_STRIP" ;;
+        virtiofsd) command -v virtiofsd || command -v /usr/lib/qemu/virtiofsd || command -v /usr/libexec/virtiofsd ;;
+        headers-of-aarch64) ls /usr/aarch64-linux-gnu/include/asm/ptrace.h || ls /usr/include/aarch64-linux-gnu/asm/ptrace.h ;;
         *.h) test -e "/usr/include/$1" ;;
         *.so.*) "$PYTHON" -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1])' "$1" ;;
         *) command -v "$1" ;;
@@ -105,7 +121,9 @@ install_with_apt() { # packages
 case ${1:-} in
     run) ;;
     test) needs="$needs $needs_of_tests" ;;
-    *) fail "usage: $0 run|test" ;;
+    vm) needs=$needs_of_guests ;;
+    stack) needs=$needs_of_stack ;;
+    *) fail "usage: $0 run|test|vm|stack" ;;
 esac
 
 # An old Python is said first: what else is missing may not be worth installing beside it.

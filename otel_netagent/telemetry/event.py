@@ -21,6 +21,18 @@ class Severity(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Guidance:
+    """What the reference says of an event to whoever meets it for the first time.
+
+    `example` is a body; `causes` is what usually makes it; `look_at` is what to look at next.
+    """
+
+    example: str
+    causes: str
+    look_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventType:
     """One kind of occurrence that a probe reports.
 
@@ -35,6 +47,7 @@ class EventType:
     severity: Severity = Severity.WARN
     aliases: tuple[str, ...] = ()
     threshold_ms: int | None = None
+    guidance: Guidance | None = None
 
 
 @dataclass(frozen=True, slots=True)

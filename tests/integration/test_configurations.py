@@ -1,0 +1,80 @@
+"""Every file of collector-config/ is what the program that it is for takes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tools.stack.programs import CONFIGURATION
+from tools.stack.services import Stack
+
+pytestmark = pytest.mark.integration
+
+_COLLECTOR = {
+    "agent.yaml": ["agent.yaml"],
+    "gateway.yaml": ["gateway.yaml"],
+    "gateway-kafka.yaml": ["gateway.yaml", "gateway-kafka.yaml"],
+}
+_OTHERS = {"alerts.yaml", "builder.yaml", "loki.yaml", "prometheus.yaml"}  # the manifest has been built to get here
+_TOLD = {
+    "PROMETHEUS_REMOTE_WRITE_URL": "http://prometheus:9090/api/v1/write",
+    "ARMS_REMOTE_WRITE_URL": "https://arms/api/v3/write",
+    "LOKI_OTLP_URL": "http://loki:3100/otlp",
+    "GATEWAY_SERVICE": "gateway",
+    "KAFKA_BROKER": "kafka:9092",
+}
+
+
+def test_no_file_is_forgotten() -> None:
+    assert {each.name for each in CONFIGURATION.iterdir()} == _COLLECTOR.keys() | _OTHERS
+
+
+@pytest.mark.parametrize("files", _COLLECTOR.values(), ids=list(_COLLECTOR))
+def test_collector_takes_its_files(files: Sequence[str], stack: Stack, tmp_path: Path) -> None:
+    done = _validate(stack, files, {**_TOLD, "QUEUE_DIRECTORY": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("files", "variable"), [
+    (["agent.yaml"], "LOKI_OTLP_URL"),
+    (["agent.yaml"], "PROMETHEUS_REMOTE_WRITE_URL"),
+    (["gateway.yaml"], "GATEWAY_SERVICE"),
+])  # fmt: skip
+def test_collector_refuses_to_be_told_too_little(
+    files: Sequence[str], variable: str, stack: Stack, tmp_path: Path
+) -> None:
+    told = {**_TOLD, "QUEUE_DIRECTORY": str(tmp_path)}
+    del told[variable]
+    assert _validate(stack, files, told).returncode != 0
+
+
+def test_loki_takes_its_file(stack: Stack) -> None:
+    arguments = [f"-config.file={CONFIGURATION / 'loki.yaml'}", "-config.expand-env=true", "-verify-config"]
+    done = _run([str(stack.programs.loki), *arguments], stack.loki_environ)
+    assert done.returncode == 0, done.stderr
+
+
+def test_prometheus_takes_its_files(stack: Stack) -> None:
+    done = _run([str(stack.programs.promtool), "check", "config", str(CONFIGURATION / "prometheus.yaml")])
+    assert done.returncode == 0, done.stderr
+    assert "9 rules found" in done.stdout
+
+
+def test_alerts_fire_when_they_should(stack: Stack) -> None:
+    """By the cases of alerts_test.yaml."""
+    done = _run([str(stack.programs.promtool), "test", "rules", str(Path(__file__).with_name("alerts_test.yaml"))])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _validate(stack: Stack, files: Sequence[str], told: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    configs = [f"--config={CONFIGURATION / name}" for name in files]
+    return _run([str(stack.programs.collector), "validate", *configs], told)
+
+
+def _run(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, **(environ or {})}
+    return subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)

@@ -1,0 +1,133 @@
+"""A fault in a namespace is found by a LogQL query: with the right labels, tuple and time."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import requests
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from otel_netagent.telemetry.otlp.attributes import add_attributes
+from tests.agent.closed_ports import Fault, closed_tcp_port, closed_udp_port
+from tests.agent.command import NODE
+from tests.agent.running import Told
+from tests.agent.stage import Stage, await_known, named_pair
+from tests.integration.far_end import ARRIVAL_S, FarEnd
+from tests.lab.scenario import case_id
+from tests.lab.truth import Family
+from tools.stack.services import HOST
+
+pytestmark = pytest.mark.integration
+
+_EVENT_NAMES = {
+    "PACKETLOSS": "netagent.packetloss",
+    "TCPRESET_NOSOCK": "netagent.tcpreset.nosock",
+    "TCP_RCV_RST_SYN": "netagent.tcpreset.received.syn",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A fault that was made, what must be told of it, and between which Unix times it happened."""
+
+    stage: Stage
+    expected: list[Told]
+    began_ns: int
+    ended_ns: int
+
+
+@pytest.fixture(scope="module", params=[closed_tcp_port, closed_udp_port], ids=lambda fault: str(fault.__name__))
+def fault(request: pytest.FixtureRequest) -> Fault:
+    fault: Fault = request.param
+    return fault
+
+
+@pytest.fixture(scope="module", params=[Family.IPV4, Family.IPV6], ids=case_id)
+def case(request: pytest.FixtureRequest, fault: Fault, far_end: FarEnd) -> Iterator[Case]:
+    with named_pair() as stage:
+        await_known(far_end.agent, stage)
+        began_ns = time.time_ns()
+        expected = fault(stage, Family(request.param))
+        yield Case(stage, expected, began_ns, time.time_ns())
+
+
+def test_found_by_pod_and_by_what_happened(case: Case, far_end: FarEnd) -> None:
+    for told in case.expected:
+        (entry,) = far_end.await_logql(_query(told), case.began_ns)
+        assert Told.of(entry.line) == told
+        assert case.began_ns < entry.time_ns < case.ended_ns
+
+
+def test_found_by_tuple(case: Case, far_end: FarEnd) -> None:
+    """Whoever has the addresses of a failed connection needs no more: both ends' events are found."""
+    said = _said(case.expected[0])
+    query = (
+        '{service_name="otel-netagent"}'
+        f' | source_address="{said["saddr"]}" | source_port="{said["sport"]}" | destination_address="{said["daddr"]}"'
+    )
+    entries = far_end.await_logql(query, case.began_ns, at_least=len(case.expected))
+    assert {Told.of(entry.line) for entry in entries} == set(case.expected)
+
+
+def test_labels_are_who_and_where(case: Case, far_end: FarEnd) -> None:
+    """And nothing else: each other label would multiply the streams."""
+    for pod in {told.pod for told in case.expected}:
+        query = f'{{pod="{pod}", node="{NODE}", cluster="cluster-of-tests"}}'
+        for entry in far_end.await_logql(query, case.began_ns):
+            assert entry.labels == {
+                "service_name": "otel-netagent",
+                "cluster": "cluster-of-tests",
+                "namespace": "standaloneNetns",
+                "pod": pod,
+                "node": NODE,
+            }
+
+
+def test_rest_is_structured_metadata(case: Case, far_end: FarEnd) -> None:
+    for told in case.expected:
+        said = _said(told)
+        (entry,) = far_end.await_logql(_query(told), case.began_ns)
+        expected = {
+            "network_transport": said["protocol"].lower(),
+            "source_address": said["saddr"],
+            "source_port": said["sport"],
+            "destination_address": said["daddr"],
+            "destination_port": said["dport"],
+            "netns": f"ns{case.stage.inodes[told.pod]}",
+        }
+        assert expected.items() <= entry.metadata.items()
+        assert ("code_stacktrace" in entry.metadata) == (told.type == "PACKETLOSS")
+
+
+@pytest.mark.parametrize(("owners", "workload"), [
+    ({"k8s.deployment.name": "web", "k8s.replicaset.name": "web-5d4f"}, "web"),
+    ({"k8s.replicaset.name": "bare-rs"}, "bare-rs"),
+    ({"k8s.statefulset.name": "db"}, "db"),
+    ({"k8s.daemonset.name": "proxy"}, "proxy"),
+    ({"k8s.cronjob.name": "nightly", "k8s.job.name": "nightly-281"}, "nightly"),
+    ({"k8s.job.name": "once"}, "once"),
+])  # fmt: skip
+def test_workload_is_a_label_whatever_its_kind(owners: dict[str, str], workload: str, far_end: FarEnd) -> None:
+    """Sent by the test in the agent's place, since there is no Kubernetes here to know the owners from."""
+    now_ns = time.time_ns()
+    request = ExportLogsServiceRequest()
+    logs = request.resource_logs.add()
+    add_attributes(logs.resource.attributes, {"service.name": "otel-netagent", "pod": "p", "namespace": "n", **owners})
+    logs.scope_logs.add().log_records.add(time_unix_nano=now_ns).body.string_value = f"of {workload}"
+    url = f"http://{HOST}:{far_end.stack.ports.otlp_http}/v1/logs"
+    headers = {"Content-Type": "application/x-protobuf"}
+    assert requests.post(url, request.SerializeToString(), headers=headers, timeout=ARRIVAL_S).ok
+    (entry,) = far_end.await_logql(f'{{workload="{workload}"}}', now_ns)
+    assert entry.line == f"of {workload}"
+
+
+def _query(told: Told) -> str:
+    return f'{{pod="{told.pod}"}} | event_name="{_EVENT_NAMES[told.type]}"'
+
+
+def _said(told: Told) -> dict[str, str]:
+    return dict(re.findall(r"(\w+)[=:](\S+)", told.body))

@@ -1,0 +1,144 @@
+"""What happens while a part of the far end is away is there when it is back: every event, once, at its own time."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.agent.stage import Stage as Ground
+from tests.agent.stage import await_known, named_pair
+from tests.integration.conftest import running
+from tests.integration.far_end import ARRIVAL_S, FarEnd
+from tests.lab.counters import counters
+from tools.stack.services import HOST, Stack
+
+pytestmark = pytest.mark.integration
+
+_OUTAGE_S = 60.0
+_BETWEEN_S = 0.05
+"""Pause between faults: of each kind, the kernel's side tells at most 100 in a second of one namespace."""
+
+_PORTS = range(10_000, 30_000)
+"""Of the clients. Each is used once, so that it tells which event is of which connection."""
+
+_TYPES = ("netagent.tcpreset.nosock", "netagent.packetloss", "netagent.tcpreset.received.syn")
+"""What each fault makes, at one end or the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A connection to a closed port: the client's port, and between which Unix times it was tried."""
+
+    port: int
+    began_ns: int
+    ended_ns: int
+
+
+@pytest.fixture
+def far_end(stack: Stack, tmp_path: Path, _root: None) -> Iterator[FarEnd]:
+    """One of this test's own, to be broken."""
+    with running(stack, tmp_path) as far_end:
+        yield far_end
+
+
+def test_collector_killed_under_load(far_end: FarEnd) -> None:
+    with named_pair() as stage:
+        await_known(far_end.agent, stage)
+        began_ns = time.time_ns()
+        with _refused_all_the_time(stage) as made:
+            far_end.await_logql(_query(stage, _TYPES[0]), began_ns)
+            far_end.collector.kill()
+            _let_pass(_OUTAGE_S)
+            far_end.collector.start()
+            far_end.await_logql(_query(stage, _TYPES[0]), time.time_ns())
+        assert len(made) > _OUTAGE_S / _BETWEEN_S / 4, "too little load to show anything"
+        assert counters(stage.namespaces[stage.server])["Tcp.OutRsts"] == len(made)
+        _assert_all_arrived(far_end, stage, made)
+
+
+def test_collector_ended_with_events_that_loki_does_not_take(far_end: FarEnd) -> None:
+    """What the collector has taken from the agent is on its disk and nowhere else, whichever way it ends."""
+    with named_pair() as stage:
+        await_known(far_end.agent, stage)
+        far_end.loki.stop()
+        made = _refused_and_accepted(far_end, stage, _PORTS[:20])
+        far_end.collector.kill()
+        far_end.collector.start()
+        made += _refused_and_accepted(far_end, stage, _PORTS[20:40])
+        far_end.collector.stop()
+        far_end.loki.start()
+        far_end.collector.start()
+        _assert_all_arrived(far_end, stage, made)
+
+
+def _assert_all_arrived(far_end: FarEnd, stage: Ground, made: list[Refused]) -> None:
+    times = {each.port: each for each in made}
+    for name in _TYPES:
+        entries = far_end.await_logql(_query(stage, name), made[0].began_ns, at_least=len(made))
+        ports = [int(entry.metadata["source_port"]) for entry in entries]
+        assert sorted(ports) == sorted(times), "one is missing, or came twice"
+        for port, entry in zip(ports, entries, strict=True):
+            refused = times[port]
+            assert refused.began_ns < entry.time_ns < refused.ended_ns
+
+
+@contextlib.contextmanager
+def _refused_all_the_time(stage: Ground) -> Iterator[list[Refused]]:
+    """Connections that are refused, one after the other, until the end of the block; the list is whole after it."""
+    made: list[Refused] = []
+    enough = threading.Event()
+
+    def keep_on() -> None:
+        ports = itertools.takewhile(lambda _: not enough.wait(_BETWEEN_S), _PORTS)
+        made.extend(_refused(stage, port) for port in ports)
+
+    thread = threading.Thread(target=keep_on)
+    thread.start()
+    try:
+        yield made
+    finally:
+        enough.set()
+        thread.join()
+
+
+def _refused(stage: Ground, port: int) -> Refused:
+    with stage.pair.client.namespace.socket(socket.AF_INET, socket.SOCK_STREAM) as caller:
+        caller.bind((stage.pair.client.ipv4, port))
+        began_ns = time.time_ns()
+        with contextlib.suppress(ConnectionRefusedError):
+            caller.connect((stage.pair.server.ipv4, 9))
+        return Refused(port, began_ns, time.time_ns())
+
+
+def _refused_and_accepted(far_end: FarEnd, stage: Ground, ports: Iterable[int]) -> list[Refused]:
+    """Connections that were refused, of which the collector has what there is to tell."""
+    before = _accepted_by_collector(far_end)
+    made = [_refused(stage, port) for port in ports]
+    far_end.eventually(lambda: _accepted_by_collector(far_end) >= before + len(_TYPES) * len(made))
+    return made
+
+
+def _query(stage: Ground, name: str) -> str:
+    pods = "|".join(sorted(stage.pods))
+    return f'{{pod=~"{pods}"}} | event_name="{name}" | network_transport="tcp" | destination_port="9"'
+
+
+def _accepted_by_collector(far_end: FarEnd) -> int:
+    """Log records, as it says itself."""
+    answer = requests.get(f"http://{HOST}:{far_end.stack.ports.collector_telemetry}/metrics", timeout=ARRIVAL_S)
+    counts = [line for line in answer.text.splitlines() if line.startswith("otelcol_receiver_accepted_log_records")]
+    return sum(int(float(line.rpartition(" ")[2])) for line in counts)
+
+
+def _let_pass(seconds: float) -> None:
+    """The length of the outage is what the test is about, so that here is a time to wait for."""
+    threading.Event().wait(seconds)

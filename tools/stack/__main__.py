@@ -1,0 +1,105 @@
+"""`make stack`: the agent with the real collector, Prometheus and Loki behind it, until Ctrl-C.
+
+usage: python -m tools.stack [build]      (build: only see to it that the programs are there)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.stack.golang import BuildError
+from tools.stack.programs import provide
+from tools.stack.service import Service, ServiceError
+from tools.stack.services import HOST, Ports, Stack
+
+_NETAGENT = Path(sys.executable).with_name("otel-netagent")
+
+_LOOK_S = 1.0
+"""Pause between looks at whether all are still running."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it, and return the exit code."""
+    if arguments not in ([], ["build"]):
+        return _fail("usage: python -m tools.stack [build]")
+    try:
+        programs = provide(_say)
+        if arguments:
+            return 0
+        ports = Ports()
+        if taken := [f"{port} ({purpose})" for purpose, port in ports.taken()]:
+            return _fail(f"ports are taken on {HOST}: {', '.join(taken)}; end what listens there, then try again")
+        with tempfile.TemporaryDirectory(prefix="otel-netagent-stack-") as directory:
+            return _run(Stack(programs, ports, Path(directory)))
+    except (BuildError, ServiceError) as error:
+        return _fail(str(error))
+
+
+def _run(stack: Stack) -> int:
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with contextlib.ExitStack() as running:
+        services = [stack.loki(), stack.prometheus(), stack.collector(), _agent(stack)]
+        for service in services:
+            if ended.is_set():
+                return 0
+            _say(f"starting {service.name}")
+            running.enter_context(service)
+        print(_where_to_look(stack), flush=True)
+        while not ended.wait(_LOOK_S):
+            for service in services:
+                if service.has_ended():
+                    raise ServiceError(f"{service.name} has ended:\n{service.last_lines()}")
+        _say("ending")
+    return 0
+
+
+def _agent(stack: Stack) -> Service:
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{stack.ports.otlp_grpc}"}
+    ready = f"http://{HOST}:{stack.ports.agent_metrics}/metrics"
+    return Service("the agent", [str(_NETAGENT), "run"], environ, stack.directory / "agent.log", ready)
+
+
+def _where_to_look(stack: Stack) -> str:
+    promtool = f"{stack.programs.promtool} query instant {stack.prometheus_url}"
+    loki = f"curl -sG {stack.loki_url}/loki/api/v1/query_range --data-urlencode"
+    return f"""
+All are running. The agent's events and the programs' messages: {stack.directory}/*.log
+
+  the agent's own metrics       http://{HOST}:{stack.ports.agent_metrics}/metrics
+  the collector's exporter      http://{HOST}:{stack.ports.collector_metrics}/metrics
+  the collector of itself       http://{HOST}:{stack.ports.collector_telemetry}/metrics
+  Prometheus                    {stack.prometheus_url}
+  Loki                          {stack.loki_url}
+
+Ask for the rate of new connections, by all three ways (label job):
+  {promtool} {shlex.quote("rate(inspector_pod_tcppassiveopens[1m])")}
+Drops of the last minutes that were nobody's fault but the host's:
+  {promtool} {shlex.quote("increase(inspector_pod_packetloss_abnormal[5m]) > 0")}
+Make a fault (a closed port), and find it:
+  curl -s http://{HOST}:9/
+  {loki} {shlex.quote('query={service_name="otel-netagent"} | event_name="netagent.tcpreset.nosock"')}
+
+Ctrl-C ends all, and deletes their data.
+"""
+
+
+def _say(text: str) -> None:
+    print(f"otel-netagent: {text}", flush=True)
+
+
+def _fail(text: str) -> int:
+    print(f"otel-netagent: {text}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

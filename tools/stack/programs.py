@@ -1,0 +1,131 @@
+"""The real programs: found where they were built before, else built from their modules at pinned versions."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tools.stack.golang import BuildError, Go, run
+
+CONFIGURATION = Path(__file__).parents[2] / "collector-config"
+
+_MANIFEST = CONFIGURATION / "builder.yaml"
+_LOKI = "github.com/grafana/loki/v3"
+_LOKI_VERSION = "v3.7.8"
+_LOKI_PUSH = "github.com/grafana/loki/pkg/push"
+_BUILDER = "go.opentelemetry.io/collector/cmd/builder"
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Where they are."""
+
+    collector: Path
+    loki: Path
+    prometheus: Path
+    promtool: Path
+
+
+def cache() -> Path:
+    """Where they are kept from one time to the next."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "otel-netagent" / "stack"
+
+
+def provide(say: Callable[[str], None]) -> Programs:
+    """The programs; those that are missing are built, of which `say` tells. Raises BuildError where that cannot be."""
+    directory = cache()
+    directory.mkdir(parents=True, exist_ok=True)
+    manifest = _manifest()
+    digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()[:12]
+    name = f"{manifest['dist']['name']}-{manifest['dist']['version']}-{digest}"
+    collector = _kept(directory / name, _build_collector, say)
+    loki = _kept(directory / f"loki-{_LOKI_VERSION}", _build_loki, say)
+    return Programs(collector, loki, *_prometheus(directory, say))
+
+
+def _manifest() -> dict[str, Any]:
+    manifest: dict[str, Any] = yaml.safe_load(_MANIFEST.read_text())
+    return manifest
+
+
+def _kept(program: Path, build: Callable[[Go, Path], Path], say: Callable[[str], None]) -> Path:
+    if not program.exists():
+        with _building_place(program.parent) as place:
+            go = Go.find(program.parent)
+            say(f"building {program.name} from its modules, once: on two cores, ten minutes or more")
+            build(go, place).rename(program)
+    return program
+
+
+@contextlib.contextmanager
+def _building_place(directory: Path) -> Iterator[Path]:
+    """A directory beside the result, so that what is finished can be moved there in one step."""
+    with tempfile.TemporaryDirectory(dir=directory, prefix="building-") as place:
+        yield Path(place)
+
+
+def _build_collector(go: Go, place: Path) -> Path:
+    """By the official builder, of the release that the manifest names."""
+    distribution: dict[str, str] = _manifest()["dist"]
+    go.run("install", f"{_BUILDER}@v{distribution['version']}", cwd=place, GOBIN=str(place))
+    result = place / distribution["output_path"]
+    result.mkdir(parents=True)
+    # The builder calls the `go` that it finds in PATH.
+    environ = {**go.environ, "PATH": f"{go.command.parent}:{go.environ['PATH']}"}
+    run([str(place / "builder"), "--config", str(_MANIFEST)], place, environ)
+    return result / distribution["name"]
+
+
+def _build_loki(go: Go, place: Path) -> Path:
+    """As a dependency of a module that has Loki's own requirements.
+
+    `go install` refuses a module that replaces others, as Loki does. One replacement is a directory that only its
+    repository has; the module of the same content, which Loki requires too, stands in for it.
+    """
+    (place / "go.mod").write_text("module stack\n")
+    source = go.module(_LOKI, _LOKI_VERSION, place)
+    for name in ("go.mod", "go.sum"):
+        shutil.copyfile(source / name, place / name)
+    go.run("mod", "edit", "-module=stack", f"-dropreplace={_LOKI_PUSH}", f"-require={_LOKI}@{_LOKI_VERSION}", cwd=place)
+    go.run("build", "-mod=mod", "-ldflags=-s -w", "-o", "loki", f"{_LOKI}/cmd/loki", cwd=place)
+    return place / "loki"
+
+
+def _prometheus(directory: Path, say: Callable[[str], None]) -> tuple[Path, Path]:
+    """Those in PATH, else Debian's package, unpacked and not installed: nothing is started, and no user is made."""
+    installed = shutil.which("prometheus"), shutil.which("promtool")
+    if installed[0] and installed[1]:
+        return Path(installed[0]), Path(installed[1])
+    unpacked = directory / "prometheus"
+    if not unpacked.exists():
+        if shutil.which("apt-get") is None:
+            raise BuildError("no Prometheus: install prometheus and promtool, so that they are found in PATH")
+        say("fetching Prometheus from the distribution")
+        with _building_place(directory) as place:
+            _unpack_package("prometheus", place).rename(unpacked)
+    return unpacked / "usr/bin/prometheus", unpacked / "usr/bin/promtool"
+
+
+def _unpack_package(name: str, place: Path) -> Path:
+    environ = {**os.environ, "LC_ALL": "C"}
+    # As root, apt would drop its privileges for the download, which the directory does not let it.
+    download = ["apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", name]
+    try:
+        run(download, place, environ)
+    except BuildError:  # it may not know any packages yet
+        run(["apt-get", "update", "-qq"], place, environ)
+        run(download, place, environ)
+    (package,) = place.glob(f"{name}_*.deb")
+    run(["dpkg-deb", "--extract", str(package), "unpacked"], place, environ)
+    return place / "unpacked"
