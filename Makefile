@@ -11,7 +11,7 @@ VENV := .venv
 .DELETE_ON_ERROR:
 # Prerequisites are made in the order in which they are written, also under -j: system packages come before their use.
 .NOTPARALLEL:
-.PHONY: help setup run test test-kernels kernels-table stack stack-build lint bpf lock docs clean \
+.PHONY: help setup run test truth-table test-kernels kernels-table stack stack-build lint bpf lock docs clean \
         system system-test system-vm system-stack
 
 help: ## list these goals
@@ -24,6 +24,9 @@ run: setup ## start the agent, after setup: make run ARGS="-c FILE"
 
 test: system-test bpf $(VENV)/dev.stamp ## run the tests (root), after setup: make test ARGS="-k tcpreset"
 	$(VENV)/bin/pytest $(ARGS)
+
+truth-table: system-test bpf $(VENV)/dev.stamp ## make every fault of the laboratory, print what the agent told (root)
+	@$(VENV)/bin/python -m tests.faults
 
 test-kernels: system-test system-vm bpf $(VENV)/dev.stamp ## run the agent on kernels 5.10 to the newest, in qemu (root)
 	$(VENV)/bin/pytest -m kernels tests/vm $(ARGS)

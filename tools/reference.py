@@ -95,8 +95,7 @@ def _event(event_type: EventType) -> str:
     ]
     if event_type.threshold_ms is not None:
         lines[-1] += (
-            f" The duration is configuration: `event_config.thresholds: {{{event_type.name}: {event_type.threshold_ms}}}`"
-            " (milliseconds) is the default."
+            f" The default of `event_config.thresholds` (ms): `{{{event_type.name}: {event_type.threshold_ms}}}`."
         )
     if event_type.guidance:
         lines += [
