@@ -27,8 +27,8 @@ struct net_softirq_event {
 
 EVENT_LAYOUT(net_softirq_event);
 
-/* Above what durations events are told; counted is everything. */
-const volatile __u64 waited_told_above_ns, ran_told_above_ns;
+/* Above what durations events are told; counted is everything. Set at any time, and nothing is told until then. */
+__u64 waited_told_above_ns = NEVER, ran_told_above_ns = NEVER;
 
 struct softirq {
 	__u64 raised;  /* for the first time since it ran last; 0: not, or before we watched */

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* Packets that the kernel drops: counted by reason and dropping function, told with the kernel stack. */
+#define OCCURRENCES_MAX 16384 /* each reason at each place is of its own */
+
 #include "ending.h"
 #include "event.h"
 

@@ -20,8 +20,8 @@ struct virtcmdlat_event {
 
 EVENT_LAYOUT(virtcmdlat_event);
 
-/* Above what duration events are told; counted is everything. */
-const volatile __u64 told_above_ns;
+/* Above what duration events are told; counted is everything. Set at any time, and nothing is told until then. */
+__u64 told_above_ns = NEVER;
 
 /* Commands of more than 10 ms, and of more than 100 ms. */
 __u64 slower_than_10ms, slower_than_100ms;

@@ -2,6 +2,8 @@
 /* Delays of the node itself, which has no namespace: they are told as the host's. */
 #pragma once
 
+#define OCCURRENCES_MAX 16 /* a key for each kind, in the host's namespace alone */
+
 #include "event.h"
 
 struct delay {

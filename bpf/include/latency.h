@@ -12,9 +12,11 @@
 #define LATENCY_KINDS 2
 #define LATENCY_BOUNDS 2
 
-/* Set before loading, by kind. Bounds ascend; those that are not used, and thresholds without events, are ~0. */
+/* Set before loading, by kind. They ascend; those that are not used are ~0. */
 const volatile __u64 latency_bounds_ns[LATENCY_KINDS][LATENCY_BOUNDS];
-const volatile __u64 event_above_ns[LATENCY_KINDS];
+
+/* Set at any time, by kind. Until then, and where no events are wanted, nothing is above it. */
+__u64 event_above_ns[LATENCY_KINDS] = { NEVER, NEVER };
 
 /* Whether a latency is to be counted at all: few are, and the others end here. */
 static __always_inline bool is_slow(__u32 kind, __u64 latency_ns)

@@ -4,12 +4,23 @@
  *
  * A kind of occurrence in a namespace may send `events_per_second` events. Each occurrence moves one
  * counter of its key: it was told, suppressed as too many, lost for want of room in the ring buffer, or
- * left untold, being harmless. So their sum is what happened, at any time, and a noisy pod takes nothing
- * from the share of another.
+ * left untold, being harmless or while no events are wanted. So their sum is what happened, at any time,
+ * and a noisy pod takes nothing from the share of another.
  */
 #pragma once
 
 #include "netns.h"
+
+/*
+ * Room for the seven kinds of 585 namespaces; an object that tells apart more, or less, says so before. The kernel
+ * sets all of it aside at once, 144 bytes a key: to allocate while tracing is safe only since Linux 6.1.
+ */
+#ifndef OCCURRENCES_MAX
+#define OCCURRENCES_MAX 4096
+#endif
+
+/* The threshold of what is not to be told. */
+#define NEVER (~0ULL)
 
 struct occurrence_key {
 	__u64 netns_cookie; /* 0: the namespace could not be told */
@@ -31,7 +42,7 @@ struct occurrences {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
+	__uint(max_entries, OCCURRENCES_MAX);
 	__type(key, struct occurrence_key);
 	__type(value, struct occurrences);
 } occurrences SEC(".maps");
@@ -41,9 +52,9 @@ struct {
 	__uint(max_entries, 1 << 19); /* 1,500 events; a reader maps it twice */
 } events SEC(".maps");
 
-/* Set before the program is loaded. */
-const volatile __u32 events_per_second = 100;
-const volatile __u32 tell_harmless;
+/* Set at any time. Until then nothing is told. */
+__u32 events_per_second;
+__u32 tell_harmless;
 
 /* Occurrences of kinds for which the table had no room left. */
 __u64 uncounted;
@@ -93,7 +104,7 @@ static __always_inline struct occurrences *count_occurrence(const struct occurre
 		__sync_fetch_and_add(&uncounted, 1);
 		return NULL;
 	}
-	if (key->harmless && !tell_harmless) {
+	if (!events_per_second || (key->harmless && !tell_harmless)) {
 		__sync_fetch_and_add(&entry->untold, 1);
 		return NULL;
 	}

@@ -125,7 +125,7 @@ class NetSoftirq:
             raise Unavailable(environment.no_kernel)
         self._row = NodeRow()
         self._host = self._row.namespace(environment.walk.walk)
-        attached = attach(kernel, "net_softirq", _HOOKS, lambda each: self._prepare(each, environment.events))
+        attached = attach(kernel, "net_softirq", _HOOKS, self._prepare)
         self._since_ns = time.time_ns()
         self._object = attached.object
         self.hooks = attached.hooks
@@ -136,7 +136,7 @@ class NetSoftirq:
         self._header = header_of(self._object.btf, "net_softirq_event")
         self._delay = delay_of(self._object.btf, "net_softirq_event")
         self._softirq = Layout(self._object.btf, "net_softirq_event", _Softirq)
-        self.event_source = EventSource(self._object.map("events"), self.decode) if environment.events else None
+        self.event_source = EventSource(self._object.map("events"), self.decode, self._tell)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
         """How long all softirqs since the start waited and ran, and how many of them too long."""
@@ -151,8 +151,7 @@ class NetSoftirq:
         )
         yield Table("net_softirq", _COUNTERS, self._row.of(slow, namespaces), self._since_ns)
         yield HistogramTable("net_softirq", (_WAITED, _RAN), self._row.of((waited, ran), namespaces), self._since_ns)
-        if self.event_source:
-            yield events_table("net_softirq", self._occurrences.read(namespaces), _TYPES)
+        yield events_table("net_softirq", self._occurrences.read(namespaces), _TYPES)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
         """One record of the ring buffer as an event. Raises BadRecord."""
@@ -179,12 +178,14 @@ class NetSoftirq:
         """Take the programs out of the kernel."""
         self._object.close()
 
-    def _prepare(self, bpf_object: BpfObject, events: EventSettings | None) -> None:
+    def _prepare(self, bpf_object: BpfObject) -> None:
         histogram.set_bounds(bpf_object, _WAITED)
-        bpf_object.variable("waited_told_above_ns")[0] = told_above_ns(events, _TYPES[0])
-        bpf_object.variable("ran_told_above_ns")[0] = told_above_ns(events, _TYPES[2])
-        limit_events(bpf_object, events)
         tell_as_host(bpf_object, self._host)
+
+    def _tell(self, events: EventSettings | None) -> None:
+        self._object.variable("waited_told_above_ns")[0] = told_above_ns(events, _TYPES[0])
+        self._object.variable("ran_told_above_ns")[0] = told_above_ns(events, _TYPES[2])
+        limit_events(self._object, events)
 
     def _distribution(self, member: str, series: Series, copies: Iterable[bytes]) -> Distribution:
         start = self._starts[member]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel import procfs
@@ -14,7 +14,7 @@ from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
 from otel_netagent.probing.bounded import Bounded, Labels
-from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.drop_reasons import MALFORMED, ORDINARY_PLACES, DropReasons
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
 from otel_netagent.probing.flow import Flow, Known, flow_attributes, flow_text
@@ -109,7 +109,7 @@ class PacketLoss:
         self._reasons = DropReasons(
             kernel.btf.enumerators("skb_drop_reason"), kernel.btf.enumerators("skb_drop_reason_subsys")
         )
-        attached = attach(kernel, "packetloss", _HOOKS, lambda each: self._prepare(each, environment.events))
+        attached = attach(kernel, "packetloss", _HOOKS, self._prepare)
         self._object = attached.object
         self.hooks = attached.hooks
         self._occurrences = Occurrences(self._object)
@@ -119,7 +119,8 @@ class PacketLoss:
         self._rows = Bounded[int](PLACES_MAX)
         self._host = procfs.host_netns() or 0
         self._frames = lru_cache(maxsize=1024)(self._resolve)
-        self.event_source = EventSource(self._object.map("events"), self.decode) if environment.events else None
+        limit = partial(limit_events, self._object)
+        self.event_source = EventSource(self._object.map("events"), self.decode, limit)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """Drops of each namespace: in total, of some kinds, and by place and reason."""
@@ -137,8 +138,7 @@ class PacketLoss:
         yield Table("packetloss", _TOTALS, {key: tuple(row) for key, row in totals.items()})
         yield Table("packetloss", _BY_PLACE, self._bounded(places, namespaces))
         yield uncounted_table("packetloss", self._occurrences.uncounted, namespaces)
-        if self.event_source:
-            yield events_table("packetloss", drops, PROBE.events)
+        yield events_table("packetloss", drops, PROBE.events)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
         """One record of the ring buffer as an event. Raises BadRecord."""
@@ -167,7 +167,7 @@ class PacketLoss:
         """Take the program out of the kernel."""
         self._object.close()
 
-    def _prepare(self, bpf_object: BpfObject, events: EventSettings | None) -> None:
+    def _prepare(self, bpf_object: BpfObject) -> None:
         harmless = bpf_object.variable("harmless_reasons")
         for number in self._reasons.ordinary():
             harmless[number] = 1
@@ -175,7 +175,6 @@ class PacketLoss:
         bpf_object.variable("ordinary_places")[: len(ordinary)] = ordinary
         bpf_object.variable("release_data")[:] = self._symbols.span("skb_release_data")
         prepare_endings(bpf_object, self._symbols)
-        limit_events(bpf_object, events)
 
     def _bounded(
         self, places: Mapping[int, Mapping[Labels, Values]], namespaces: Iterable[Namespace]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.attach import Hook, KernelMember, Unavailable, Way, at_entry, attach
-from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
 from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
 from otel_netagent.probing.kernel_event import header_of
@@ -139,14 +140,15 @@ class TcpReset:
             number: name.removeprefix("SK_RST_REASON_")
             for name, number in kernel.btf.enumerators("sk_rst_reason").items()
         }
-        attached = attach(kernel, "tcpreset", _HOOKS, lambda each: self._prepare(each, environment.events))
+        attached = attach(kernel, "tcpreset", _HOOKS, self._prepare)
         self._object = attached.object
         self.hooks = attached.hooks
         self._header = header_of(self._object.btf, "tcpreset_event")
         self._flow = Layout(self._object.btf, "tcpreset_event", Flow, part="flow")
         self._reset = Layout(self._object.btf, "tcpreset_event", _Reset)
         self._occurrences = Occurrences(self._object)
-        self.event_source = EventSource(self._object.map("events"), self.decode) if environment.events else None
+        limit = partial(limit_events, self._object)
+        self.event_source = EventSource(self._object.map("events"), self.decode, limit)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """What became of its events; the kernel's own counters of resets are in the probes tcp and tcpext."""
@@ -185,7 +187,7 @@ class TcpReset:
             facts["reason"] = self._reasons.get(reset.reason, f"REASON_{reset.reason}")
         return facts
 
-    def _prepare(self, bpf_object: BpfObject, events: EventSettings | None) -> None:
+    def _prepare(self, bpf_object: BpfObject) -> None:
         for variable, functions in (
             ("validate_incoming", ("tcp_validate_incoming",)),
             ("rcv_state_process", ("tcp_rcv_state_process",)),
@@ -194,7 +196,6 @@ class TcpReset:
         ):
             bpf_object.variable(variable)[:] = self._symbols.spans(functions)
         prepare_endings(bpf_object, self._symbols)
-        limit_events(bpf_object, events)
 
 
 def _process(reset: _Reset) -> dict[str, AttributeValue]:

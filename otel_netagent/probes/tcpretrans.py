@@ -8,9 +8,9 @@ is counted, and told where harmless events are asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
@@ -96,18 +96,15 @@ class TcpRetrans:
         kernel = environment.kernel
         if kernel is None:
             raise Unavailable(environment.no_kernel)
-
-        def prepare(bpf_object: BpfObject) -> None:
-            limit_events(bpf_object, environment.events)
-
-        attached = attach(kernel, "tcpretrans", _HOOKS, prepare)
+        attached = attach(kernel, "tcpretrans", _HOOKS)
         self._object = attached.object
         self.hooks = attached.hooks
         self._occurrences = Occurrences(self._object)
         self._header = header_of(self._object.btf, "tcpretrans_event")
         self._flow = Layout(self._object.btf, "tcpretrans_event", Flow, part="flow")
         self._retransmission = Layout(self._object.btf, "tcpretrans_event", _Retransmission)
-        self.event_source = EventSource(self._object.map("events"), self.decode) if environment.events else None
+        limit = partial(limit_events, self._object)
+        self.event_source = EventSource(self._object.map("events"), self.decode, limit)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """Segments and bytes of each namespace."""
@@ -119,8 +116,7 @@ class TcpRetrans:
                 rows[each.netns, ()][each.kind - _SEGMENTS] += each.total
         yield Table("tcpretrans", _SERIES, {key: tuple(row) for key, row in rows.items()})
         yield uncounted_table("tcpretrans", self._occurrences.uncounted, namespaces)
-        if self.event_source:
-            yield events_table("tcpretrans", found, PROBE.events)
+        yield events_table("tcpretrans", found, PROBE.events)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
         """One record of the ring buffer as an event. Raises BadRecord."""

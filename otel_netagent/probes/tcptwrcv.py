@@ -9,9 +9,9 @@ does not end in TIME_WAIT.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
@@ -60,19 +60,15 @@ class TcpTwRcv:
         if kernel is None:
             raise Unavailable(environment.no_kernel)
         symbols = kernel.symbols
-
-        def prepare(bpf_object: BpfObject) -> None:
-            prepare_endings(bpf_object, symbols)
-            limit_events(bpf_object, environment.events)
-
-        attached = attach(kernel, "tcptwrcv", _HOOKS, prepare)
+        attached = attach(kernel, "tcptwrcv", _HOOKS, lambda each: prepare_endings(each, symbols))
         self._object = attached.object
         self.hooks = attached.hooks
         self._occurrences = Occurrences(self._object)
         self._header = header_of(self._object.btf, "tcptwrcv_event")
         self._flow = Layout(self._object.btf, "tcptwrcv_event", Flow, part="flow")
         self._segment = Layout(self._object.btf, "tcptwrcv_event", _Segment)
-        self.event_source = EventSource(self._object.map("events"), self.decode) if environment.events else None
+        limit = partial(limit_events, self._object)
+        self.event_source = EventSource(self._object.map("events"), self.decode, limit)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """What became of its events."""

@@ -155,7 +155,7 @@ class VirtCmdLat:
             raise Unavailable(f"the driver virtio_net is not loaded: the kernel has neither {' nor '.join(_FUNCTIONS)}")
         self._row = NodeRow()
         self._host = self._row.namespace(environment.walk.walk)
-        attached = attach(kernel, "virtcmdlat", _hooks(function), lambda each: self._prepare(each, environment.events))
+        attached = attach(kernel, "virtcmdlat", _hooks(function), self._prepare)
         self._since_ns = time.time_ns()
         self._object = attached.object
         self.hooks = attached.hooks
@@ -163,7 +163,7 @@ class VirtCmdLat:
         self._durations = self._object.map("durations")
         self._slow = self._object.variable("slower_than_10ms"), self._object.variable("slower_than_100ms")
         decode = CommandDecoder(self._object.btf).decode
-        self.event_source = EventSource(self._object.map("events"), decode) if environment.events else None
+        self.event_source = EventSource(self._object.map("events"), decode, self._tell)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
         """How long all commands since the start took, and how many of them too long."""
@@ -173,18 +173,19 @@ class VirtCmdLat:
         distribution = histogram.distribution(_DURATIONS, [durations])
         yield Table("virtcmdlat", _COUNTERS, self._row.of(slow, namespaces), self._since_ns)
         yield HistogramTable("virtcmdlat", (_DURATIONS,), self._row.of((distribution,), namespaces), self._since_ns)
-        if self.event_source:
-            yield events_table("virtcmdlat", self._occurrences.read(namespaces), _TYPES)
+        yield events_table("virtcmdlat", self._occurrences.read(namespaces), _TYPES)
 
     def close(self) -> None:
         """Take the programs out of the kernel."""
         self._object.close()
 
-    def _prepare(self, bpf_object: BpfObject, events: EventSettings | None) -> None:
+    def _prepare(self, bpf_object: BpfObject) -> None:
         histogram.set_bounds(bpf_object, _DURATIONS)
-        bpf_object.variable("told_above_ns")[0] = told_above_ns(events, _TYPES[0])
-        limit_events(bpf_object, events)
         tell_as_host(bpf_object, self._host)
+
+    def _tell(self, events: EventSettings | None) -> None:
+        self._object.variable("told_above_ns")[0] = told_above_ns(events, _TYPES[0])
+        limit_events(self._object, events)
 
 
 PROBE: Final = Probe(

@@ -104,7 +104,10 @@ class _Search:
 
 
 def attach(
-    kernel: KernelFacts, object_file: str, hooks: Sequence[Hook], prepare: Callable[[BpfObject], None]
+    kernel: KernelFacts,
+    object_file: str,
+    hooks: Sequence[Hook],
+    prepare: Callable[[BpfObject], None] = lambda _unloaded: None,
 ) -> Attached:
     """Load `object_file` and attach each hook, in their order, by its first way that works.
 

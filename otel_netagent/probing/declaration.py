@@ -25,10 +25,14 @@ class EventSource:
 
     `decode` gets the record and what to add to CLOCK_MONOTONIC for Unix time (ns). It raises BadRecord for
     what is no record of this probe.
+
+    Nothing is told before `tell` says what is wanted; None: no events. It may be called at any time, and changes
+    nothing of what the probe counts.
     """
 
     ring: Map
     decode: Callable[[bytes, int], Event]
+    tell: Callable[[EventSettings | None], None]
 
 
 class RunningProbe(Protocol):
@@ -40,7 +44,7 @@ class RunningProbe(Protocol):
 
     @property
     def event_source(self) -> EventSource | None:
-        """Where its events come from, if it has any and they are wanted."""
+        """Where its events come from, if it has any; always the same."""
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
         """Its numbers now, for these namespaces. Called once an interval, always by the same thread."""
@@ -79,7 +83,7 @@ class EventSettings:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What a probe may use when it starts, and what is wanted of its events; None: none of them.
+    """What a probe may use when it starts.
 
     Without `kernel` there is no eBPF on this machine, for the reason `no_kernel`.
     """
@@ -87,7 +91,6 @@ class Environment:
     kernel: KernelFacts | None
     no_kernel: str
     walk: WalkAccess
-    events: EventSettings | None
 
 
 @dataclass(frozen=True, slots=True)

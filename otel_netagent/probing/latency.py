@@ -44,19 +44,23 @@ def series_of(latencies: Iterable[Latency]) -> tuple[Series, ...]:
     return tuple(counter.series for latency in latencies for counter in latency.counters)
 
 
-def limit_latencies(bpf_object: BpfObject, latencies: Sequence[Latency], events: EventSettings | None) -> None:
-    """Tell an object that is not loaded yet what is slow; kinds are numbered by their place in `latencies`."""
-    limit_events(bpf_object, events)
-    bounds, thresholds = bpf_object.variable("latency_bounds_ns"), bpf_object.variable("event_above_ns")
-    for limits in (bounds, thresholds):
-        for place in range(len(limits)):
-            limits[place] = _NEVER
+def set_bounds(bpf_object: BpfObject, latencies: Sequence[Latency]) -> None:
+    """Tell an object that is not loaded yet what to count; kinds are numbered by their place in `latencies`."""
+    bounds = bpf_object.variable("latency_bounds_ns")
+    for number in range(len(bounds)):
+        bounds[number] = _NEVER
     for kind, latency in enumerate(latencies):
-        first = kind * (len(bounds) // len(thresholds))
+        first = kind * (len(bounds) // len(bpf_object.variable("event_above_ns")))
         for place, counter in enumerate(latency.counters):
             bounds[first + place] = counter.bound_ms * _MILLISECOND
-        if events:
-            thresholds[kind] = events.threshold_ns(latency.event)
+
+
+def limit_latencies(bpf_object: BpfObject, latencies: Sequence[Latency], events: EventSettings | None) -> None:
+    """Have a loaded object tell those latencies that are wanted from now on; it counts in any case."""
+    thresholds = bpf_object.variable("event_above_ns")
+    for kind, latency in enumerate(latencies):
+        thresholds[kind] = events.threshold_ns(latency.event) if events else _NEVER
+    limit_events(bpf_object, events)
 
 
 class LatencyCounts:
@@ -72,8 +76,8 @@ class LatencyCounts:
         ]
         self._occurrences = Occurrences(bpf_object)
 
-    def tables(self, namespaces: Iterable[Namespace], *, with_events: bool) -> Iterable[Table]:
-        """The series of each namespace; with events, also what became of these."""
+    def tables(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        """The series of each namespace, and what became of the events."""
         namespaces = list(namespaces)
         found = self._occurrences.read(namespaces)
         rows = {(each.inode, ()): [0] * len(self._columns) for each in namespaces}
@@ -83,6 +87,5 @@ class LatencyCounts:
                 if each.kind == kind and each.place >= bounds:
                     row[column] += each.total
         yield Table(self._probe, self._series, {key: tuple(row) for key, row in rows.items()})
-        if with_events:
-            yield events_table(self._probe, found, [latency.event for latency in self._latencies])
+        yield events_table(self._probe, found, [latency.event for latency in self._latencies])
         yield uncounted_table(self._probe, self._occurrences.uncounted, namespaces)

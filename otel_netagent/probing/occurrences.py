@@ -32,7 +32,7 @@ class Occurrence(NamedTuple):
     """One kind of occurrence in one namespace since the probe was attached, by what became of each.
 
     `cookie` tells the namespace for ever, `netns` is its inode. `place` is an address in the kernel, or 0. What is
-    `harmless` is no fault; `untold` are those of this sort that made no event.
+    `harmless` is no fault; `untold` are those that made no event since events of their sort, or any, were not wanted.
     """
 
     netns: int
@@ -93,7 +93,7 @@ def uncounted_table(probe: str, uncounted: int, namespaces: Iterable[Namespace])
 
 
 def limit_events(bpf_object: BpfObject, events: EventSettings | None) -> None:
-    """Have an object that is not loaded yet tell as many events as are wanted; it counts in any case."""
+    """Have a loaded object tell as many events as are wanted from now on; it counts in any case."""
     bpf_object.variable("events_per_second")[0] = events.per_second if events else 0
     bpf_object.variable("tell_harmless")[0] = events is not None and events.harmless
 
@@ -157,7 +157,7 @@ class Occurrences:
         }
 
     def _warn_of_uncounted(self) -> None:
-        """Say once that numbers are too low from now on: the table holds 16,384 kinds of occurrence."""
+        """Say once that numbers are too low from now on."""
         if self.uncounted and not self._warned:
             self._warned = True
             logger.warning("a table of occurrences is full: those of further kinds or namespaces are not counted")
