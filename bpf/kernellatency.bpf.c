@@ -5,9 +5,11 @@
  *
  * The times at which they set out are in the packets. Received ones bear the wall clock's while anybody in the
  * machine has asked for it (SO_TIMESTAMPNS; user space holds a socket that has), TCP's own the monotonic clock's
- * (4.20). So nothing is kept, and a packet that was not slow is done with after two reads.
+ * (4.20). So nothing is kept for that, and a packet that was not slow is done with after two reads. Only where
+ * it passed when is noted meanwhile, on kernels that let their functions be watched (hops.h).
  */
 #include "flow.h"
+#include "hops.h"
 #include "latency.h"
 
 enum kernel_latency {
@@ -19,6 +21,7 @@ struct kernellatency_event {
 	struct event_header header; /* kind: enum kernel_latency */
 	struct flow flow;
 	__u64 latency_ns;
+	struct parts parts;
 };
 
 EVENT_LAYOUT(kernellatency_event);
@@ -46,7 +49,9 @@ static __always_inline bool is_slow_packet(__u32 kind, __u64 latency_ns)
 	return is_slow(kind, latency_ns) && latency_ns < IMPOSSIBLE_NS;
 }
 
-static __always_inline void tell(struct net *net, __u32 kind, __u64 latency_ns, const struct flow *flow)
+/* `departed` is 0 where the packet bears another clock's time. */
+static __always_inline void tell(struct net *net, __u32 kind, __u64 latency_ns, struct sk_buff *skb,
+				 const struct flow *flow, __u64 departed)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct netns_id netns = netns_id(net);
@@ -61,6 +66,7 @@ static __always_inline void tell(struct net *net, __u32 kind, __u64 latency_ns, 
 	begin_event(&event->header, entry, netns, kind, now);
 	event->flow = *flow;
 	event->latency_ns = latency_ns;
+	parts_of_packet(&event->parts, skb, departed);
 	bpf_ringbuf_submit(event, 0);
 }
 
@@ -72,7 +78,7 @@ static __noinline int tell_received(const struct sock *sk, struct sk_buff *skb, 
 	struct flow flow = {};
 
 	flow_of_packet(&flow, skb);
-	tell(netns_of_socket(sk), RECEIVE, latency_ns, &flow);
+	tell(netns_of_socket(sk), RECEIVE, latency_ns, skb, &flow, 0);
 	return 0;
 }
 
@@ -121,6 +127,16 @@ int datagram_ready(raw_tp_context *context)
 	return last == (struct sk_buff *)queue ? 0 : packet_delivered(sk, last);
 }
 
+AT_HOP(ip_rcv, 1, RECEIVED)
+AT_HOP(ip_rcv_finish, 3, PREROUTED)
+AT_HOP(ip_local_deliver, 1, ROUTED_HERE)
+AT_HOP(ip_local_deliver_finish, 3, LET_IN)
+
+AT_HOP(ipv6_rcv, 1, RECEIVED)
+AT_HOP(ip6_rcv_finish, 3, PREROUTED)
+AT_HOP(ip6_input, 1, ROUTED_HERE)
+AT_HOP(ip6_input_finish, 3, LET_IN)
+
 /* --- Transmitting */
 
 #define TOLD_SLOTS 256
@@ -141,7 +157,7 @@ static __noinline int tell_transmitted(struct sk_buff *skb, struct net_device *d
 	if (flow.protocol != IPPROTO_TCP)
 		return 0;
 	*slot = departed;
-	tell(netns_of_device(dev), TRANSMIT, latency_ns, &flow);
+	tell(netns_of_device(dev), TRANSMIT, latency_ns, skb, &flow, departed);
 	return 0;
 }
 
@@ -158,5 +174,14 @@ int segment_transmitted(raw_tp_context *context)
 		tell_transmitted(skb, ARGUMENT(struct net_device *, context, 1), departed, latency);
 	return 0;
 }
+
+AT_HOP(__ip_local_out, 3, LEAVING)
+AT_HOP(ip_output, 3, ROUTED_OUT)
+AT_HOP(ip_finish_output, 3, LET_OUT)
+
+/* TCP's way past __ip6_local_out. */
+AT_HOP(ip6_xmit, 2, LEAVING)
+AT_HOP(ip6_output, 3, ROUTED_OUT)
+AT_HOP(ip6_finish_output, 3, LET_OUT)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

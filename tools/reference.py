@@ -24,7 +24,8 @@ Generated from the probes' declarations by `make docs`.
 Every series has the labels `namespace`, `netns`, `node` and `pod`, and those that its row names. Names are the same
 at `/metrics` and by OTLP, where each probe is an instrumentation scope (`otel_netagent.PROBE`). An alias is another
 name of the same series, of the original exporter; aliases are at `/metrics` only. A counter that the running kernel
-does not keep has no series.
+does not keep has no series. What is said of costs is CPU time of a collection, or of what the kernel does more for each
+occurrence ([Costs](costs.md) has how it was measured).
 """
 
 _EVENTS = """# Events
@@ -45,17 +46,25 @@ packet (PACKETLOSS, TCPRESET_NOSOCK), the packet's source.
 | `reason:` of a reset | `netagent.tcp.reason` | the kernel's name (Linux 6.10) |
 | `reason:` of a drop | `netagent.drop.reason` | the kernel's name (Linux 5.17) |
 | `stacktrace:` | `code.stacktrace`, `netagent.drop.location` | from the dropping function on, innermost first |
+| `latency:` `latency=` | `netagent.latency_ns` | how long: ms or us in the line, nanoseconds in the attribute |
+| `pid=` `comm=` | `process.pid`, `process.command` | of the program that it happened to, where that is sure |
 | | `netagent.packet.length` | bytes, from the layer on that the packet was in |
+| | `netagent.harmless` | 1: no fault; told since `event_config.harmless` asks for it |
 
 What happened and was not told is in `netagent_events` (see [Metrics](metrics.md)): at most 100 events a second of one
-kind, place and namespace. Drops that are no fault are counted, and make no event:
-`otel_netagent/probing/drop_reasons.py` says which and why.
+kind, place and namespace (`event_config.events_per_second`). Drops that are no fault are counted, and make an event
+only where `event_config.harmless` asks for it: `otel_netagent/probing/drop_reasons.py` says which and why.
 """
 
 
 def metrics_page(probes: Iterable[Probe]) -> str:
     """The page of all series."""
-    sections = [_section(probe, _METRIC_COLUMNS, map(_metric_row, probe.series)) for probe in probes if probe.series]
+    sections = [
+        f"## {probe.name}: {probe.summary}\n\n{_running(probe)}\n\n"
+        + _table(_METRIC_COLUMNS, map(_metric_row, probe.series))
+        for probe in probes
+        if probe.series
+    ]
     common = f"## of every probe that has events\n\n{_table(_METRIC_COLUMNS, map(_metric_row, COMMON))}"
     return "\n".join([_METRICS, *sections, common])
 
@@ -63,7 +72,10 @@ def metrics_page(probes: Iterable[Probe]) -> str:
 def events_page(probes: Iterable[Probe]) -> str:
     """The page of all event types."""
     told = [probe for probe in probes if probe.events]
-    sections = [f"## {probe.name}: {probe.summary}\n\n{''.join(map(_event, probe.events))}" for probe in told]
+    sections = [
+        f"## {probe.name}: {probe.summary}\n\n{_running(probe)}\n\n{''.join(map(_event, probe.events))}"
+        for probe in told
+    ]
     common = f"## of every probe that has events\n\n{_event(EVENTS_SUPPRESSED)}"
     return "\n".join([_EVENTS, *sections, common]).rstrip("\n") + "\n"
 
@@ -105,8 +117,10 @@ def _event(event_type: EventType) -> str:
     return "\n\n".join(lines) + "\n\n"
 
 
-def _section(probe: Probe, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    return f"## {probe.name}: {probe.summary}\n\n{_table(columns, rows)}"
+def _running(probe: Probe) -> str:
+    also = f" The configuration may call it {_code(probe.aliases)} too." if probe.aliases else ""
+    when = f"Runs only where the configuration names it: {probe.on_demand}." if probe.on_demand else "Runs by default."
+    return f"{when} Cost: {probe.cost}.{also}"
 
 
 def _code(names: Iterable[str]) -> str:

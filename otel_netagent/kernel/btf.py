@@ -81,7 +81,8 @@ def discover(extra: Path | None = None) -> BtfSource:
             return BtfSource(path, in_kernel=KERNEL_BTF.is_file())
     raise BtfNotFound(
         f"no BTF for kernel {release}: looked in {', '.join(map(str, places))}. "
-        f"Boot a kernel with CONFIG_DEBUG_INFO_BTF=y, or put its BTF at /boot/{release}.btf"
+        f"Boot a kernel with CONFIG_DEBUG_INFO_BTF=y, put its BTF at /boot/{release}.btf, "
+        "or set enable_legacy_version to true, which makes BTF from the kernel's headers"
     )
 
 

@@ -7,8 +7,8 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from otel_netagent.kernel import btf_trial
-from otel_netagent.kernel.btf import Btf, BtfSource, discover
+from otel_netagent.kernel import btf_trial, header_types
+from otel_netagent.kernel.btf import Btf, BtfNotFound, BtfSource, discover
 from otel_netagent.kernel.symbols import Symbols
 
 
@@ -20,9 +20,18 @@ class KernelFacts:
     objects: Path
 
     @classmethod
-    def find(cls, objects: Path, extra_btf: Path | None = None) -> KernelFacts:
-        """Find BTF and read it. Raises BtfNotFound, BtfInvalid or LibbpfMissing."""
-        facts = cls(discover(extra_btf), objects)
+    def find(cls, objects: Path, extra_btf: Path | None = None, *, legacy: bool = False) -> KernelFacts:
+        """Find BTF and read it; where there is none, and if `legacy`, make it from the kernel's headers.
+
+        Raises BtfNotFound, BtfInvalid or LibbpfMissing.
+        """
+        try:
+            source = discover(extra_btf)
+        except BtfNotFound:
+            if not legacy:
+                raise
+            source = header_types.from_headers()
+        facts = cls(source, objects)
         types = facts.btf
         if not facts.source.in_kernel:
             btf_trial.confirm(facts.source.path, types, objects)

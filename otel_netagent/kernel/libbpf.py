@@ -13,7 +13,7 @@ import functools
 import os
 import threading
 from collections.abc import Iterator
-from ctypes import POINTER, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_bool, c_char, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any, Final
 
 SONAME = "libbpf.so.1"
@@ -69,6 +69,34 @@ class TestRunOptions(ctypes.Structure):
     )
 
 
+class ProgramInformation(ctypes.Structure):
+    """`struct bpf_prog_info` (linux/bpf.h), up to the member that is used."""
+
+    _fields_ = (
+        ("type", c_uint32),
+        ("id", c_uint32),
+        ("tag", c_uint64),
+        ("jited_prog_len", c_uint32),
+        ("xlated_prog_len", c_uint32),
+        ("jited_prog_insns", c_uint64),
+        ("xlated_prog_insns", c_uint64),
+        ("load_time", c_uint64),
+        ("created_by_uid", c_uint32),
+        ("nr_map_ids", c_uint32),
+        ("map_ids", c_uint64),
+        ("name", c_char * 16),
+        ("ifindex", c_uint32),
+        ("gpl_compatible", c_uint32),
+        ("netns_dev", c_uint64),
+        ("netns_ino", c_uint64),
+        ("nr_jited_ksyms", c_uint32),
+        ("nr_jited_func_lens", c_uint32),
+        ("jited_ksyms", c_uint64),
+        ("jited_func_lens", c_uint64),
+        ("btf_id", c_uint32),
+    )
+
+
 TEST_RUN_ON_CPU = 1
 """BPF_F_TEST_RUN_ON_CPU, Linux 5.10."""
 
@@ -120,7 +148,9 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_map_update_elem": (c_int, [c_int, c_void_p, c_void_p, c_uint64]),
     "bpf_map_delete_elem": (c_int, [c_int, c_void_p]),
     "bpf_prog_test_run_opts": (c_int, [c_int, POINTER(TestRunOptions)]),
+    "bpf_obj_get_info_by_fd": (c_int, [c_int, c_void_p, POINTER(c_uint32)]),
     # btf.h
+    "btf__load_from_kernel_by_id": (c_void_p, [c_uint32]),
     "btf__parse": (c_void_p, [c_char_p, c_void_p]),
     "btf__free": (None, [c_void_p]),
     "btf__raw_data": (c_void_p, [c_void_p, POINTER(c_uint32)]),

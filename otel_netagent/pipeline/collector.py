@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 class Collector:
     """A thread that collects at a steady pace, from its first moment on.
 
-    While it is paused, it can be given other `probes`, `outputs` and another `interval_s`.
+    While it is paused, it can be given other `probes`, `outputs` and another `interval_s`. `took` is told how many
+    seconds each collection took.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Collector:
         self.probes = probes
         self.outputs = outputs
         self.interval_s = interval_s
+        self.took: Callable[[float], None] = lambda _: None
         self._failing: set[str] = set()
         self._turns = Turns("collector", self._collect_for_outputs)
 
@@ -63,11 +65,13 @@ class Collector:
         return Snapshot(time_ns, entities, tables, histograms)
 
     def _collect_for_outputs(self) -> None:
+        began = time.monotonic()
         try:
             snapshot = self.collect()
         except BpfError as error:
             self._note_failure("the walk over the namespaces", error)
             return
+        self.took(time.monotonic() - began)
         self._failing.discard("the walk over the namespaces")
         for output in self.outputs:
             output(snapshot)

@@ -37,10 +37,10 @@ class KernelAccess:
         return platform.release()
 
 
-def find_kernel_access(objects: Path = OBJECTS) -> KernelAccess:
-    """Find out. Never fails: what cannot be had is left out, with its reason."""
+def find_kernel_access(objects: Path = OBJECTS, *, legacy: bool = False) -> KernelAccess:
+    """Find out. Never fails: what cannot be had is left out, with its reason. `legacy`: as in KernelFacts.find()."""
     try:
-        facts = KernelFacts.find(objects)
+        facts = KernelFacts.find(objects, legacy=legacy)
     except (LibbpfMissing, BtfNotFound, BtfInvalid) as error:
         return KernelAccess(None, str(error), _procfs_walk(str(error)))
     try:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from otel_netagent.config.schema import Config, Known
+from otel_netagent.config.schema import Config, Known, similar
 from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.symbols import SymbolsUnreadable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probing.attach import Unavailable
-from otel_netagent.probing.declaration import Environment, EventSettings, Probe, RunningProbe
+from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe, RunningProbe
 from otel_netagent.telemetry.status import ProbeState, ProbeStatus
 
 logger = logging.getLogger(__name__)
@@ -34,21 +34,30 @@ def _with_aliases(probes: Iterable[Probe]) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the configuration asks for, by probe name, and what it says of all events."""
+    """What the configuration asks for, by probe name, and what it says of all events.
+
+    `impossible` are names that it asks for in vain, with the reason.
+    """
 
     metrics: frozenset[str]
     events: frozenset[str]
     settings: EventSettings = field(default_factory=EventSettings)
+    impossible: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Config, catalogue: Mapping[str, Probe]) -> Wanted:
         """No names mean the necessary probes; a section that is switched off means none."""
-        measuring = {name for name, probe in catalogue.items() if probe.necessary and probe.series}
-        telling = {name for name, probe in catalogue.items() if probe.necessary and probe.events}
+        necessary = {name for name, probe in catalogue.items() if probe.necessary}
+        measuring = {name for name, probe in catalogue.items() if probe.series}
+        telling = {name for name, probe in catalogue.items() if probe.events}
+        metrics = frozenset(config.metric.probes or necessary & measuring if config.metric.enable else ())
+        events = frozenset(config.event.probes or necessary & telling if config.event.enable else ())
         return cls(
-            frozenset(config.metric.probes or measuring if config.metric.enable else ()),
-            frozenset(config.event.probes or telling if config.event.enable else ()),
+            metrics & measuring,
+            events & telling,
             EventSettings(config.event.events_per_second, config.event.thresholds, config.event.harmless),
+            {name: _why_not(name, "metrics", measuring, catalogue) for name in metrics - measuring}
+            | {name: _why_not(name, "events", telling, catalogue) for name in events - telling},
         )
 
     @property
@@ -56,30 +65,28 @@ class Wanted:
         """Names asked for in either section."""
         return self.metrics | self.events
 
-    def events_of(self, probe: Probe) -> EventSettings | None:
-        """What is wanted of a probe's events, with no other probe's thresholds and none that is the default anyway."""
-        if probe.name not in self.events:
-            return None
-        thresholds = self.settings.thresholds_ms
-        own = {
-            each.name: thresholds[each.name]
-            for each in probe.events
-            if thresholds.get(each.name, each.threshold_ms) != each.threshold_ms
-        }
-        return replace(self.settings, thresholds_ms=own)
+    def events_of(self, name: str) -> EventSettings | None:
+        """What is wanted of the events of a probe; None: not these."""
+        return self.settings if name in self.events else None
+
+
+def _why_not(name: str, what: str, able: Collection[str], catalogue: Mapping[str, Probe]) -> str:
+    """Why a name that is asked for has none of what is asked for, which `able` probes have."""
+    if name in catalogue:
+        return f"this probe has no {what}"
+    return "; ".join(filter(None, ("no such probe", similar(name, able))))
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Probes that an `apply` started, stopped, and started anew, by name."""
+    """Probes that an `apply` started, and stopped, by name."""
 
     started: tuple[str, ...]
     stopped: tuple[str, ...]
-    restarted: tuple[str, ...]
 
     def __str__(self) -> str:
         """As part of a log line; empty where nothing changed."""
-        kinds = (("started", self.started), ("stopped", self.stopped), ("restarted", self.restarted))
+        kinds = (("started", self.started), ("stopped", self.stopped))
         return "; ".join(f"probes {what}: {', '.join(names)}" for what, names in kinds if names)
 
 
@@ -94,39 +101,43 @@ class ProbeSet:
         self._catalogue = catalogue
         self._access = access
         self._wanted = Wanted(frozenset(), frozenset())
-        self._settings: dict[str, EventSettings | None] = {}
         self._statuses: Mapping[str, ProbeStatus] = {}
         self.running: Mapping[str, RunningProbe] = {}
         self.apply(wanted)
 
     @property
     def statuses(self) -> tuple[ProbeStatus, ...]:
-        """State of every probe, by name."""
+        """State of every probe, by name, and of what was asked for and is none."""
         return tuple(self._statuses.values())
 
-    def staying(self, wanted: Wanted) -> Mapping[str, RunningProbe]:
-        """Those of the running probes that are wanted just as they run."""
-        return {
-            name: probe
-            for name, probe in self.running.items()
-            if name in wanted.all and self._settings[name] == wanted.events_of(self._catalogue[name])
-        }
+    @property
+    def event_sources(self) -> Sequence[EventSource]:
+        """Those of the running probes whose events are wanted."""
+        running = self.running.items()
+        return tuple(
+            probe.event_source for name, probe in running if probe.event_source and name in self._wanted.events
+        )
+
+    def tell(self, wanted: Wanted) -> None:
+        """Have the running probes tell, from now on, what is wanted of their events; the others tell nothing more."""
+        self._wanted = wanted
+        for name, probe in self.running.items():
+            self._tell(name, probe)
 
     def apply(self, wanted: Wanted) -> Changes:
-        """Stop what is not wanted, or wanted otherwise, and start what does not run; what stays is not touched.
+        """Stop what is not wanted and start what does not run; what stays goes on counting.
 
-        Nobody else may use a probe any more that is not `staying`.
+        Nobody else may use a probe any more that is not wanted.
         """
-        before, staying = self.running, self.staying(wanted)
-        for name in before.keys() - staying.keys():
+        self.tell(wanted)
+        before = self.running
+        for name in before.keys() - wanted.all:
             before[name].close()
-        self.running = staying
-        self._wanted = wanted
+        self.running = {name: probe for name, probe in before.items() if name in wanted.all}
         self._start_missing()
         return Changes(
             started=tuple(name for name in self.running if name not in before),
             stopped=tuple(name for name in before if name not in self.running),
-            restarted=tuple(name for name in self.running if name in before and name not in staying),
         )
 
     def retry(self) -> tuple[str, ...]:
@@ -150,24 +161,30 @@ class ProbeSet:
             try:
                 running[name] = self._start(probe)
             except (Unavailable, BpfError, SymbolsUnreadable) as error:
-                statuses[name] = self._unavailable(name, str(error))
+                statuses[name] = _unavailable(name, str(error))
+                self._warn(statuses[name])
             else:
                 statuses[name] = _status(name, running[name])
         self.running = dict(sorted(running.items()))
-        self._settings = {name: self._wanted.events_of(self._catalogue[name]) for name in running}
-        self._statuses = {name: statuses.get(name, _off(name)) for name in sorted(self._catalogue)}
+        off = {name: _off(name) for name in self._catalogue}
+        impossible = {name: _unavailable(name, reason) for name, reason in self._wanted.impossible.items()}
+        self._statuses = dict(sorted((off | impossible | statuses).items()))
         if self._access.facts:
             self._access.facts.forget_types()
 
     def _start(self, probe: Probe) -> RunningProbe:
-        events = self._wanted.events_of(probe)
-        return probe.start(Environment(self._access.facts, self._access.no_kernel, self._access.walk, events))
+        running = probe.start(Environment(self._access.facts, self._access.no_kernel, self._access.walk))
+        self._tell(probe.name, running)
+        return running
 
-    def _unavailable(self, name: str, reason: str) -> ProbeStatus:
-        status = ProbeStatus(name, ProbeState.UNAVAILABLE, reason=reason)
-        if self._statuses.get(name) != status:  # said once, not at each try
-            logger.warning("probe %s is unavailable: %s", name, reason)
-        return status
+    def _tell(self, name: str, running: RunningProbe) -> None:
+        if running.event_source:
+            running.event_source.tell(self._wanted.events_of(name))
+
+    def _warn(self, status: ProbeStatus) -> None:
+        """Say it once, not at each try."""
+        if self._statuses.get(status.name) != status:
+            logger.warning("probe %s is unavailable: %s", status.name, status.reason)
 
 
 def _status(name: str, running: RunningProbe) -> ProbeStatus:
@@ -176,6 +193,10 @@ def _status(name: str, running: RunningProbe) -> ProbeStatus:
         reason = f"not seen on this kernel: {', '.join(missing)}"
         return ProbeStatus(name, ProbeState.DEGRADED, running.hooks, reason)
     return ProbeStatus(name, ProbeState.RUNNING, running.hooks)
+
+
+def _unavailable(name: str, reason: str) -> ProbeStatus:
+    return ProbeStatus(name, ProbeState.UNAVAILABLE, reason=reason)
 
 
 def _off(name: str) -> ProbeStatus:

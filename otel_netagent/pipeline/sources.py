@@ -10,7 +10,7 @@ from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.event_reader import EventReader
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.pipeline.probe_set import Changes, ProbeSet, Wanted
-from otel_netagent.probing.declaration import EventSource, Probe, RunningProbe
+from otel_netagent.probing.declaration import Probe
 from otel_netagent.telemetry.event import AttributedEvent
 from otel_netagent.telemetry.snapshot import Snapshot
 from otel_netagent.telemetry.status import ProbeStatus
@@ -23,12 +23,15 @@ _NOTHING = Wanted(frozenset(), frozenset())
 class Sources:
     """Go from one set of wanted probes, outputs and interval to the next; what stays notices nothing of it."""
 
-    def __init__(self, catalogue: Mapping[str, Probe], access: KernelAccess) -> None:
-        """Nothing runs before `apply`."""
+    def __init__(
+        self, catalogue: Mapping[str, Probe], access: KernelAccess, took: Callable[[float], None] = lambda _: None
+    ) -> None:
+        """Nothing runs before `apply`. `took` is told how many seconds each collection took."""
         self._catalogue = catalogue
         registry = Registry()
         self._probes = ProbeSet(_NOTHING, catalogue, access)
         self._collector = Collector(access.walk.walk, registry, {}, (), interval_s=0)
+        self._collector.took = took
         self._events: Sequence[Callable[[AttributedEvent], None]] = ()
         self._reader = EventReader((), registry, self._events)
 
@@ -36,6 +39,11 @@ class Sources:
     def statuses(self) -> tuple[ProbeStatus, ...]:
         """State of every probe, by name."""
         return self._probes.statuses
+
+    @property
+    def discarded(self) -> int:
+        """Records that were read as events and were none."""
+        return self._reader.discarded
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -51,7 +59,9 @@ class Sources:
     ) -> Changes:
         """Run what is wanted, for these outputs. A collection follows at once: what was stopped is shown no more."""
         self._collector.pause()
-        self._reader.read_from(_event_sources(self._probes.staying(wanted)), self._events)
+        # What is wanted no more tells nothing from here on; then it is read to its end, and only then stopped.
+        self._probes.tell(wanted)
+        self._reader.read_from(self._probes.event_sources, self._events)
         changes = self._probes.apply(wanted)
         self._collector.outputs, self._collector.interval_s, self._events = snapshots, interval_s, events
         self._use_running()
@@ -66,15 +76,12 @@ class Sources:
 
     def close(self) -> None:
         """Tell the events that have come until now, end both threads, and leave nothing in the kernel."""
+        self._probes.tell(_NOTHING)
         self._reader.stop()
         self._collector.stop()
         self._probes.close()
 
     def _use_running(self) -> None:
-        self._reader.read_from(_event_sources(self._probes.running), self._events)
+        self._reader.read_from(self._probes.event_sources, self._events)
         self._collector.probes = self._probes.running
         self._collector.start()
-
-
-def _event_sources(probes: Mapping[str, RunningProbe]) -> Sequence[EventSource]:
-    return tuple(probe.event_source for probe in probes.values() if probe.event_source)

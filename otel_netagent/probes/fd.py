@@ -116,4 +116,5 @@ PROBE: Final = Probe(
     summary="open file descriptors, and sockets among them",
     start=_RunningFd,
     series=_SERIES,
+    cost="0.5 ms for 110 namespaces, 1.4 ms for 10,000 descriptors",
 )

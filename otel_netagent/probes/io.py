@@ -180,4 +180,5 @@ PROBE: Final = Probe(
     summary="read and write calls, and bytes from and to storage",
     start=_RunningIo,
     series=_SERIES,
+    cost="1 ms for 110 namespaces; 60 ns at the end of each thread",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_netagent.probing.mib import counter, mib_probe
+from otel_netagent.probing.mib import WALK_COST, counter, mib_probe
 
 PROBE = mib_probe(
     "ip",
@@ -14,4 +14,5 @@ PROBE = mib_probe(
         "{packet}",
         "packets received with less data than their header says",
     ),
+    cost=WALK_COST,
 )

@@ -62,5 +62,6 @@ PROBE: Final = Probe(
     summary="connections, packets and bytes that IPVS forwarded",
     start=_start,
     series=_COLUMNS,
-    necessary=False,
+    cost="one file of procfs a namespace",
+    on_demand="few kernels have IPVS",
 )

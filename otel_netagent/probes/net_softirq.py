@@ -198,4 +198,5 @@ PROBE: Final = Probe(
     start=NetSoftirq,
     series=(*_COUNTERS, _WAITED, _RAN),
     events=_TYPES,
+    cost="three times 50 ns a softirq",
 )

@@ -60,4 +60,5 @@ PROBE: Final = Probe(
     summary="bytes, packets, errors and drops of network interfaces",
     start=_start,
     series=_COLUMNS,
+    cost="one file of procfs a namespace: 3.4 ms for 110",
 )

@@ -10,6 +10,7 @@ divide) is not followed through the queue.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.layout import BadRecord, Layout
@@ -19,7 +20,15 @@ from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.delay import latency_text
 from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
 from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.latency import Above, Latency, LatencyCounts, latency_counter, limit_latencies, series_of
+from otel_netagent.probing.latency import (
+    Above,
+    Latency,
+    LatencyCounts,
+    latency_counter,
+    limit_latencies,
+    series_of,
+    set_bounds,
+)
 from otel_netagent.probing.printable import printable_name
 from otel_netagent.telemetry.event import Event, EventType, Guidance
 from otel_netagent.telemetry.snapshot import Table
@@ -96,21 +105,22 @@ class NetIfTxLat:
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
-        kernel, events = environment.kernel, environment.events
+        kernel = environment.kernel
         if kernel is None:
             raise Unavailable(environment.no_kernel)
-        attached = attach(kernel, "netiftxlat", _HOOKS, lambda each: limit_latencies(each, _LATENCIES, events))
+        attached = attach(kernel, "netiftxlat", _HOOKS, lambda each: set_bounds(each, _LATENCIES))
         self._object = attached.object
         self.hooks = attached.hooks
         self._counts = LatencyCounts("netiftxlat", _LATENCIES, self._object)
         self._header = header_of(self._object.btf, "netiftxlat_event")
         self._flow = Layout(self._object.btf, "netiftxlat_event", Flow, part="flow")
         self._stay = Layout(self._object.btf, "netiftxlat_event", _Stay)
-        self.event_source = EventSource(self._object.map("events"), self.decode) if events else None
+        limit = partial(limit_latencies, self._object, _LATENCIES)
+        self.event_source = EventSource(self._object.map("events"), self.decode, limit)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """How many packets stayed too long at the interfaces of each namespace."""
-        return self._counts.tables(namespaces, with_events=self.event_source is not None)
+        return self._counts.tables(namespaces)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
         """One record of the ring buffer as an event. Raises BadRecord."""
@@ -140,5 +150,6 @@ PROBE: Final = Probe(
     start=NetIfTxLat,
     series=series_of(_LATENCIES),
     events=tuple(latency.event for latency in _LATENCIES),
-    necessary=False,
+    cost="0.4 us a packet at each device that sends it",
+    on_demand="it is paid by every packet",
 )

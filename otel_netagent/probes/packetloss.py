@@ -209,4 +209,5 @@ PROBE: Final = Probe(
     start=PacketLoss,
     series=_TOTALS + _BY_PLACE,
     events=(PACKETLOSS,),
+    cost="nothing but at drops: some 0.2 us each, 5 us where an event with its stack is made",
 )

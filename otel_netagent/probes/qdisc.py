@@ -97,5 +97,6 @@ PROBE: Final = Probe(
     summary="bytes, packets, drops and backlog of the queues before network devices",
     start=_start,
     series=_COLUMNS,
-    necessary=False,
+    cost="0.5 ms for 110 namespaces of which few have a queue; 80 us for each that has",
+    on_demand="it needs CAP_SYS_ADMIN, to enter namespaces",
 )

@@ -59,5 +59,6 @@ PROBE: Final = Probe(
     summary="the kernel's cache of TCP sockets",
     start=_start,
     series=_COLUMNS,
-    necessary=False,
+    cost="1 ms: the kernel goes through all its caches",
+    on_demand="it is dear, and tells of the node only",
 )

@@ -84,4 +84,5 @@ PROBE: Final = Probe(
     summary="TCP sockets in use, and the buffers and orphans of the node",
     start=_RunningSock,
     series=_NAMESPACE_COLUMNS + _NODE_COLUMNS,
+    cost="in the one pass over the namespaces; 0.1 ms for 110 of them",
 )

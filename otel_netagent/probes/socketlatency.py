@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterable
+from functools import partial
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf_object import BpfObject
@@ -21,7 +22,7 @@ from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.attach import Attached, Hook, Unavailable, Way, attach
-from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
+from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.delay import latency_text
 from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
 from otel_netagent.probing.kernel_event import header_of
@@ -32,6 +33,7 @@ from otel_netagent.probing.latency import (
     latency_counter,
     limit_latencies,
     series_of,
+    set_bounds,
 )
 from otel_netagent.probing.printable import printable_name
 from otel_netagent.telemetry.event import Event, EventType, Guidance
@@ -142,18 +144,19 @@ class SocketLatency:
         """Attach. Raises Unavailable."""
         if environment.kernel is None:
             raise Unavailable(environment.no_kernel)
-        attached = _attach(environment.kernel, environment.events)
+        attached = _attach(environment.kernel)
         self._object = attached.object
         self.hooks = attached.hooks
         self._counts = LatencyCounts("socketlatency", _LATENCIES, self._object)
         self._header = header_of(self._object.btf, "socketlatency_event")
         self._flow = Layout(self._object.btf, "socketlatency_event", Flow, part="flow")
         self._wait = Layout(self._object.btf, "socketlatency_event", _Wait)
-        self.event_source = EventSource(self._object.map("events"), self.decode) if environment.events else None
+        limit = partial(limit_latencies, self._object, _LATENCIES)
+        self.event_source = EventSource(self._object.map("events"), self.decode, limit)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """How often data waited in each namespace, by how long."""
-        return self._counts.tables(namespaces, with_events=self.event_source is not None)
+        return self._counts.tables(namespaces)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
         """One record of the ring buffer as an event. Raises BadRecord."""
@@ -177,9 +180,9 @@ class SocketLatency:
         self._object.close()
 
 
-def _attach(kernel: KernelFacts, events: EventSettings | None) -> Attached:
+def _attach(kernel: KernelFacts) -> Attached:
     def prepare(bpf_object: BpfObject) -> None:
-        limit_latencies(bpf_object, _LATENCIES, events)
+        set_bounds(bpf_object, _LATENCIES)
 
     try:
         attached = attach(kernel, "socketlatency", _IN_SOCKETS, prepare)
@@ -205,4 +208,5 @@ PROBE: Final = Probe(
     start=SocketLatency,
     series=series_of(_LATENCIES),
     events=tuple(latency.event for latency in _LATENCIES),
+    cost="0.3 us a message over TCP, 0.2 us over UDP, both ends together",
 )

@@ -57,4 +57,5 @@ PROBE: Final = Probe(
     summary="packets that the node's CPUs received and dropped",
     start=_start,
     series=_COLUMNS,
+    cost="one file of procfs",
 )

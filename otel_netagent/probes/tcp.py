@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_netagent.probing.mib import counter, gauge, mib_probe
+from otel_netagent.probing.mib import WALK_COST, counter, gauge, mib_probe
 
 PROBE = mib_probe(
     "tcp",
@@ -34,4 +34,5 @@ PROBE = mib_probe(
     counter("tcpinsegs", ("Tcp", "InSegs"), "{segment}", "segments received"),
     counter("tcpoutsegs", ("Tcp", "OutSegs"), "{segment}", "segments sent, without those only retransmitted"),
     counter("tcpinerrs", ("Tcp", "InErrs"), "1", "segments received in error"),
+    cost=WALK_COST,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_netagent.probing.mib import counter, mib_probe
+from otel_netagent.probing.mib import WALK_COST, counter, mib_probe
 
 PROBE = mib_probe(
     "tcpext",
@@ -122,4 +122,5 @@ PROBE = mib_probe(
     counter(
         "tcpexttcpmemorypressureschrono", ("TcpExt", "TCPMemoryPressuresChrono"), "ms", "time under TCP memory pressure"
     ),
+    cost=WALK_COST,
 )

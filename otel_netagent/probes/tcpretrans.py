@@ -171,4 +171,5 @@ PROBE: Final = Probe(
     start=TcpRetrans,
     series=_SERIES,
     events=(TCPRETRANS,),
+    cost="nothing but at retransmissions",
 )

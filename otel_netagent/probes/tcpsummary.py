@@ -110,4 +110,5 @@ PROBE: Final = Probe(
     summary="TCP sockets by state, bytes in their queues, round-trip times, accept queues by port",
     start=_RunningTcpSummary,
     series=(*_SUMS, _ROUND_TRIPS, _LISTEN_PORTS, _BACKLOG, _BACKLOG_LIMIT),
+    cost="1.4 ms for 110 namespaces, 7 ms for 20,000 sockets",
 )

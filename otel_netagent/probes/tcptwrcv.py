@@ -106,4 +106,5 @@ PROBE: Final = Probe(
     summary="segments that reach a connection in TIME_WAIT and end there",
     start=TcpTwRcv,
     events=(TCP_TW_RCV,),
+    cost="nothing but where segments meet TIME_WAIT",
 )

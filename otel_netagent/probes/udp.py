@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_netagent.probing.mib import counter, mib_probe
+from otel_netagent.probing.mib import WALK_COST, counter, mib_probe
 
 PROBE = mib_probe(
     "udp",
@@ -17,4 +17,5 @@ PROBE = mib_probe(
     counter("udpinerrors", ("Udp", "InErrors"), "{datagram}", "datagrams received in error"),
     counter("udpoutdatagrams", ("Udp", "OutDatagrams"), "{datagram}", "datagrams sent"),
     counter("udprcvbuferrors", ("Udp", "RcvbufErrors"), "{datagram}", "datagrams not queued: receive buffer full"),
+    cost=WALK_COST,
 )

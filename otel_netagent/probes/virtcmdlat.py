@@ -195,4 +195,5 @@ PROBE: Final = Probe(
     series=(*_COUNTERS, _DURATIONS),
     events=_TYPES,
     aliases=("virtcmdlatency",),
+    cost="nothing but at control commands of a virtio NIC",
 )

@@ -31,10 +31,19 @@ class KernelMember:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to see what a hook watches: a program of the object, and what the kernel must have for it."""
+    """One way to see what a hook watches: a program of the object, and what the kernel must have for it.
+
+    `along` are further programs without which that one is of no use: all are attached, or the way is refused.
+    """
 
     program: str
     needs: KernelMember | None = None
+    along: tuple[str, ...] = ()
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """All programs of this way; the first stands for it where it is told."""
+        return (self.program, *self.along)
 
 
 def at_entry(handler: str) -> tuple[Way, Way]:
@@ -74,22 +83,22 @@ class _Search:
         self._pass_over_lacking()
 
     @property
-    def program(self) -> str | None:
-        """The program to try now; None when every way was refused."""
-        return self._ways[0].program if self._ways else None
+    def programs(self) -> tuple[str, ...]:
+        """The programs to try now; none when every way was refused."""
+        return self._ways[0].programs if self._ways else ()
 
-    def refuse(self, reason: str) -> None:
-        self._pass_over(reason)
+    def refuse(self, program: str, reason: str) -> None:
+        self._pass_over(program, reason)
         self._pass_over_lacking()
 
     @property
     def status(self) -> HookStatus:
-        way = self._sections[self.program] if self.program else None
+        way = self._sections[self._ways[0].program] if self._ways else None
         return HookStatus(self._hook.purpose, way, tuple(self._refused))
 
     def _pass_over_lacking(self) -> None:
         while self._ways and (lacking := self._lacking(self._ways[0])):
-            self._pass_over(lacking)
+            self._pass_over(self._ways[0].program, lacking)
 
     def _lacking(self, way: Way) -> str | None:
         if not self._kernel.source.in_kernel and self._sections[way.program].startswith(_TYPED):
@@ -98,9 +107,9 @@ class _Search:
             return None
         return way.needs.lacking
 
-    def _pass_over(self, reason: str) -> None:
-        way = self._ways.popleft()
-        self._refused.append(Refusal(self._sections[way.program], reason))
+    def _pass_over(self, program: str, reason: str) -> None:
+        self._ways.popleft()
+        self._refused.append(Refusal(self._sections[program], reason))
 
 
 def attach(
@@ -116,17 +125,19 @@ def attach(
     """
     path = kernel.objects / f"{object_file}.bpf.o"
     with BpfObject(path, ()) as unloaded:
-        sections = {way.program: unloaded.section(way.program) for hook in hooks for way in hook.ways}
+        sections = {
+            program: unloaded.section(program) for hook in hooks for way in hook.ways for program in way.programs
+        }
     searches = [_Search(hook, sections, kernel) for hook in hooks]
-    while programs := list(dict.fromkeys(search.program for search in searches if search.program)):
+    while programs := list(dict.fromkeys(program for search in searches for program in search.programs)):
         try:
             bpf_object = _load_and_attach(BpfObject(path, programs, kernel.custom_btf), programs, prepare)
         except ProgramRejected as error:
             if error.program not in programs:
                 raise
             for search in searches:
-                if search.program == error.program:
-                    search.refuse(error.reason)
+                if error.program in search.programs:
+                    search.refuse(error.program, error.reason)
         else:
             return Attached(bpf_object, tuple(search.status for search in searches))
     refusals = (refusal for search in searches for refusal in search.status.refused)

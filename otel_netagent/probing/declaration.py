@@ -97,8 +97,9 @@ class Environment:
 class Probe:
     """Declaration of a probe.
 
-    `start` raises attach.Unavailable where the probe cannot run. `necessary` probes run when the
-    configuration names none. A configuration may call the probe by one of its `aliases` too.
+    `start` raises attach.Unavailable where the probe cannot run. `cost` says what it takes, `on_demand` why it runs
+    only where the configuration names it; without such a reason it is one of the necessary probes. A configuration
+    may call the probe by one of its `aliases` too.
     """
 
     name: str
@@ -106,5 +107,11 @@ class Probe:
     start: Callable[[Environment], RunningProbe]
     series: tuple[Series, ...] = ()
     events: tuple[EventType, ...] = ()
-    necessary: bool = True
+    cost: str = ""
+    on_demand: str = ""
     aliases: tuple[str, ...] = ()
+
+    @property
+    def necessary(self) -> bool:
+        """Whether it runs where the configuration names no probes."""
+        return not self.on_demand

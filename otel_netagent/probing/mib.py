@@ -66,14 +66,18 @@ def by_rule(field: MibField, unit: str) -> MibSeries:
     return counter(f"{shown}{name}".lower(), field, unit, meaning)
 
 
-def mib_probe(name: str, summary: str, *columns: MibSeries, necessary: bool = True) -> Probe:
+WALK_COST: Final = "in the one pass over the namespaces, 1.2 ms for 110 of them, whichever of its probes are on"
+
+
+def mib_probe(name: str, summary: str, *columns: MibSeries, cost: str, on_demand: str = "") -> Probe:
     """Declare a probe of these columns."""
     return Probe(
         name=name,
         summary=summary,
         series=tuple(column.series for column in columns),
         start=lambda environment: _RunningMibProbe(name, columns, environment),
-        necessary=necessary,
+        cost=cost,
+        on_demand=on_demand,
     )
 
 

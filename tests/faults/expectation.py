@@ -79,8 +79,7 @@ def wrong_latencies(events: Iterable[Event], truth: Truth) -> list[Event]:
     return [
         event
         for event in events
-        if event.attributes.get("destination.address") != _MLD_ROUTERS
-        and (bounds := [each for each in truth.slow if event.type.threshold_ms and _slow(each) == _told(event)])
+        if (bounds := [each for each in truth.slow if event.type.threshold_ms and _slow(each) == _told(event)])
         and not any(each.least_ns <= int(event.attributes["netagent.latency_ns"]) <= each.most_ns for each in bounds)
     ]
 

@@ -80,7 +80,7 @@ class Observer:
 @contextmanager
 def probing() -> Iterator[tuple[KernelAccess, ProbeSet]]:
     """Run every probe for the time of the block."""
-    access = find_kernel_access()
+    access = find_kernel_access(legacy=True)
     kinds = catalogue()
     every = frozenset(kinds)
     probes = ProbeSet(Wanted(every, every), kinds, access)

@@ -102,7 +102,7 @@ NO_COOKIES: Final = Limit(
 
 LIMITS: Final = (
     Limit(
-        "A veth pair has no egress hook of nftables before 5.16 (42df6e1d221d): the fault cannot be made.",
+        "nftables has no egress hook before 5.16 (42df6e1d221d): the fault cannot be made.",
         _before(5, 16),
         scenarios=("nft_egress",),
         played=False,

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from otel_netagent.kernel.bpf_object import BpfObject, Map
+from otel_netagent.kernel.layout import BadRecord
 from otel_netagent.kernel.mibs import MibField
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
-from otel_netagent.telemetry.event import EventType
+from otel_netagent.telemetry.event import Event, EventType
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import Table
 from otel_netagent.telemetry.status import HookStatus
+from tests.kernel.fixtures import CompileBpf
+
+_RINGS = """
+#include "probe.h"
+
+#define RING(name) \\
+	struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } name SEC(".maps")
+
+RING(first);
+RING(second);
+RING(third);
+
+SEC("raw_tp")
+int use(void *context)
+{
+	return bpf_ringbuf_query(&first, 0) + bpf_ringbuf_query(&second, 0) + bpf_ringbuf_query(&third, 0);
+}
+"""
 
 HERE = Path("/proc/self/ns/net").stat().st_ino
 
@@ -71,7 +92,9 @@ def declared(running: MadeUpProbe, *, necessary: bool = True, events: bool = Fal
         return running
 
     types = (EventType(running.name.upper(), f"netagent.{running.name}", "it happens"),) if events else ()
-    return Probe(running.name, "made up", start, (series_of(running.name),), types, necessary)
+    return Probe(
+        running.name, "made up", start, (series_of(running.name),), types, on_demand="" if necessary else "special"
+    )
 
 
 def refusing(name: str, error: Exception) -> Probe:
@@ -83,31 +106,51 @@ def refusing(name: str, error: Exception) -> Probe:
     return Probe(name, "made up", start, (series_of(name),))
 
 
+@contextlib.contextmanager
+def real_rings(compile_bpf: CompileBpf) -> Iterator[tuple[Map, ...]]:
+    """Three ring buffers in which nothing ever comes, for the time of the block."""
+    with BpfObject(compile_bpf(_RINGS), ("use",)) as bpf_object:
+        bpf_object.load()
+        yield tuple(bpf_object.map(name) for name in ("first", "second", "third"))
+
+
 @dataclass
 class Starts:
-    """Starts probes, each time a new one, and knows what runs: by name, with what is wanted of its events.
+    """Starts probes, each time a new one, and knows what runs, by name, and what of its events it was told to tell.
 
-    `while_asked` is called whenever one of them is asked for its numbers.
+    `while_asked` is called whenever one of them is asked for its numbers. Each probe that has events takes a ring.
     """
 
-    running: dict[str, tuple[MadeUpProbe, EventSettings | None]] = field(default_factory=dict)
+    rings: list[Map] = field(default_factory=list)
+    running: dict[str, MadeUpProbe] = field(default_factory=dict)
+    told: dict[str, EventSettings | None] = field(default_factory=dict)
     started: int = 0
     refused: set[str] = field(default_factory=set)
     while_asked: Callable[[], None] = lambda: None
 
     def declare(self, name: str, *, necessary: bool = True, types: tuple[EventType, ...] = ()) -> Probe:
         """The declaration of a probe that starts unless it is `refused`."""
+        source: EventSource | None = None
+        if types:
+            source = EventSource(self.rings.pop(0), _no_event, lambda wanted: self._tell(name, wanted))
 
-        def start(environment: Environment) -> MadeUpProbe:
+        def start(_environment: Environment) -> MadeUpProbe:
             if name in self.refused:
                 raise Unavailable("what it needs is not there")
             assert name not in self.running, "it runs already"
             self.started += 1
-            probe = _Known(name, starts=self)
-            self.running[name] = (probe, environment.events)
-            return probe
+            self.running[name] = _Known(name, event_source=source, starts=self)
+            return self.running[name]
 
-        return Probe(name, "made up", start, (series_of(name),), types, necessary)
+        return Probe(name, "made up", start, (series_of(name),), types, on_demand="" if necessary else "special")
+
+    def _tell(self, name: str, wanted: EventSettings | None) -> None:
+        assert name in self.running
+        self.told[name] = wanted
+
+
+def _no_event(_record: bytes, _offset: int) -> Event:
+    raise BadRecord("nothing comes")
 
 
 @dataclass
@@ -118,9 +161,10 @@ class _Known(MadeUpProbe):
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         self.starts.while_asked()
-        assert self.starts.running[self.name][0] is self, "closed before it has answered"
+        assert self.starts.running[self.name] is self, "closed before it has answered"
         return super().collect(namespaces)
 
     def close(self) -> None:
         """Run no more."""
-        assert self.starts.running.pop(self.name)[0] is self
+        assert self.starts.running.pop(self.name) is self
+        assert self.starts.told.pop(self.name, None) is None, "it may still tell what nobody reads"

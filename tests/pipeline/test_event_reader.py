@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from otel_netagent.identity.registry import Registry
+from otel_netagent.kernel.bpf_object import Map
 from otel_netagent.kernel.layout import BadRecord
 from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.ring_buffer import RingBuffers
@@ -54,6 +55,11 @@ def bad_if_odd(record: bytes, offset: int) -> Event:
     return event
 
 
+def source(ring: Map, decode: Callable[[bytes, int], Event]) -> EventSource:
+    """Events that nobody has to ask for."""
+    return EventSource(ring, decode, lambda _wanted: None)
+
+
 def reader_of(outputs: list[AttributedEvent], *sources: EventSource) -> EventReader:
     return EventReader(sources, Registry(), [outputs.append])
 
@@ -64,7 +70,7 @@ def bodies(events: list[AttributedEvent]) -> list[str]:
 
 def test_an_event_goes_to_the_outputs_at_once_with_its_entity(producer: Producer) -> None:
     told: list[AttributedEvent] = []
-    reader = reader_of(told, EventSource(producer.ring, decoder("a")))
+    reader = reader_of(told, source(producer.ring, decoder("a")))
     reader.start()
     try:
         producer.write()
@@ -79,7 +85,7 @@ def test_an_event_goes_to_the_outputs_at_once_with_its_entity(producer: Producer
 def test_every_output_gets_every_event(producer: Producer) -> None:
     first: list[AttributedEvent] = []
     second: list[AttributedEvent] = []
-    reader = EventReader([EventSource(producer.ring, decoder("a"))], Registry(), [first.append, second.append])
+    reader = EventReader([source(producer.ring, decoder("a"))], Registry(), [first.append, second.append])
     producer.write(3)
     reader.stop()
     assert first == second
@@ -89,7 +95,7 @@ def test_every_output_gets_every_event(producer: Producer) -> None:
 def test_stop_reads_what_has_come_until_then(producer: Producer) -> None:
     """More than one reading takes."""
     told: list[AttributedEvent] = []
-    reader = reader_of(told, EventSource(producer.ring, decoder("a")))
+    reader = reader_of(told, source(producer.ring, decoder("a")))
     producer.write(6_000)
     reader.stop()
     assert [attributed.event.time_ns for attributed in told] == list(range(6_000))
@@ -100,8 +106,8 @@ def test_events_that_come_together_go_by_their_time(producer: Producer, other: P
     told: list[AttributedEvent] = []
     reader = reader_of(
         told,
-        EventSource(producer.ring, decoder("backwards", lambda number: 100 - 10 * number)),
-        EventSource(other.ring, decoder("between", lambda number: 75 + 10 * number)),
+        source(producer.ring, decoder("backwards", lambda number: 100 - 10 * number)),
+        source(other.ring, decoder("between", lambda number: 75 + 10 * number)),
     )
     producer.write(4)
     other.write(2)
@@ -118,7 +124,7 @@ def test_events_that_come_together_go_by_their_time(producer: Producer, other: P
 
 def test_a_bad_record_is_discarded_counted_and_said_once(producer: Producer, caplog: pytest.LogCaptureFixture) -> None:
     told: list[AttributedEvent] = []
-    reader = reader_of(told, EventSource(producer.ring, bad_if_odd))
+    reader = reader_of(told, source(producer.ring, bad_if_odd))
     producer.write(10)
     reader.stop()
     assert bodies(told) == [f"number={number}" for number in (0, 2, 4, 6, 8)]
@@ -129,7 +135,7 @@ def test_a_bad_record_is_discarded_counted_and_said_once(producer: Producer, cap
 
 
 def test_a_reader_that_was_never_started_stops(producer: Producer) -> None:
-    reader_of([], EventSource(producer.ring, decoder("a"))).stop()
+    reader_of([], source(producer.ring, decoder("a"))).stop()
 
 
 def test_rings_that_cannot_be_read_are_said(
@@ -139,7 +145,7 @@ def test_rings_that_cannot_be_read_are_said(
         raise BpfError("ring buffer: EBADF (Bad file descriptor)")
 
     monkeypatch.setattr(RingBuffers, "poll", fail)
-    reader = reader_of([], EventSource(producer.ring, decoder("a")))
+    reader = reader_of([], source(producer.ring, decoder("a")))
     reader.start()
     eventually(lambda: caplog.messages)
     reader.stop()
@@ -152,7 +158,7 @@ def test_rings_that_cannot_be_read_are_said(
 def test_sources_come_and_go_and_nothing_is_lost(producer: Producer, other: Producer) -> None:
     """Not of the one that stays, nor what the one that goes had, nor what the one that comes has already."""
     told: list[AttributedEvent] = []
-    staying, going = EventSource(producer.ring, decoder("staying")), EventSource(other.ring, decoder("going"))
+    staying, going = source(producer.ring, decoder("staying")), source(other.ring, decoder("going"))
     outputs = [told.append]
     reader = EventReader([staying, going], Registry(), outputs)
     reader.start()
@@ -163,7 +169,7 @@ def test_sources_come_and_go_and_nothing_is_lost(producer: Producer, other: Prod
         assert sum(each.event.probe == "going" for each in told) == 3
         other.write(2)  # nobody listens
         producer.write(10)
-        coming = EventSource(other.ring, decoder("coming"))
+        coming = source(other.ring, decoder("coming"))
         reader.read_from([staying, coming], outputs)
         producer.write(10)
         eventually(lambda: len(told) == 35)
@@ -177,7 +183,7 @@ def test_sources_come_and_go_and_nothing_is_lost(producer: Producer, other: Prod
 def test_no_event_is_lost_or_doubled_while_sources_change_in_a_flood(producer: Producer, other: Producer) -> None:
     told: list[AttributedEvent] = []
     outputs = [told.append]
-    staying, second = EventSource(producer.ring, decoder("staying")), EventSource(other.ring, decoder("second"))
+    staying, second = source(producer.ring, decoder("staying")), source(other.ring, decoder("second"))
     reader = EventReader([staying], Registry(), outputs)
     reader.start()
     writing = threading.Thread(target=lambda: [producer.write(100) for _ in range(200)])
@@ -198,7 +204,7 @@ def test_no_event_is_lost_or_doubled_while_sources_change_in_a_flood(producer: P
 def test_other_outputs_get_what_comes_from_then_on(producer: Producer) -> None:
     first: list[AttributedEvent] = []
     second: list[AttributedEvent] = []
-    sources = [EventSource(producer.ring, decoder("a"))]
+    sources = [source(producer.ring, decoder("a"))]
     reader = EventReader(sources, Registry(), [first.append])
     reader.start()
     try:
@@ -218,7 +224,7 @@ def test_a_reader_without_sources_reads_when_it_gets_some(producer: Producer) ->
     reader.start()
     try:
         producer.write()
-        reader.read_from([EventSource(producer.ring, decoder("a"))], [told.append])
+        reader.read_from([source(producer.ring, decoder("a"))], [told.append])
         eventually(lambda: told)
         reader.read_from((), [told.append])
         producer.write()
@@ -231,7 +237,7 @@ def test_rings_that_failed_are_read_again_after_a_change(
     producer: Producer, other: Producer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[AttributedEvent] = []
-    reader = EventReader([EventSource(producer.ring, decoder("a"))], Registry(), [told.append])
+    reader = EventReader([source(producer.ring, decoder("a"))], Registry(), [told.append])
 
     def fail(_rings: RingBuffers, _timeout_ms: int) -> None:
         raise BpfError("ring buffer: EBADF (Bad file descriptor)")
@@ -242,7 +248,7 @@ def test_rings_that_failed_are_read_again_after_a_change(
         eventually(lambda: caplog.messages)
     try:
         other.write()
-        reader.read_from([EventSource(other.ring, decoder("b"))], [told.append])
+        reader.read_from([source(other.ring, decoder("b"))], [told.append])
         eventually(lambda: told)
     finally:
         reader.stop()
@@ -250,7 +256,7 @@ def test_rings_that_failed_are_read_again_after_a_change(
 
 
 def test_what_is_no_ring_is_said_and_ends_nothing(producer: Producer, caplog: pytest.LogCaptureFixture) -> None:
-    reader = EventReader([EventSource(producer.no_ring, decoder("a"))], Registry(), ())
+    reader = EventReader([source(producer.no_ring, decoder("a"))], Registry(), ())
     reader.start()
     reader.stop()
     assert len(caplog.messages) == 1

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from otel_netagent.config.schema import Config, EventConfig, Known, MetricConfig
+from otel_netagent.kernel.bpf_object import Map
 from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.namespaces import ProcfsWalk
 from otel_netagent.kernel.symbols import SymbolsUnreadable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.pipeline.probe_set import Changes, ProbeSet, Wanted, known_names
 from otel_netagent.probing.attach import Unavailable
-from otel_netagent.probing.declaration import Environment, EventSettings, Probe, WalkAccess
+from otel_netagent.probing.declaration import EventSettings, Probe, WalkAccess
 from otel_netagent.telemetry.event import EventType
 from otel_netagent.telemetry.status import HookStatus, ProbeState, Refusal
 from tests.pipeline.made_up import MadeUpProbe, Starts, declared, refusing, series_of
@@ -75,28 +76,29 @@ def test_what_a_configuration_may_name() -> None:
     )
 
 
-def test_a_probe_gets_the_settings_that_concern_it() -> None:
-    fast, slow = (EventType(name, f"netagent.{name}", "it happens", threshold_ms=10) for name in ("FAST", "SLOW"))
-    probe = Probe("telling", "made up", declared(MadeUpProbe("any")).start, events=(fast, slow))
-    event = EventConfig(thresholds={"FAST": 10, "SLOW": 20, "ANOTHERS": 30}, events_per_second=7, harmless=True)
-    chosen = Wanted.of(Config(event=event), catalogue(probe))
-    assert chosen.events_of(probe) == EventSettings(7, {"SLOW": 20}, harmless=True)
-    assert chosen.events_of(declared(MadeUpProbe("counting"))) is None
+def test_what_is_wanted_of_events() -> None:
+    event = EventConfig(thresholds={"FAST": 10, "SLOW": 20}, events_per_second=7, harmless=True)
+    chosen = Wanted.of(Config(event=event), KINDS)
+    assert chosen.events_of("telling") == EventSettings(7, {"FAST": 10, "SLOW": 20}, harmless=True)
+    assert chosen.events_of("counting") is None
 
 
-def test_a_probe_is_told_whether_its_events_are_wanted() -> None:
-    told: dict[str, EventSettings | None] = {}
-
-    def start_noting(name: str) -> Probe:
-        def start(environment: Environment) -> MadeUpProbe:
-            told[name] = environment.events
-            return MadeUpProbe(name)
-
-        return Probe(name, "made up", start)
-
-    kinds = catalogue(start_noting("counting"), start_noting("telling"))
-    ProbeSet(Wanted(frozenset({"counting", "telling"}), frozenset({"telling"})), kinds, ACCESS)
-    assert told == {"counting": None, "telling": EventSettings()}
+@pytest.mark.parametrize(
+    ("metric", "event", "impossible"),
+    [
+        (MetricConfig(probes=("tellin",)), EventConfig(), {"tellin": "no such probe; did you mean telling?"}),
+        (MetricConfig(), EventConfig(probes=("x", "telling")), {"x": "no such probe"}),
+        (MetricConfig(), EventConfig(probes=("countin",)), {"countin": "no such probe"}),
+        (MetricConfig(), EventConfig(probes=("counting",)), {"counting": "this probe has no events"}),
+        (MetricConfig(enable=False, probes=("x",)), EventConfig(enable=False, probes=("y",)), {}),
+    ],
+)
+def test_what_is_asked_for_in_vain(metric: MetricConfig, event: EventConfig, impossible: dict[str, str]) -> None:
+    """What a name is like is sought among the probes that have what is asked for."""
+    chosen = Wanted.of(Config(metric=metric, event=event), KINDS)
+    assert chosen.impossible == impossible
+    assert chosen.metrics <= KINDS.keys()
+    assert chosen.events <= {"telling", "special"}
 
 
 # --- What becomes of it
@@ -120,6 +122,28 @@ def test_a_probe_that_cannot_start_stops_no_other(error: type[Exception], caplog
     assert [(record.levelno, record.message) for record in caplog.records] == [
         (logging.WARNING, "probe a is unavailable: this kernel lacks it")
     ]
+
+
+def test_what_there_is_not_is_unavailable_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is logged here: whoever reads the file says its line."""
+    config = Config(
+        metric=MetricConfig(probes=("countin", "telling")), event=EventConfig(probes=("telling", "counting"))
+    )
+    probes = ProbeSet(Wanted.of(config, KINDS), KINDS, ACCESS)
+    assert [(each.name, each.state, each.reason) for each in probes.statuses] == [
+        ("countin", ProbeState.UNAVAILABLE, "no such probe; did you mean counting?"),
+        ("counting", ProbeState.UNAVAILABLE, "this probe has no events"),
+        ("special", ProbeState.OFF, "not asked for in the configuration"),
+        ("telling", ProbeState.RUNNING, ""),
+    ]
+    assert probes.retry() == ()
+    assert caplog.messages == []
+
+
+def test_what_runs_for_one_section_is_not_unavailable_for_the_other() -> None:
+    config = Config(metric=MetricConfig(probes=("counting",)), event=EventConfig(probes=("counting",)))
+    probes = ProbeSet(Wanted.of(config, KINDS), KINDS, ACCESS)
+    assert states(probes)["counting"] is ProbeState.RUNNING
 
 
 def test_a_probe_that_sees_less_is_degraded() -> None:
@@ -156,26 +180,40 @@ def test_what_stays_is_not_touched() -> None:
     changes = probes.apply(wanted("b", "c"))
     assert probes.running["b"] is staying
     assert list(probes.running) == list(starts.running) == ["b", "c"]
-    assert changes == Changes(started=("c",), stopped=("a",), restarted=())
+    assert changes == Changes(started=("c",), stopped=("a",))
     assert str(changes) == "probes started: c; probes stopped: a"
     assert states(probes) == {"a": ProbeState.OFF, "b": ProbeState.RUNNING, "c": ProbeState.RUNNING}
     assert str(probes.apply(wanted("b", "c"))) == ""
 
 
-def test_other_settings_restart_those_that_they_concern() -> None:
-    starts = Starts()
-    slow, late = (EventType(name, f"netagent.{name}", "it happens", threshold_ms=10) for name in ("SLOW", "LATE"))
+def test_other_settings_of_events_are_told_to_what_runs(rings: Sequence[Map]) -> None:
+    starts = Starts([*rings])
+    type_ = EventType("SLOW", "netagent.slow", "it happens", threshold_ms=10)
     kinds = catalogue(
-        starts.declare("a", types=(slow,)), starts.declare("b", types=(late,)), starts.declare("counting")
+        starts.declare("a", types=(type_,)), starts.declare("b", types=(type_,)), starts.declare("counting")
     )
-    every = frozenset({"a", "b", "counting"})
-    events = frozenset({"a", "b"})
-    probes = ProbeSet(Wanted(every, events), kinds, ACCESS)
-    assert probes.apply(Wanted(every, events, EventSettings(thresholds_ms={"SLOW": 20}))).restarted == ("a",)
-    assert probes.apply(Wanted(every, events, EventSettings())).restarted == ("a",)
-    assert probes.apply(Wanted(every, events, EventSettings(thresholds_ms={"LATE": 10}))).restarted == ()
-    assert probes.apply(Wanted(every, events, EventSettings(per_second=5))).restarted == ("a", "b")
-    assert probes.apply(Wanted(every, frozenset())).restarted == ("a", "b")
+    every, usual = frozenset(kinds), EventSettings()
+    probes = ProbeSet(Wanted(every, frozenset({"a"})), kinds, ACCESS)
+    running = probes.running
+    assert (starts.told, len(probes.event_sources)) == ({"a": usual, "b": None}, 1)
+    slower = EventSettings(per_second=5, thresholds_ms={"SLOW": 20})
+    assert str(probes.apply(Wanted(every, frozenset({"a", "b"}), slower))) == ""
+    assert (starts.told, len(probes.event_sources)) == ({"a": slower, "b": slower}, 2)
+    probes.apply(Wanted(every, frozenset()))
+    assert (starts.told, len(probes.event_sources)) == ({"a": None, "b": None}, 0)
+    assert probes.running == running
+
+
+def test_what_is_wanted_no_more_tells_nothing_before_it_is_stopped(rings: Sequence[Map]) -> None:
+    """So that it can be read to its end."""
+    starts = Starts([*rings])
+    kinds = catalogue(starts.declare("a", types=(EventType("LOST", "netagent.lost", "it happens"),)))
+    probes = ProbeSet(Wanted(frozenset(), frozenset({"a"})), kinds, ACCESS)
+    probes.tell(wanted())
+    assert starts.told == {"a": None}
+    assert not probes.event_sources
+    assert probes.running.keys() == {"a"}
+    assert probes.apply(wanted()) == Changes(started=(), stopped=("a",))
 
 
 def test_what_was_unavailable_is_tried_again_and_said_once(caplog: pytest.LogCaptureFixture) -> None:

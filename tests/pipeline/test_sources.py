@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_netagent.config.schema import Config, EventConfig, MetricConfig
+from otel_netagent.kernel.bpf_object import Map
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.pipeline.probe_set import Wanted
 from otel_netagent.pipeline.sources import Sources
@@ -18,8 +20,9 @@ from otel_netagent.probing.declaration import EventSettings, WalkAccess
 from otel_netagent.telemetry.event import EventType
 from otel_netagent.telemetry.snapshot import Snapshot
 from otel_netagent.telemetry.status import ProbeStatus
+from tests.kernel.fixtures import CompileBpf
 from tests.lab.waiting import eventually
-from tests.pipeline.made_up import MadeUpProbe, MadeUpWalk, Starts
+from tests.pipeline.made_up import MadeUpProbe, MadeUpWalk, Starts, real_rings
 
 _ACCESS = KernelAccess(None, "no eBPF in this test", WalkAccess(MadeUpWalk()))
 _SLOW = EventType("SLOW", "netagent.slow", "it is slow", threshold_ms=10)
@@ -30,7 +33,7 @@ _LOST = EventType("LOST", "netagent.lost", "it is lost")
 class Node:
     """Sources with made-up probes, and the snapshots that they make by the configuration that was applied last."""
 
-    starts: Starts = field(default_factory=Starts)
+    starts: Starts
     snapshots: list[Snapshot] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -51,19 +54,20 @@ class Node:
 
     def probes(self) -> dict[str, MadeUpProbe]:
         """Those that run."""
-        return {name: probe for name, (probe, _) in self.starts.running.items()}
+        return dict(self.starts.running)
 
     def state(self) -> tuple[Mapping[str, EventSettings | None], tuple[ProbeStatus, ...], set[str]]:
-        """What runs and how, what is said of it, and what the first collection shows."""
+        """What of its events each probe tells that runs, what is said of all, and what the first collection shows."""
         eventually(lambda: self.snapshots)
         shown = {table.probe for table in self.snapshots[0].tables}
-        return {name: wanted for name, (_, wanted) in self.starts.running.items()}, self.sources.statuses, shown
+        told = {name: self.starts.told.get(name) for name in self.starts.running}
+        return told, self.sources.statuses, shown
 
 
 @contextlib.contextmanager
-def node() -> Iterator[Node]:
+def node(rings: Sequence[Map]) -> Iterator[Node]:
     """For the time of the block."""
-    node = Node()
+    node = Node(Starts([*rings]))
     try:
         yield node
     finally:
@@ -71,8 +75,15 @@ def node() -> Iterator[Node]:
         assert node.starts.running == {}
 
 
-names = st.lists(st.sampled_from(["counting", "lost", "slow", "special"]), unique=True).map(tuple)
-telling = st.lists(st.sampled_from(["lost", "slow", "special"]), unique=True).map(tuple)
+@pytest.fixture(scope="session")
+def other_rings(compile_bpf: CompileBpf) -> Iterator[Sequence[Map]]:
+    """For a second node beside the first."""
+    with real_rings(compile_bpf) as rings:
+        yield rings
+
+
+names = st.lists(st.sampled_from(["counting", "lost", "slow", "special", "unknown"]), unique=True).map(tuple)
+telling = st.lists(st.sampled_from(["counting", "lost", "slow", "special"]), unique=True).map(tuple)
 configurations = st.builds(
     Config,
     metric=st.builds(MetricConfig, enable=st.booleans(), probes=names, interval=st.sampled_from([1, 3600])),
@@ -88,8 +99,10 @@ configurations = st.builds(
 
 @settings(max_examples=50)
 @given(st.lists(configurations, max_size=4), configurations)
-def test_what_was_before_leaves_no_trace(before: list[Config], last: Config) -> None:
-    with node() as alone, node() as after_others:
+def test_what_was_before_leaves_no_trace(
+    rings: Sequence[Map], other_rings: Sequence[Map], before: list[Config], last: Config
+) -> None:
+    with node(rings) as alone, node(other_rings) as after_others:
         alone.apply(last)
         for config in before:
             after_others.apply(config)
@@ -99,28 +112,29 @@ def test_what_was_before_leaves_no_trace(before: list[Config], last: Config) -> 
 
 @settings(max_examples=50)
 @given(configurations, configurations)
-def test_what_both_ask_for_goes_on_untouched(first: Config, second: Config) -> None:
-    with node() as it:
+def test_what_both_ask_for_goes_on_and_tells_what_the_second_says(
+    rings: Sequence[Map], first: Config, second: Config
+) -> None:
+    with node(rings) as it:
         it.apply(first)
-        before, wanted_before = it.probes(), Wanted.of(first, it.kinds)
+        before = it.probes()
         it.apply(second)
         wanted = Wanted.of(second, it.kinds)
-        for name, probe in it.probes().items():
-            kind = it.kinds[name]
-            same = name in wanted_before.all and wanted_before.events_of(kind) == wanted.events_of(kind)
-            assert (before.get(name) is probe) == same
+        assert it.probes().keys() == wanted.all
+        assert all(it.probes()[name] is before[name] for name in before.keys() & wanted.all)
+        assert it.starts.told == {name: wanted.events_of(name) for name in wanted.all if it.kinds[name].events}
 
 
-def test_the_first_snapshot_after_a_change_comes_at_once() -> None:
-    with node() as it:
+def test_the_first_snapshot_after_a_change_comes_at_once(rings: Sequence[Map]) -> None:
+    with node(rings) as it:
         it.apply(Config(metric=MetricConfig(interval=3600, probes=("counting", "lost"))))
         assert it.state()[2] == {"counting", "lost", "slow"}
         it.apply(Config(metric=MetricConfig(interval=3600, probes=("counting",)), event=EventConfig(enable=False)))
         assert it.state()[2] == {"counting"}
 
 
-def test_what_comes_late_is_collected_with_the_others() -> None:
-    with node() as it:
+def test_what_comes_late_is_collected_with_the_others(rings: Sequence[Map]) -> None:
+    with node(rings) as it:
         it.starts.refused = {"lost"}
         it.apply(Config(metric=MetricConfig(interval=3600)))
         assert it.state()[2] == {"counting", "slow"}
@@ -131,14 +145,14 @@ def test_what_comes_late_is_collected_with_the_others() -> None:
         assert [table.probe for table in it.snapshots[-1].tables] == ["counting", "lost", "slow"]
 
 
-def test_a_probe_is_not_stopped_before_it_has_answered() -> None:
+def test_a_probe_is_not_stopped_before_it_has_answered(rings: Sequence[Map]) -> None:
     asked, answers = threading.Event(), threading.Event()
 
     def think() -> None:
         asked.set()
         answers.wait()
 
-    with node() as it, contextlib.ExitStack() as ending:
+    with node(rings) as it, contextlib.ExitStack() as ending:
         ending.callback(answers.set)
         it.starts.while_asked = think
         it.apply(Config(metric=MetricConfig(interval=3600, probes=("counting",)), event=EventConfig(enable=False)))

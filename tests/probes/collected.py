@@ -33,7 +33,7 @@ class Collected:
 
 def environment(access: KernelAccess) -> Environment:
     """What the running kernel lets a probe use."""
-    return Environment(access.facts, access.no_kernel, access.walk, events=None)
+    return Environment(access.facts, access.no_kernel, access.walk)
 
 
 def without_walk(access: KernelAccess) -> KernelAccess:

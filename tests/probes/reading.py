@@ -57,6 +57,6 @@ def reading(probe: Probe, way: str, kernel: KernelFacts) -> Iterator[Reading]:
     """Run a probe for the time of the block."""
     walk = ProcfsWalk()
     facts = kernel if way == KERNEL else None
-    environment = Environment(facts, "not asked for", WalkAccess(walk), events=None)
+    environment = Environment(facts, "not asked for", WalkAccess(walk))
     with contextlib.closing(probe.start(environment)) as running:
         yield Reading(way, running, walk)

@@ -48,10 +48,11 @@ class Running:
 @contextlib.contextmanager
 def running(name: str, access: KernelAccess, events: EventSettings | None = None) -> Iterator[Running]:
     """Run the probe `name`, which tells events, for the time of the block."""
-    environment = Environment(access.facts, access.no_kernel, access.walk, events or EventSettings())
+    environment = Environment(access.facts, access.no_kernel, access.walk)
     probe = catalogue()[name].start(environment)
     with contextlib.closing(probe):
         source = probe.event_source
         assert source is not None
+        source.tell(events or EventSettings())
         with RingBuffers([source.ring]) as rings:
             yield Running(probe, access.walk.walk, source, rings)

@@ -14,7 +14,7 @@ from otel_netagent.kernel.layout import BadRecord
 from otel_netagent.pipeline.kernel_access import OBJECTS, KernelAccess
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.attach import Unavailable
-from otel_netagent.probing.declaration import Environment, EventSettings
+from otel_netagent.probing.declaration import Environment
 from tests.kernel.held import held
 from tests.probes.running import Running, running
 
@@ -83,4 +83,4 @@ def test_close_leaves_nothing(access: KernelAccess, name: str) -> None:
 @pytest.mark.parametrize("name", PROBES)
 def test_without_a_kernel_it_is_unavailable(access: KernelAccess, name: str) -> None:
     with pytest.raises(Unavailable, match=r"^no BTF, say$"):
-        catalogue()[name].start(Environment(None, "no BTF, say", access.walk, events=EventSettings()))
+        catalogue()[name].start(Environment(None, "no BTF, say", access.walk))

@@ -39,7 +39,7 @@ def walk(request: pytest.FixtureRequest, access: KernelAccess) -> NamespaceWalk:
 
 @contextlib.contextmanager
 def running(name: str, walk: NamespaceWalk) -> Iterator[Collected]:
-    environment = Environment(None, "not asked for", WalkAccess(walk), events=None)
+    environment = Environment(None, "not asked for", WalkAccess(walk))
     with contextlib.closing(PROBES[name].start(environment)) as probe:
         yield Collected(probe, walk)
 

@@ -269,11 +269,11 @@ def test_raises_are_watched_last(probe: Running) -> None:
 
 
 def test_without_events_it_counts(access: KernelAccess) -> None:
-    probe = catalogue()["net_softirq"].start(Environment(access.facts, access.no_kernel, access.walk, events=None))
+    probe = catalogue()["net_softirq"].start(Environment(access.facts, access.no_kernel, access.walk))
     with contextlib.closing(probe):
-        assert probe.event_source is None
-        names = [series.name for table in probe.collect(access.walk.walk.take()) for series in table.series]
-    assert names == [series.name for series in catalogue()["net_softirq"].series]
+        *tables, outcomes = probe.collect(access.walk.walk.take())
+    assert [series for table in tables for series in table.series] == [*catalogue()["net_softirq"].series]
+    assert not outcomes.rows
 
 
 def test_where_the_host_is_not_among_the_namespaces_it_tells_nothing(probe: Running, netns: Namespace) -> None:
@@ -291,7 +291,7 @@ def test_close_leaves_nothing(access: KernelAccess) -> None:
 
 def test_without_a_kernel_it_is_unavailable(access: KernelAccess) -> None:
     with pytest.raises(Unavailable, match=r"^no BTF, say$"):
-        catalogue()["net_softirq"].start(Environment(None, "no BTF, say", access.walk, events=EventSettings()))
+        catalogue()["net_softirq"].start(Environment(None, "no BTF, say", access.walk))
 
 
 # --- Records

@@ -123,10 +123,9 @@ def test_counts_never_go_backwards(packetloss: Running, netns: Namespace) -> Non
 
 
 def test_without_events_drops_are_still_counted(access: KernelAccess, netns: Namespace) -> None:
-    environment = Environment(access.facts, access.no_kernel, access.walk, events=None)
+    environment = Environment(access.facts, access.no_kernel, access.walk)
     probe = catalogue()["packetloss"].start(environment)
     try:
-        assert probe.event_source is None
         send_to_nobody(netns, 3)
         tables = list(probe.collect(access.walk.walk.take()))
     finally:
@@ -190,7 +189,7 @@ def test_close_leaves_nothing(access: KernelAccess) -> None:
 
 def test_without_a_kernel_it_is_unavailable(access: KernelAccess) -> None:
     with pytest.raises(Unavailable, match=r"^no BTF, say$"):
-        catalogue()["packetloss"].start(Environment(None, "no BTF, say", access.walk, events=EventSettings()))
+        catalogue()["packetloss"].start(Environment(None, "no BTF, say", access.walk))
 
 
 # --- Records

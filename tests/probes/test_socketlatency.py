@@ -131,15 +131,32 @@ def test_a_threshold_of_zero_tells_every_reading(
     assert all(stop.least_ns <= latency <= stop.most_ns for stop, latency in zip(stops, latencies, strict=True))
 
 
+def test_what_is_wanted_may_change_while_it_counts(
+    access: KernelAccess, netns: Namespace, both: tuple[socket.socket, socket.socket]
+) -> None:
+    stops: list[Stop] = []
+    with running("socketlatency", access) as probe:
+        for wanted, told in (
+            (EventSettings(thresholds_ms={"SOCKETLAT_READSLOW": 60_000}), 0),
+            (EventSettings(thresholds_ms={"SOCKETLAT_READSLOW": THRESHOLD_MS}), 1),
+            (None, 0),
+            (EventSettings(), 1),
+        ):
+            probe.source.tell(wanted)
+            stops.append(stop_reading(*both, 150))
+            assert len(probe.events(netns)) == told
+            assert reads(probe, netns)[1] in above(stops, 100)
+
+
 def test_without_events_standstills_are_still_counted(
     access: KernelAccess, netns: Namespace, both: tuple[socket.socket, socket.socket]
 ) -> None:
-    environment = Environment(access.facts, access.no_kernel, access.walk, events=None)
+    environment = Environment(access.facts, access.no_kernel, access.walk)
     with contextlib.closing(catalogue()["socketlatency"].start(environment)) as probe:
-        assert probe.event_source is None
         stops = [stop_reading(*both, 150)]
-        totals, _ = numbers(probe.collect(access.walk.walk.take()))
+        totals, outcomes, _ = numbers(probe.collect(access.walk.walk.take()))
     assert totals.rows[netns.inode, ()][1] in above(stops, 100)
+    assert not outcomes.rows
 
 
 # --- What is a standstill, and whose

@@ -17,7 +17,7 @@ from otel_netagent.kernel.layout import BadRecord
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.attach import Unavailable
-from otel_netagent.probing.declaration import Environment, EventSettings
+from otel_netagent.probing.declaration import Environment
 from otel_netagent.telemetry.event import Event
 from tests.kernel.held import held
 from tests.lab.links import loopback
@@ -167,4 +167,4 @@ def test_close_leaves_nothing(access: KernelAccess) -> None:
 
 def test_without_a_kernel_it_is_unavailable(access: KernelAccess) -> None:
     with pytest.raises(Unavailable, match=r"^no BTF, say$"):
-        catalogue()["tcpreset"].start(Environment(None, "no BTF, say", access.walk, events=EventSettings()))
+        catalogue()["tcpreset"].start(Environment(None, "no BTF, say", access.walk))

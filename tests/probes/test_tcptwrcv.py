@@ -172,4 +172,4 @@ def test_close_leaves_nothing(access: KernelAccess) -> None:
 
 def test_without_a_kernel_it_is_unavailable(access: KernelAccess) -> None:
     with pytest.raises(Unavailable, match=r"^no BTF, say$"):
-        tcptwrcv.PROBE.start(Environment(None, "no BTF, say", access.walk, events=EventSettings()))
+        tcptwrcv.PROBE.start(Environment(None, "no BTF, say", access.walk))

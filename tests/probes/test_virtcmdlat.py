@@ -21,7 +21,7 @@ from otel_netagent.kernel.symbols import Symbols
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes.virtcmdlat import PROBE, CommandDecoder
 from otel_netagent.probing.attach import Unavailable
-from otel_netagent.probing.declaration import Environment, EventSettings
+from otel_netagent.probing.declaration import Environment
 from tests.kernel.held import held
 
 RECORD = struct.Struct("=QQII QII16s II")
@@ -107,7 +107,7 @@ def test_a_level_of_the_original_is_a_bucket() -> None:
 
 
 def environment(access: KernelAccess, facts: KernelFacts | None) -> Environment:
-    return Environment(facts, access.no_kernel, access.walk, EventSettings())
+    return Environment(facts, access.no_kernel, access.walk)
 
 
 def test_it_runs_or_tells_of_each_way_why_not(access: KernelAccess) -> None:
@@ -137,4 +137,4 @@ def test_without_the_driver_it_says_so(access: KernelAccess, kernel: KernelFacts
 
 def test_without_a_kernel_it_is_unavailable(access: KernelAccess) -> None:
     with pytest.raises(Unavailable, match=r"^no BTF, say$"):
-        PROBE.start(Environment(None, "no BTF, say", access.walk, EventSettings()))
+        PROBE.start(Environment(None, "no BTF, say", access.walk))

@@ -15,6 +15,7 @@ ln -s fd/1 /dev/stdout
 ln -s fd/2 /dev/stderr
 mkdir /dev/net
 mknod /dev/net/tun c 10 200
+cat /sys/bus/virtio/devices/*/modalias | xargs /sbin/modprobe --all
 
 setsid /bin/sh /run/vm/job.sh </dev/null >/run/vm/output 2>&1
 echo $? >/run/vm/status

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.vm import vmlinux
+
 SUITES: Final = ("bullseye", "bookworm", "trixie", "sid")
 """Releases whose kernels are tried, oldest first: Linux 5.10, 6.1, 6.12, and the newest that Debian has."""
 
@@ -50,6 +52,11 @@ class Kernel:
         return self.root / "vmlinuz"
 
     @property
+    def vmlinux(self) -> Path:
+        """What is in the image: an ELF file that has the kernel's BTF."""
+        return self.root / "vmlinux"
+
+    @property
     def modules(self) -> Path:
         """What belongs at `/lib/modules/RELEASE`."""
         return self.root / "lib" / "modules" / self.release
@@ -60,12 +67,15 @@ def obtain(suite: str) -> Kernel:
     home = _cache() / suite
     home.mkdir(parents=True, exist_ok=True)
     current = home / "current"
-    with _locked(home / "lock"):
+    with locked(home / "lock"):
         if not current.is_symlink() or time.time() - current.lstat().st_mtime > _ASK_AGAIN_AFTER_S:
             release = _fetch_newest(suite, home)
             current.unlink(missing_ok=True)
             current.symlink_to(release)
-        return Kernel(suite, current.readlink().name, current.resolve())
+        kernel = Kernel(suite, current.readlink().name, current.resolve())
+        if not kernel.vmlinux.exists():
+            vmlinux.unpack(kernel.image, kernel.vmlinux)
+        return kernel
 
 
 def _cache() -> Path:
@@ -74,7 +84,7 @@ def _cache() -> Path:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """One process at a time, and none has to clean up after one that died."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -85,17 +95,17 @@ def _fetch_newest(suite: str, home: Path) -> str:
     """Unpack the newest kernel to `home`/RELEASE, unless it is there already; its release."""
     with tempfile.TemporaryDirectory(dir=home) as directory:
         work = Path(directory)
-        apt = _Apt(suite, work)
+        apt = Apt(suite, work)
+        apt.update()
         release, packages = apt.newest_kernel()
         if not (home / release).exists():
-            for package in apt.download(packages):
-                _run("dpkg", "-x", str(package), str(work / "files"))
+            apt.unpack(packages, work / "files")
             _arrange(release, work / "files", work / "kernel")
             (work / "kernel").rename(home / release)
     return release
 
 
-class _Apt:
+class Apt:
     """apt with a configuration of its own in a directory of its own, for one release."""
 
     def __init__(self, suite: str, directory: Path) -> None:
@@ -119,9 +129,11 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 #clear APT::Update::Post-Invoke-Success;
 """)
 
+    def update(self) -> None:
+        self._run("apt-get", "update", "--error-on=any")
+
     def newest_kernel(self) -> tuple[str, list[str]]:
         """Release of the newest kernel, and the packages that make it up: since 7.0 they are several."""
-        self._run("apt-get", "update", "--error-on=any")
         found = re.search(r"Depends: linux-image-(\S+)", self._run("apt-cache", "depends", _NEWEST))
         if not found:
             raise KernelUnobtainable(f"{_NEWEST} depends on no kernel")
@@ -130,9 +142,18 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
         part = re.compile(rf"linux-\w+-{re.escape(release)}")
         return release, [package for package in closure.splitlines() if part.fullmatch(package)]
 
-    def download(self, packages: list[str]) -> list[Path]:
+    def headers(self, release: str) -> list[str]:
+        """The packages of a kernel's headers: those of its flavour, and those that all flavours have in common."""
+        own = f"linux-headers-{release}"
+        found = re.search(r"Depends: (linux-headers-\S+-common)", self._run("apt-cache", "depends", own))
+        if not found:
+            raise KernelUnobtainable(f"{own} depends on no common headers")
+        return [own, found[1]]
+
+    def unpack(self, packages: list[str], target: Path) -> None:
         self._run("apt-get", "download", *packages)
-        return list(self._downloads.glob("*.deb"))
+        for package in self._downloads.glob("*.deb"):
+            _run("dpkg", "-x", str(package), str(target))
 
     def _run(self, command: str, *arguments: str) -> str:
         return _run(command, "-q", "-c", str(self._configuration), *arguments, directory=self._downloads)

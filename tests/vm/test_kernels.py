@@ -1,0 +1,63 @@
+"""The agent on real kernels, 5.10 to the newest: all programs, probes and faults, in guests, two at a time.
+
+`make test-kernels` runs it. What the guests report is published in docs/kernels.md, which must say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.vm import guest, kernels, page
+from tests.vm.guest import Job
+from tests.vm.kernels import SUITES, Kernel
+from tests.vm.report import Report
+from tests.vm.results import RESULTS, held
+
+pytestmark = pytest.mark.kernels
+
+_ROOT: Final = Path(__file__).parents[2]
+_TESTS: Final = ("tests/vm/inside", "tests/faults")
+_PYTEST: Final = (".venv/bin/python", "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider")
+_JOB: Final = Job(("nice", *_PYTEST, "-p", "tests.vm.recorder", *_TESTS), _ROOT, nic=True, timeout_s=1200)
+_GUESTS_AT_A_TIME: Final = 2
+
+
+@pytest.fixture(scope="module")
+def report_of() -> Iterator[Callable[[str], Report]]:
+    """Waits for the report of a kernel; all are tried, whatever becomes of one.
+
+    None is booted before all are there, since some tests look at the files of the others.
+    """
+    with ThreadPoolExecutor(max_workers=_GUESTS_AT_A_TIME) as pool:
+        obtained = {suite: pool.submit(kernels.obtain, suite) for suite in SUITES}
+        wait(obtained.values())
+        runs = {suite: pool.submit(_run, kernel) for suite, kernel in obtained.items()}
+        yield lambda suite: runs[suite].result()
+
+
+def _run(obtained: Future[Kernel]) -> Report:
+    """Boot a kernel with the tests. Raises KernelUnobtainable, GuestFailed or ResultsInUse."""
+    kernel = obtained.result()
+    directory = RESULTS / kernel.suite
+    with held(directory):
+        guest.run(kernel, _JOB, directory)
+        return Report.read(kernel.suite)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_everything_passes(suite: str, report_of: Callable[[str], Report]) -> None:
+    report = report_of(suite)
+    failed = [f"{case.test}\n{case.why}" for case in report.cases if not case.passed]
+    assert not failed, "\n\n".join(failed)
+    assert report.cases
+
+
+def test_the_page_says_what_was_seen(report_of: Callable[[str], Report]) -> None:
+    seen = page.render([report_of(suite) for suite in SUITES])
+    published = page.PAGE.read_text(encoding="utf-8") if page.PAGE.exists() else ""
+    assert page.without_releases(published) == page.without_releases(seen), "write it anew: make kernels-table"
