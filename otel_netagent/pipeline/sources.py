@@ -10,6 +10,7 @@ from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.event_reader import EventReader
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.pipeline.probe_set import Changes, ProbeSet, Wanted
+from otel_netagent.pipeline.untold import Untold
 from otel_netagent.probing.declaration import Probe
 from otel_netagent.telemetry.event import AttributedEvent
 from otel_netagent.telemetry.snapshot import Snapshot
@@ -32,6 +33,7 @@ class Sources:
         self._probes = ProbeSet(_NOTHING, catalogue, access)
         self._collector = Collector(access.walk.walk, registry, {}, (), interval_s=0)
         self._collector.took = took
+        self._untold = Untold()
         self._events: Sequence[Callable[[AttributedEvent], None]] = ()
         self._reader = EventReader((), registry, self._events)
 
@@ -63,7 +65,8 @@ class Sources:
         self._probes.tell(wanted)
         self._reader.read_from(self._probes.event_sources, self._events)
         changes = self._probes.apply(wanted)
-        self._collector.outputs, self._collector.interval_s, self._events = snapshots, interval_s, events
+        self._untold.outputs = self._events = events
+        self._collector.outputs, self._collector.interval_s = (self._untold.compare, *snapshots), interval_s
         self._use_running()
         return changes
 

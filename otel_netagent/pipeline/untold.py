@@ -30,11 +30,11 @@ class _Missing(NamedTuple):
 
 
 class Untold:
-    """Compares each snapshot's counts of events with those of the one before."""
+    """Compares each snapshot's counts of events with those of the one before, and tells `outputs`."""
 
-    def __init__(self, outputs: Sequence[Callable[[AttributedEvent], None]]) -> None:
-        """Tell these."""
-        self._outputs = outputs
+    def __init__(self, outputs: Sequence[Callable[[AttributedEvent], None]] = ()) -> None:
+        """Nothing has been told yet."""
+        self.outputs = outputs
         self._before: Mapping[_Stream, _Missing] = {}
 
     def compare(self, snapshot: Snapshot) -> None:
@@ -44,7 +44,7 @@ class Untold:
             added = missing.since(self._before.get(stream, _Missing(0, 0)))
             if any(added):
                 event = _event(snapshot, stream, added)
-                for output in self._outputs:
+                for output in self.outputs:
                     output(event)
         # A probe that could not be read this time has no table: what it had told stays told.
         kept = {stream: each for stream, each in self._before.items() if stream[1] in snapshot.entities}

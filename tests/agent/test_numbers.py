@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.lab.truth import Family
 
 _FLOOD = 20_000
 _TOLD_A_SECOND = 100
+_SUPPRESSED = re.compile(r"of=PACKETLOSS suppressed=(\d+) lost=0")
 
 
 def test_scrape_does_not_collect(tmp_path: Path, pair: Pair) -> None:
@@ -48,7 +50,18 @@ def test_noisy_neighbour(agent: Agent, record_property: Callable[[str, object], 
         assert sum(outcomes.values()) == _FLOOD + routine
         assert counters(noisy.namespaces[noisy.server])["Udp.NoPorts"] == _FLOOD
         assert 0 < outcomes["told"] <= _TOLD_A_SECOND * (int(seconds) + 2) + routine
-        agent.eventually(lambda: len(agent.told(noisy.server)) == outcomes["told"])
+        agent.eventually(lambda: len(_drops_told(agent, noisy)) == outcomes["told"])
+        agent.eventually(lambda: _told_as_suppressed(agent, noisy) == outcomes["suppressed"])
+
+
+def _drops_told(agent: Agent, stage: Stage) -> list[Told]:
+    return [told for told in agent.told(stage.server) if told.type == "PACKETLOSS"]
+
+
+def _told_as_suppressed(agent: Agent, stage: Stage) -> int:
+    """What the lines that sum up say, all together."""
+    sums = [told.body for told in agent.told(stage.server) if told.type == "EVENTS_SUPPRESSED"]
+    return sum(int(match[1]) for body in sums if (match := _SUPPRESSED.fullmatch(body)))
 
 
 def _outcomes(collected: Exposition, stage: Stage) -> dict[str, float]:

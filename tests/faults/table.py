@@ -94,7 +94,8 @@ Stage: TypeAlias = AbstractContextManager[tuple[Any, Collection[Host]]]
 
 
 @contextlib.contextmanager
-def _on_wire() -> Iterator[tuple[Wire, Collection[Host]]]:
+def on_wire() -> Iterator[tuple[Wire, Collection[Host]]]:
+    """The stage of a host that the test talks to packet by packet."""
     with wired() as wire:
         yield wire, [wire.host]
 
@@ -119,11 +120,11 @@ def _on_router() -> Iterator[tuple[Router, Collection[Host]]]:
 
 
 _PROGRAMME: tuple[tuple[str, Callable[[], Stage], Collection[Scenario[Any]]], ...] = (
-    ("", _on_wire, catalogue.ON_WIRE),
+    ("", on_wire, catalogue.ON_WIRE),
     ("", _on_pair, catalogue.ON_PAIR),
     (", loopback", _on_loopback, [*resets_sent.ON_PAIR, *drops_full.SOCKETS_ON_PAIR]),
     ("", _on_router, catalogue.ON_ROUTER),
-    (" (quiet)", _on_wire, catalogue.QUIET_ON_WIRE),
+    (" (quiet)", on_wire, catalogue.QUIET_ON_WIRE),
 )
 
 
@@ -132,10 +133,11 @@ def outcomes() -> Iterator[Outcome]:
     with watching() as watch:
         for suffix, stage, scenarios in _PROGRAMME:
             for scenario, family in cases(scenarios):
-                yield _outcome(watch, stage, scenario, family, scenario.name + suffix)
+                yield outcome(watch, stage, scenario, family, scenario.name + suffix)
 
 
-def _outcome(watch: Watch, stage: Callable[[], Stage], scenario: Scenario[Any], family: Family, name: str) -> Outcome:
+def outcome(watch: Watch, stage: Callable[[], Stage], scenario: Scenario[Any], family: Family, name: str) -> Outcome:
+    """Make one fault on a stage of its own, and compare."""
     with stage() as (set_up, hosts):
         truth = scenario.play(set_up, family)
         must = expected(truth)
