@@ -11,6 +11,7 @@ from tests.lab import (
     resets_sent,
     retransmissions,
     slow_paths,
+    stale_nat,
     standstills,
     time_wait,
 )
@@ -36,7 +37,11 @@ ON_PAIR: tuple[Scenario[Pair], ...] = (
     *slow_paths.ON_PAIR,
     *standstills.ON_PAIR,
 )
-ON_ROUTER: tuple[Scenario[Router], ...] = (*drops_routing.ON_ROUTER, *drops_filtered.ON_ROUTER)
+ON_ROUTER: tuple[Scenario[Router], ...] = (
+    *drops_routing.ON_ROUTER,
+    *drops_filtered.ON_ROUTER,
+    *stale_nat.ON_ROUTER,
+)
 
 QUIET_ON_WIRE: tuple[Scenario[Wire], ...] = time_wait.QUIET_ON_WIRE
 """What happens all day long and is no fault: nothing of it may be reported."""

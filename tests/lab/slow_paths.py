@@ -29,7 +29,7 @@ _HUNDRED_MS = 100_000_000
 
 _RULES = 150
 _MORE_RULES = 250
-"""Cubed, since each jumps to a chain of as many: 3 and 16 million, some ten nanoseconds each (see `_endless_rules`)."""
+"""Cubed, since each jumps to a chain of as many: 3 and 16 million, some ten nanoseconds each (see `endless_rules`)."""
 
 _VXLAN_PORT = 4789
 
@@ -85,7 +85,7 @@ def _segments_in_queue(pair: Pair, family: Family) -> Truth:
 
 
 @contextlib.contextmanager
-def _endless_rules(namespace: Namespace, hook: str, match: str, count: int) -> Iterator[None]:
+def endless_rules(namespace: Namespace, hook: str, match: str, count: int) -> Iterator[None]:
     """Packets that match pass `count`³ rules. Ends with the assertion that one packet did, by the kernel's counter."""
 
     def chain(name: str, rule: str) -> str:
@@ -103,7 +103,7 @@ def _endless_rules(namespace: Namespace, hook: str, match: str, count: int) -> I
 def _segment_sent(pair: Pair, family: Family) -> Truth:
     with connected(pair, family) as (caller, reader, flow):
         match = f"tcp dport {flow.destination.port} tcp flags & psh == psh"
-        with _endless_rules(pair.client.namespace, "output", match, _RULES):
+        with endless_rules(pair.client.namespace, "output", match, _RULES):
             begin = time.monotonic_ns()
             caller.sendall(b"data")
             reader.recv(_SIZE)
@@ -115,7 +115,7 @@ def _segment_received(wire: Wire, family: Family) -> Truth:
     """From outside: what comes from a socket of this machine bears the time of its departure (Linux 5.18) instead."""
     with accepted(wire, family) as (reader, puppet):
         match = f"tcp dport {port_of(reader)} tcp flags & psh == psh"
-        with _endless_rules(wire.host.namespace, "input", match, _RULES):
+        with endless_rules(wire.host.namespace, "input", match, _RULES):
             begin = time.monotonic_ns()
             puppet.send(PSH_ACK, b"data")
             took = time.monotonic_ns() - begin
@@ -128,7 +128,7 @@ def _datagram_received(pair: Pair, family: Family) -> Truth:
     with datagram(pair.server, family) as reader, datagram(pair.client, family) as sender:
         reader.settimeout(5)
         flow = Flow("UDP", end_of(pair.client, family, sender), end_of(pair.server, family, reader))
-        with _endless_rules(pair.server.namespace, "input", f"udp dport {flow.destination.port}", _RULES):
+        with endless_rules(pair.server.namespace, "input", f"udp dport {flow.destination.port}", _RULES):
             begin = time.monotonic_ns()
             sender.sendto(b"data", reader.getsockname())
             reader.recv(_SIZE)
@@ -156,7 +156,7 @@ def tunnel_slow_to(port: int, near: Host, family: Family) -> Iterator[None]:
     # In the outer packet: UDP's header and VXLAN's, then Ethernet's and IP's of the inner one, and its source port.
     inner_port_at = 8 + 8 + 14 + (40 if family.ip == 6 else 20) + 2
     match = f"udp dport {_VXLAN_PORT} @th,{8 * inner_port_at},16 {port}"
-    with _endless_rules(near.namespace, "output", match, _MORE_RULES):
+    with endless_rules(near.namespace, "output", match, _MORE_RULES):
         yield
 
 

@@ -56,7 +56,7 @@ def test_on_loopback(scenario: Scenario[Pair], family: Family, netns: Namespace,
 
 @pytest.mark.parametrize(("scenario", "family"), cases(catalogue.ON_ROUTER), ids=case_id)
 def test_on_router(scenario: Scenario[Router], family: Family, router: Router, trace: Trace) -> None:
-    with witnessed(trace, router.client, router.near, router.server) as testimony:
+    with witnessed(trace, router.client, router.near, router.far, router.server) as testimony:
         truth = scenario.play(router, family)
     testimony.confirm(truth, deferred=scenario.deferred)
 
