@@ -1,22 +1,26 @@
-"""Attributes: of points, of log records, and of the resource that they come from."""
+"""Names and attributes: of points, of log records, of their scopes, and of the resource that they come from."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from typing import Final
 
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from otel_netagent import __version__
+from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.telemetry.event import AttributeValue
+from otel_netagent.telemetry.rows import entity_labels
 from otel_netagent.unicode import well_formed
 
 _INSTANCE_NAMESPACE = uuid.UUID("4d63009a-8d0f-11ee-aad7-4c796ed8e320")
 """For identifiers made from a stable name (semantic conventions, `service.instance.id`)."""
 
-_INT64 = range(-(2**63), 2**63)
+INT64: Final = range(-(2**63), 2**63)
+"""What an integer can be in OTLP: 64 bits with sign."""
 
 
 def agent_resource(node: str, *, kubernetes: bool) -> Resource:
@@ -36,16 +40,37 @@ def agent_resource(node: str, *, kubernetes: bool) -> Resource:
     return Resource(own).merge(OTELResourceDetector().detect())
 
 
-def add_attributes(to: RepeatedCompositeFieldContainer[KeyValue], attributes: Mapping[str, AttributeValue]) -> None:
-    """Add attributes to a message's field, in place: to build them apart and have them copied costs twice as much.
+def scope_name(probe: str) -> str:
+    """Name of the instrumentation scope of what this probe tells."""
+    return f"otel_netagent.{probe}"
 
-    An integer beyond 64 bits becomes its digits (OpenTelemetry specification, "Mapping to AnyValue").
+
+def entity_attributes(entity: Entity, node: str) -> dict[str, str]:
+    """Whom an event happened to, on the node of this name: the labels that metrics have, and what else is known."""
+    attributes = {"netagent.entity.kind": entity.kind.value, **entity_labels(entity, node)}
+    if entity.kind is EntityKind.POD:
+        attributes |= {"k8s.pod.name": entity.pod, "k8s.namespace.name": entity.namespace}
+        attributes |= {"k8s.pod.uid": entity.pod_uid} if entity.pod_uid else {}
+    if entity.container_id:
+        attributes["container.id"] = entity.container_id
+    return attributes
+
+
+def valid_attribute(value: AttributeValue) -> AttributeValue:
+    """The value as OTLP can hold it: well-formed text, or a number of 64 bits with sign.
+
+    An integer beyond becomes its digits (OpenTelemetry specification, "Mapping to AnyValue").
     """
+    if isinstance(value, str):
+        return well_formed(value)
+    return value if value in INT64 else str(value)
+
+
+def add_attributes(to: RepeatedCompositeFieldContainer[KeyValue], attributes: Mapping[str, AttributeValue]) -> None:
+    """Add attributes to a message's field, in place: to build them apart and have them copied costs twice as much."""
     for key, value in attributes.items():
-        field = to.add(key=key).value
-        if isinstance(value, str):
-            field.string_value = well_formed(value)
-        elif value in _INT64:
-            field.int_value = value
+        field, valid = to.add(key=key).value, valid_attribute(value)
+        if isinstance(valid, str):
+            field.string_value = valid
         else:
-            field.string_value = str(value)
+            field.int_value = valid

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from otel_netagent.telemetry.otlp.tls import Tls
+from otel_netagent.telemetry.tls import Tls
 
 logger = logging.getLogger(__name__)
 

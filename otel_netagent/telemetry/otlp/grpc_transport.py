@@ -14,8 +14,8 @@ from google.rpc.status_pb2 import Status
 from otel_netagent import __version__
 from otel_netagent.telemetry.otlp.environment import Compression, Destination, Signal
 from otel_netagent.telemetry.otlp.response import accepted, response_type
-from otel_netagent.telemetry.otlp.tls import Renewal, Tls
 from otel_netagent.telemetry.outcome import Outcome, Refused, Retryable, TooLarge
+from otel_netagent.telemetry.tls import Renewal, Tls
 
 _RETRYABLE = frozenset(
     {
@@ -91,10 +91,12 @@ def _channel(destination: Destination) -> grpc.Channel:
     compression = grpc.Compression.Gzip if compressed else grpc.Compression.NoCompression
     if destination.tls is None:
         return grpc.insecure_channel(destination.address, _OPTIONS, compression)
-    return grpc.secure_channel(destination.address, _credentials(destination.tls), _OPTIONS, compression)
+    return grpc.secure_channel(destination.address, credentials(destination.tls), _OPTIONS, compression)
 
 
-def _credentials(tls: Tls) -> grpc.ChannelCredentials:
+def credentials(tls: Tls) -> grpc.ChannelCredentials:
+    """What these files hold now, for a channel by gRPC."""
+
     def content(path: str | None) -> bytes | None:
         return None if path is None else Path(path).read_bytes()
 

@@ -19,13 +19,12 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeL
 from opentelemetry.sdk.resources import Resource
 
 from otel_netagent import __version__
-from otel_netagent.identity.entity import Entity, EntityKind
+from otel_netagent.identity.entity import Entity
 from otel_netagent.telemetry.delivery.parcel import Parcel, Pod
 from otel_netagent.telemetry.event import AttributedEvent, AttributeValue, EventType
-from otel_netagent.telemetry.otlp.attributes import add_attributes
+from otel_netagent.telemetry.otlp.attributes import add_attributes, entity_attributes, scope_name
 from otel_netagent.telemetry.otlp.dividing import halves_of_logs, pods_of_logs
 from otel_netagent.telemetry.otlp.wire import integer_field, message_field
-from otel_netagent.telemetry.rows import entity_labels
 from otel_netagent.unicode import well_formed
 
 _REQUEST_RESOURCE: Final = ExportLogsServiceRequest.RESOURCE_LOGS_FIELD_NUMBER
@@ -139,17 +138,8 @@ class LogsEncoder:
 
     def _encoded_resource(self, entity: Entity) -> bytes:
         message = ResourceLogs()
-        add_attributes(message.resource.attributes, self._agent | self._identity(entity))
+        add_attributes(message.resource.attributes, self._agent | entity_attributes(entity, self._node))
         return message.SerializeToString()
-
-    def _identity(self, entity: Entity) -> dict[str, str]:
-        identity = {"netagent.entity.kind": entity.kind.value, **entity_labels(entity, self._node)}
-        if entity.kind is EntityKind.POD:
-            identity |= {"k8s.pod.name": entity.pod, "k8s.namespace.name": entity.namespace}
-            identity |= {"k8s.pod.uid": entity.pod_uid} if entity.pod_uid else {}
-        if entity.container_id:
-            identity["container.id"] = entity.container_id
-        return identity
 
 
 def _is_of_own_pod(key: str) -> bool:
@@ -158,4 +148,4 @@ def _is_of_own_pod(key: str) -> bool:
 
 
 def _encoded_scope(probe: str) -> bytes:
-    return ScopeLogs(scope=InstrumentationScope(name=f"otel_netagent.{probe}", version=__version__)).SerializeToString()
+    return ScopeLogs(scope=InstrumentationScope(name=scope_name(probe), version=__version__)).SerializeToString()

@@ -1,13 +1,18 @@
-"""The two things of the protobuf wire format that joining encoded messages takes.
+"""What joining encoded messages takes of the protobuf wire format.
 
 Source: Protocol Buffers documentation, "Encoding".
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+Parts: TypeAlias = Sequence[bytes]
+"""An encoding in parts that are yet to be joined: a message within others is copied once, and not once for each."""
 
 _VARINT: Final = 0
+_FIXED64: Final = 1
 _LENGTH_DELIMITED: Final = 2
 
 
@@ -37,3 +42,18 @@ def message_field(number: int, message: bytes) -> bytes:
 def integer_field(number: int, value: int) -> bytes:
     """A field that holds an integer, for field numbers below 16."""
     return b"%c%b" % (number << 3 | _VARINT, varint(value))
+
+
+def fixed_tag(number: int) -> bytes:
+    """What comes before the eight bytes, lowest first, of a `fixed64`, `sfixed64` or `double`; numbers below 16."""
+    return b"%c" % (number << 3 | _FIXED64)
+
+
+def message_beginning(number: int, beginning: bytes, rest: int) -> bytes:
+    """As `message_field`, for a message whose last `rest` bytes are yet to come."""
+    return b"%c%b%b" % (number << 3 | _LENGTH_DELIMITED, varint(len(beginning) + rest), beginning)
+
+
+def framed(number: int, parts: Parts) -> Parts:
+    """As `message_field`, of a message in parts."""
+    return message_beginning(number, b"", sum(map(len, parts))), *parts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trustme
 
-from otel_netagent.telemetry.otlp.tls import Tls
+from otel_netagent.telemetry.tls import Tls
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from otel_netagent.telemetry.otlp.environment import (
     Signal,
     destination,
 )
-from otel_netagent.telemetry.otlp.tls import Tls
+from otel_netagent.telemetry.tls import Tls
 
 BASE = "OTEL_EXPORTER_OTLP_"
 

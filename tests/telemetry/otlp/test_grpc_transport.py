@@ -22,8 +22,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from otel_netagent import __version__
 from otel_netagent.telemetry.otlp.connect import connect
 from otel_netagent.telemetry.otlp.environment import Compression, Signal
-from otel_netagent.telemetry.otlp.tls import Tls
 from otel_netagent.telemetry.outcome import Accepted, Refused, Retryable, TooLarge
+from otel_netagent.telemetry.tls import Tls
 from tests.telemetry.otlp.pki import Pki
 from tests.telemetry.otlp.receivers import fail, grpc_receiver, hang, respond
 from tests.telemetry.otlp.sending import (

@@ -16,8 +16,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from otel_netagent import __version__
 from otel_netagent.telemetry.otlp.environment import Compression, Signal
-from otel_netagent.telemetry.otlp.tls import Tls
 from otel_netagent.telemetry.outcome import Accepted, Refused, Retryable, TooLarge
+from otel_netagent.telemetry.tls import Tls
 from tests.telemetry.otlp.pki import Pki
 from tests.telemetry.otlp.receivers import HttpAnswer, http_receiver
 from tests.telemetry.otlp.sending import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +24,7 @@ from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
 from otel_netagent.telemetry.series import Kind
 from otel_netagent.telemetry.snapshot import Distribution, HistogramTable, RowKey, Snapshot, Table
 from otel_netagent.unicode import well_formed
+from tests.telemetry.changing import changing_snapshots
 from tests.telemetry.samples import (
     DROPS,
     ESTABLISHED,
@@ -42,8 +43,8 @@ RESOURCE = Resource({"service.name": "otel-netagent"})
 
 def encode(*snapshots: Snapshot, aliases: bool = False) -> ExportMetricsServiceRequest:
     """The request as a receiver sees it: from its bytes."""
-    [parcel] = MetricsEncoder(RESOURCE, NODE, aliases=aliases).encode(snapshots)
-    return ExportMetricsServiceRequest.FromString(parcel.body)
+    parcels = MetricsEncoder(RESOURCE, NODE, aliases=aliases).encode(snapshots)
+    return ExportMetricsServiceRequest.FromString(b"".join(parcel.body for parcel in parcels))
 
 
 def strings(**attributes: str) -> list[KeyValue]:
@@ -182,6 +183,38 @@ def test_every_histogram_arrives(snapshot: Snapshot) -> None:
         for table in snapshot.histograms
         if table.rows
     }
+
+
+@given(st.lists(changing_snapshots(), max_size=8))
+def test_what_is_kept_of_former_snapshots_shows_in_none(sequence: list[Snapshot]) -> None:
+    kept = MetricsEncoder(RESOURCE, NODE)
+    for snapshot in sequence:
+        assert kept.encode([snapshot]) == MetricsEncoder(RESOURCE, NODE).encode([snapshot])
+
+
+@given(snapshots(), st.integers(0, 2_000))
+def test_a_large_snapshot_makes_several_requests(snapshot: Snapshot, request_bytes: int) -> None:
+    [*whole] = MetricsEncoder(RESOURCE, NODE).encode([snapshot])
+    parts = MetricsEncoder(RESOURCE, NODE, request_bytes=request_bytes).encode([snapshot])
+    requests = [ExportMetricsServiceRequest.FromString(part.body) for part in parts]
+    for part, request in zip(parts, requests, strict=True):
+        [resource] = request.resource_metrics
+        metrics = [metric for scope in resource.scope_metrics for metric in scope.metrics]
+        assert metrics
+        assert len(part.body) <= request_bytes or len(metrics) == 1
+    assert sum(part.count for part in parts) == sum(one.count for one in whole)
+    assert metrics_of(requests) == metrics_of([ExportMetricsServiceRequest.FromString(one.body) for one in whole])
+
+
+def metrics_of(requests: Sequence[ExportMetricsServiceRequest]) -> list[tuple[bytes, bytes, bytes]]:
+    """Each with its scope and resource, in an order of their own: parts keep that of the tables, not of the scopes."""
+    return sorted(
+        (resource.resource.SerializeToString(), scope.scope.SerializeToString(), metric.SerializeToString())
+        for request in requests
+        for resource in request.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    )
 
 
 def by_first_appearance(snapshot: Snapshot) -> Callable[[Table], int]:

@@ -13,8 +13,8 @@ import pytest
 
 from otel_netagent.telemetry.otlp.connect import connect
 from otel_netagent.telemetry.otlp.environment import Destination
-from otel_netagent.telemetry.otlp.tls import Renewal, Tls
 from otel_netagent.telemetry.outcome import Accepted
+from otel_netagent.telemetry.tls import Renewal, Tls
 from tests.telemetry.otlp.pki import Pki, make_pki
 from tests.telemetry.otlp.receivers import grpc_receiver, http_receiver
 from tests.telemetry.otlp.sending import METRICS, grpc_destination, http_destination, reason_to_retry

@@ -1,0 +1,1 @@
+"""Events pushed to Loki, where no collector stands between."""

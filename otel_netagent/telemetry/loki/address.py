@@ -1,0 +1,61 @@
+"""Where Loki is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+_PORT: Final = 3100
+"""Loki's own, where an address without scheme says none."""
+
+_SERVICE: Final = "grafana-loki"
+"""The Service that an empty address means, in the agent's own namespace; its name is the original's."""
+
+OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+"""Where Kubernetes tells a pod its namespace."""
+
+_PATH: Final = "/loki/api/v1/push"
+
+_HOST: Final = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.IGNORECASE)
+
+
+class LokiAddressError(ValueError):
+    """Loki cannot be found; the message is one line that says what to do."""
+
+
+def push_url(address: str, own_namespace: Path = OWN_NAMESPACE) -> str:
+    """The URL to push to. Raises LokiAddressError.
+
+    An address is `host`, `host:port`, or a URL by http or https, whose path goes before that of the API. An empty one
+    means the Service `grafana-loki` beside the agent, by its name in the cluster's DNS.
+    """
+    if not address:
+        return f"http://{_SERVICE}.{_namespace(own_namespace)}.svc:{_PORT}{_PATH}"
+    try:
+        url = urlsplit(address if "://" in address else f"http://{address}")
+        port = url.port  # a port that is no number raises here
+    except ValueError:
+        raise LokiAddressError(_allowed(address)) from None
+    if url.username is not None:
+        raise LokiAddressError("credentials do not belong in an address; set LOKI_AUTHORIZATION in the environment")
+    usable = url.scheme in {"http", "https"} and _HOST.fullmatch(url.hostname or "") and port != 0
+    if not usable or url.query or url.fragment:
+        raise LokiAddressError(_allowed(address))
+    place = url.netloc if port or "://" in address else f"{url.netloc}:{_PORT}"
+    return f"{url.scheme}://{place}{url.path.rstrip('/')}{_PATH}"
+
+
+def _allowed(address: str) -> str:
+    return f"{address} is no address of Loki; write it as loki, loki:{_PORT} or https://loki.example/path"
+
+
+def _namespace(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise LokiAddressError(
+            f"event_config.loki_address: it is empty, which means the Service {_SERVICE} of the agent's own namespace, "
+            f"but this is no pod of Kubernetes ({file} cannot be read): say where Loki is, as loki:{_PORT}"
+        ) from None

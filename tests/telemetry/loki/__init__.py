@@ -1,0 +1,1 @@
+"""Pushing events to Loki, held against servers that take nothing else than its documented API."""
