@@ -14,18 +14,24 @@ from typing import Any, Final, TypeVar
 from otel_netagent import __version__
 from otel_netagent.config.schema import Config, DeliveryConfig, differences
 from otel_netagent.identity.entity import Entity
+from otel_netagent.identity.node_name import node_name
 from otel_netagent.pipeline.kernel_access import find_kernel_access
 from otel_netagent.pipeline.probe_set import Changes, Wanted
 from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probes import catalogue
 from otel_netagent.telemetry.delivery import Delivery, Limits, SpoolPlace, close_all
 from otel_netagent.telemetry.event import AttributedEvent
+from otel_netagent.telemetry.loki.address import push_url
+from otel_netagent.telemetry.loki.streams import StreamsEncoder
 from otel_netagent.telemetry.otlp.attributes import agent_resource
 from otel_netagent.telemetry.otlp.connect import connect
-from otel_netagent.telemetry.otlp.environment import Signal, destination
+from otel_netagent.telemetry.otlp.environment import Destination, Signal, destination
 from otel_netagent.telemetry.otlp.logs import LogsEncoder, Observed
 from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
 from otel_netagent.telemetry.prometheus import PrometheusText
+from otel_netagent.telemetry.self_telemetry.export import SelfExport
+from otel_netagent.telemetry.self_telemetry.telemetry import SelfTelemetry
+from otel_netagent.telemetry.self_telemetry.vitals import Tallies, Vitals
 from otel_netagent.telemetry.servers import Servers
 from otel_netagent.telemetry.snapshot import Snapshot
 from otel_netagent.telemetry.status import AgentStatus
@@ -39,32 +45,33 @@ _METRICS_QUEUE: Final = Limits(capacity=12)
 _LOGS_QUEUE: Final = Limits(capacity=8_192, batch=2_048, linger_s=1.0)
 
 
-def node_name(environ: Mapping[str, str]) -> str:
-    """Name of this node: NODE_NAME, else the host name from /etc/hostname, else the kernel's."""
-    if name := environ.get("NODE_NAME", "").strip():
-        return name
-    with contextlib.suppress(OSError):
-        if name := Path("/etc/hostname").read_text(encoding="utf-8", errors="replace").strip():
-            return name
-    return Path("/proc/sys/kernel/hostname").read_text(encoding="utf-8", errors="replace").strip()
-
-
 class Agent:
     """Everything that runs on a node, for one configuration after another."""
 
     def __init__(self, config: Config, environ: Mapping[str, str]) -> None:
-        """Start all parts. Raises ListenError, EventPortError or OtlpConfigError, with nothing left running."""
+        """Start all parts.
+
+        Raises ListenError, EventPortError, OtlpConfigError or LokiAddressError, with nothing left running.
+        """
         self._environ = environ
         self._node = node_name(environ)
+        self._resource = agent_resource(self._node, kubernetes="KUBERNETES_SERVICE_HOST" in environ)
         self._kinds = catalogue()
         self._entities: Mapping[int, Entity] = {}
+        self._text = TextSink(sys.stderr)
+        self._tallies = Tallies()
+        self._sends = _sends(config)
         # Parts end in the reverse order: first the sources, then the outputs, the walk over the namespaces last.
         with contextlib.ExitStack() as parts:
-            self._access = _started(find_kernel_access(), parts, lambda access: access.walk.walk.close())
+            access = find_kernel_access(legacy=config.enable_legacy_version)
+            self._access = _started(access, parts, lambda access: access.walk.walk.close())
             self._sending_parts = _started(contextlib.ExitStack(), parts, contextlib.ExitStack.close)
-            self._sending = self._start_sending(config.delivery)
+            self._sending = self._start_sending(*self._sends)
+            own = SelfTelemetry(self._resource, self._node, self._vitals)
+            self._own = _started(own, parts, SelfTelemetry.close)
             self._servers = _started(Servers(self._node, lambda: self.status().to_json()), parts, Servers.close)
-            self._sources = _started(Sources(self._kinds, self._access), parts, Sources.close)
+            self._sources = _started(Sources(self._kinds, self._access, own.collected), parts, Sources.close)
+            self._own_export = self._start_own_export(parts)
             self._config = config
             self._follow(config)
             self._parts = parts.pop_all()
@@ -78,7 +85,7 @@ class Agent:
     def apply(self, config: Config) -> None:
         """Go over to another configuration; what it has in common with the one before is not disturbed.
 
-        Raises ListenError or EventPortError where it cannot be had; then all goes on as before.
+        Raises ListenError, EventPortError or LokiAddressError where it cannot be had; then all goes on as before.
         """
         changed = [*differences(self._config, config)] or ["no setting has changed"]
         probes = str(self._follow(config))
@@ -106,15 +113,16 @@ class Agent:
 
     def _follow(self, config: Config) -> Changes:
         """First what can be refused, then the rest."""
+        sends = _sends(config)
         self._servers.listen(config.metric.port, config.event.port if config.event.enable else None)
         logging.getLogger(__package__).setLevel(logging.DEBUG if config.debugmode else logging.INFO)
-        if config.delivery == self._config.delivery:
+        if sends == self._sends:
             return self._run(config, self._sending)
         # Two that send cannot use one spool: events are held until the old ones have ended and the new ones are there.
         held: list[AttributedEvent] = []
         changes = self._run(config, _Outputs(events=[held.append]))
         self._sending_parts.close()
-        self._sending = self._start_sending(config.delivery)
+        self._sends, self._sending = sends, self._start_sending(*sends)
         self._run(config, self._sending)
         for event in held:
             for output in self._sending.events:
@@ -134,38 +142,58 @@ class Agent:
             http.switch_metrics(on=config.metric.enable)
             http.debug = config.debugmode
             text = PrometheusText(self._node, timestamps=config.metric.timestamps, aliases=config.metric.aliases)
-            outputs.snapshots.append(lambda snapshot: http.publish(lambda: text.render(snapshot)))
+            outputs.snapshots.append(lambda snapshot: http.publish(lambda: text.render(snapshot) + self._own.page()))
         if stream := self._servers.stream:
             outputs.snapshots.append(stream.publish_snapshot)
             outputs.events.append(stream.publish)
         if config.event.enable and config.event.infotolog:
-            outputs.events.append(TextSink(sys.stderr).write)
+            outputs.events.append(self._text.write)
+        if export := self._own_export:
+            outputs.snapshots.append(lambda _: export.wake())
         return outputs
 
-    def _start_sending(self, config: DeliveryConfig) -> _Outputs:
+    def _start_sending(self, config: DeliveryConfig, loki_url: str | None) -> _Outputs:
         sending = _Outputs()
-        self._start_otlp(config, self._environ, sending, self._sending_parts)
+        where = {signal: found for signal in Signal if (found := destination(signal, self._environ))}
+        # Together, since they share the time that is left at the end.
+        self._sending_parts.callback(close_all, sending.deliveries, config.flush_seconds)
+        self._start_otlp(config, where, sending)
+        if loki_url is not None:
+            self._start_loki(config, loki_url, sending)
+        self._tallies.follow(sending.deliveries)
         return sending
 
-    def _start_otlp(
-        self, config: DeliveryConfig, environ: Mapping[str, str], outputs: _Outputs, parts: contextlib.ExitStack
-    ) -> None:
-        resource = agent_resource(self._node, kubernetes="KUBERNETES_SERVICE_HOST" in environ)
-        where = {signal: found for signal in Signal if (found := destination(signal, environ))}
-        # Together, since they share the time that is left at the end.
-        parts.callback(close_all, outputs.deliveries, config.flush_seconds)
+    def _start_otlp(self, config: DeliveryConfig, where: Mapping[Signal, Destination], outputs: _Outputs) -> None:
         if to := where.get(Signal.METRICS):
-            encoder = MetricsEncoder(resource, self._node)
             limits = replace(_METRICS_QUEUE, request_bytes=config.request_kilobytes << 10)
-            metrics = Delivery("OTLP metrics", encoder, connect(to), limits, spool=_spool(config, Signal.METRICS))
+            encoder = MetricsEncoder(self._resource, self._node, request_bytes=limits.request_bytes)
+            metrics = Delivery("OTLP metrics", encoder, connect(to), limits, spool=_spool(config, to.signal.value))
             outputs.deliveries.append(metrics)
             outputs.snapshots.append(metrics.put)
         if to := where.get(Signal.LOGS):
             limits = replace(_LOGS_QUEUE, request_bytes=config.request_kilobytes << 10)
-            spool = _spool(config, Signal.LOGS)
-            logs = Delivery("OTLP logs", LogsEncoder(resource, self._node), connect(to), limits, spool=spool)
+            spool = _spool(config, to.signal.value)
+            logs = Delivery("OTLP logs", LogsEncoder(self._resource, self._node), connect(to), limits, spool=spool)
             outputs.deliveries.append(logs)
             outputs.events.append(lambda event: logs.put(Observed(event, time.time_ns())))
+
+    def _start_loki(self, config: DeliveryConfig, url: str, outputs: _Outputs) -> None:
+        # As HTTP for OTLP: who does not push saves the memory of its libraries.
+        from otel_netagent.telemetry.loki.transport import PushTransport  # noqa: PLC0415
+
+        limits = replace(_LOGS_QUEUE, request_bytes=config.request_kilobytes << 10)
+        transport = PushTransport(url, self._environ)
+        loki = Delivery("Loki", StreamsEncoder(self._node), transport, limits, spool=_spool(config, "loki"))
+        outputs.deliveries.append(loki)
+        outputs.events.append(loki.put)
+
+    def _start_own_export(self, parts: contextlib.ExitStack) -> SelfExport | None:
+        to = destination(Signal.METRICS, self._environ)
+        return _started(SelfExport(to, self._own.data), parts, SelfExport.close) if to else None
+
+    def _vitals(self) -> Vitals:
+        sources = self._sources
+        return Vitals(sources.statuses, self._entities, self._tallies.read(), sources.discarded, self._text.lost)
 
     def _keep_entities(self, snapshot: Snapshot) -> None:
         self._entities = snapshot.entities
@@ -190,11 +218,16 @@ class _Outputs:
     deliveries: list[Delivery[Any]] = field(default_factory=list)
 
 
-def _spool(config: DeliveryConfig, signal: Signal) -> SpoolPlace | None:
-    """A directory and a limit for each signal, so that the many metrics of an outage do not displace its events."""
+def _sends(config: Config) -> tuple[DeliveryConfig, str | None]:
+    """What it says of sending: how, and to which Loki. Raises LokiAddressError."""
+    return config.delivery, push_url(config.event.loki_address) if config.event.loki_enable else None
+
+
+def _spool(config: DeliveryConfig, name: str) -> SpoolPlace | None:
+    """A directory and a limit for each delivery, so that the many metrics of an outage do not displace its events."""
     if not config.spool_directory:
         return None
-    return SpoolPlace(Path(config.spool_directory) / signal.value, config.spool_megabytes << 20)
+    return SpoolPlace(Path(config.spool_directory) / name, config.spool_megabytes << 20)
 
 
 def _started(part: PartT, parts: contextlib.ExitStack, close: Callable[[PartT], None]) -> PartT:

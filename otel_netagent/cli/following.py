@@ -11,10 +11,12 @@ from typing import Final
 
 from otel_netagent.agent import Agent
 from otel_netagent.config.reading import ConfigError, Content
+from otel_netagent.config.schema import Config
 from otel_netagent.config.watching import LOOK_EVERY_S, Watch
 from otel_netagent.pipeline.probe_set import known_names
 from otel_netagent.probes import catalogue
 from otel_netagent.telemetry.http_server import ListenError
+from otel_netagent.telemetry.loki.address import LokiAddressError
 from otel_netagent.telemetry.stream.service import EventPortError
 
 logger = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ class Follower:
         """Start with what the file says now. Raises ConfigError and whatever Agent does."""
         self._known = known_names(catalogue())
         self._watch = Watch(file)
-        self._agent = Agent(self._watch.content.config(self._known), environ)
+        self._agent = Agent(self._config(self._watch.content), environ)
 
     def follow(self, stopping: threading.Event, asked: threading.Event) -> None:
         """Look at the file again and again until `stopping` is set, and load it anew whenever `asked` is."""
@@ -50,10 +52,17 @@ class Follower:
         """End the agent."""
         self._agent.close()
 
+    def _config(self, content: Content) -> Config:
+        """What the content says; what it asks for in vain is said here. Raises ConfigError."""
+        parsed = content.parsed(self._known)
+        for warning in parsed.warnings:
+            logger.warning("%s", warning)
+        return parsed.config
+
     def _load(self, content: Content) -> None:
         try:
-            self._agent.apply(content.config(self._known))
-        except (ConfigError, ListenError, EventPortError) as error:
+            self._agent.apply(self._config(content))
+        except (ConfigError, ListenError, EventPortError, LokiAddressError) as error:
             for line in str(error).splitlines():
                 logger.error("%s", line)  # noqa: TRY400 - the line says it all
             logger.error("%s is refused: the agent goes on with the configuration that it has", content)  # noqa: TRY400

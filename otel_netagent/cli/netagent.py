@@ -58,6 +58,7 @@ def run(file: Path | None) -> None:
     from otel_netagent.cli.following import Follower  # noqa: PLC0415
     from otel_netagent.config.reading import ConfigError  # noqa: PLC0415
     from otel_netagent.telemetry.http_server import ListenError  # noqa: PLC0415
+    from otel_netagent.telemetry.loki.address import LokiAddressError  # noqa: PLC0415
     from otel_netagent.telemetry.otlp.environment import OtlpConfigError  # noqa: PLC0415
     from otel_netagent.telemetry.stream.service import EventPortError  # noqa: PLC0415
 
@@ -66,7 +67,7 @@ def run(file: Path | None) -> None:
     failed = _end_with_any_thread(stopping)
     try:
         running = Follower(file, os.environ)
-    except (ConfigError, ListenError, EventPortError, OtlpConfigError) as error:
+    except (ConfigError, ListenError, EventPortError, LokiAddressError, OtlpConfigError) as error:
         _fail(str(error))
     with contextlib.closing(running):
         running.follow(stopping, asked)

@@ -1,7 +1,8 @@
 """Reading the file, and saying what is wrong with it.
 
 The file is the content of the ConfigMap `inspector-config`: YAML, or JSON. No key is ignored in silence: one that this
-version cannot obey is refused unless it has its default, which asks for nothing.
+version cannot obey is refused unless it has its default, which asks for nothing. A probe that there is not is only
+warned of: it cannot run, and all others can.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pydantic_core import ErrorDetails
 from otel_netagent import marked_yaml
 from otel_netagent.config.schema import (
     ITEMS,
+    NO_ADDRESS,
     SAME_PORT,
     UNKNOWN_NAME,
     Config,
@@ -27,6 +29,7 @@ from otel_netagent.config.schema import (
     Known,
     MetricConfig,
     advice,
+    names_of_probes,
 )
 from otel_netagent.marked_yaml import Document, Location, NotYaml, Problem, spelled
 
@@ -52,8 +55,6 @@ _SECTIONS: Mapping[Location, type[BaseModel]] = {
 _NOT_SUPPORTED: Mapping[Location, object] = {
     ("metric_config", "verbose"): False,
     ("metric_config", "expose_labels"): [],
-    ("event_config", "loki_enable"): False,
-    ("event_config", "loki_address"): "",
 }
 """Keys of the documentation that this version does not act on, with the default that asks for nothing."""
 
@@ -74,6 +75,14 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a file says, and what it asks for in vain: complete lines, as those of a ConfigError."""
+
+    config: Config
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """What a file held at one moment, or why it could not be read. Where there is no file, there is no content."""
 
@@ -85,7 +94,7 @@ class Content:
         """The file, as a log line calls it."""
         return "the defaults" if self.file is None else str(self.file)
 
-    def config(self, known: Known) -> Config:
+    def parsed(self, known: Known) -> Parsed:
         """The configuration that it says. Raises ConfigError."""
         if self.unreadable:
             raise ConfigError([f"{self.file}: cannot be read: {self.unreadable}"])
@@ -107,8 +116,8 @@ def read(path: Path | None = None, places: Sequence[Path] = DEFAULT_PLACES) -> C
     return Content(file, data)
 
 
-def parse(data: bytes, file: str, known: Known) -> Config:
-    """The configuration that the content of a file says. Raises ConfigError, which calls it `file`."""
+def parse(data: bytes, file: str, known: Known) -> Parsed:
+    """The configuration that the content of a file says. Raises ConfigError. Lines call the file `file`."""
     try:
         document = marked_yaml.read(data)
     except NotYaml as error:
@@ -118,7 +127,8 @@ def parse(data: bytes, file: str, known: Known) -> Config:
     if problems:
         in_order = sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0)
         raise ConfigError([_line(file, problem) for problem in in_order])
-    return _validated(settings, known)
+    warnings = (_line(file, problem) for problem in _unknown_probes(settings, document, known))
+    return Parsed(_validated(settings, known), tuple(warnings))
 
 
 def _validated(settings: object, known: Known) -> Config:
@@ -169,13 +179,28 @@ def _invalid(settings: object, document: Document, known: Known) -> Iterator[Pro
                 yield _problem(detail, document)
 
 
+def _unknown_probes(settings: object, document: Document, known: Known) -> Iterator[Problem]:
+    """Names in the lists of probes that are of none, or of one that has nothing for the section."""
+    for section, kind, allowed in (
+        ("metric_config", "a probe with metrics", known.metric_probes),
+        ("event_config", "a probe with events", known.event_probes),
+    ):
+        names = names_of_probes(_value_at(settings, (section, "probes")))
+        for number, name in enumerate(names if isinstance(names, tuple) else ()):
+            if name not in allowed:
+                place = (section, "probes", number)
+                written = name if name.isprintable() else json.dumps(name)
+                remedy = advice(name, set(allowed.values()))
+                yield Problem(document.marks[place].line, f"{spelled(place)}: {written} is not {kind}; {remedy}")
+
+
 def _problem(detail: ErrorDetails, document: Document) -> Problem:
     """An error of pydantic in words: the key, the value as it is written in the file, and what is allowed."""
     if detail["type"] == SAME_PORT:
         return Problem(None, detail["msg"])
     place = _place(detail)
     mark = document.marks[place]
-    if detail["type"] == UNKNOWN_NAME:
+    if detail["type"] in {UNKNOWN_NAME, NO_ADDRESS}:
         return Problem(mark.line, f"{spelled(place)}: {detail['msg']}")
     if detail["type"] == "extra_forbidden":
         return Problem(mark.line, f"{spelled(place)}: unknown key; {advice(str(place[-1]), _keys(place[:-1]))}")

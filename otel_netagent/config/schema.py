@@ -21,10 +21,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from otel_netagent.telemetry.loki.address import LokiAddressError, push_url
+
 _SETTING = ConfigDict(strict=True, frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
 
 SAME_PORT = "same_port"
 UNKNOWN_NAME = "unknown_name"
+NO_ADDRESS = "no_address"
 """Types of the errors that are raised here; all others are pydantic's."""
 
 
@@ -40,28 +43,34 @@ class Known:
     thresholds: Mapping[str, str]
 
 
+def similar(name: str, allowed: Collection[str]) -> str:
+    """The question for a name that is not known, or nothing where none is like it."""
+    found = difflib.get_close_matches(name, allowed, n=1)
+    return f"did you mean {found[0]}?" if found else ""
+
+
 def advice(name: str, allowed: Collection[str]) -> str:
     """For a name that is not known: the most similar one, and all that are."""
-    similar = difflib.get_close_matches(name, allowed, n=1)
-    return f"{f'did you mean {similar[0]}? ' if similar else ''}allowed here: {', '.join(sorted(allowed)) or 'none'}"
+    return " ".join(filter(None, (similar(name, allowed), f"allowed here: {', '.join(sorted(allowed)) or 'none'}")))
 
 
-def _known_as(names: Callable[[Known], Mapping[str, str]], kind: str) -> AfterValidator:
-    """Turns a name into the one that is meant. A name that is not read from a file is taken as it is."""
-
-    def meant(name: str, info: ValidationInfo) -> str:
-        if info.context is None:
-            return name
-        known = names(info.context)
-        if name not in known:
-            text = f"{name} is not {kind}; {advice(name, set(known.values()))}"
-            raise PydanticCustomError(UNKNOWN_NAME, "{text}", {"text": text})
-        return known[name]
-
-    return AfterValidator(meant)
+def _meant(names: Callable[[Known], Mapping[str, str]]) -> AfterValidator:
+    """Turns a name into the one that is meant; one that is not known, or not read from a file, is taken as it is."""
+    return AfterValidator(lambda name, info: name if info.context is None else names(info.context).get(name, name))
 
 
-def _names_of_probes(value: object) -> object:
+def _type_with_threshold(name: str, info: ValidationInfo) -> str:
+    """Of a type of event the name that is meant. A name that is not read from a file is taken as it is."""
+    if info.context is None:
+        return name
+    known: Mapping[str, str] = info.context.thresholds
+    if name not in known:
+        text = f"{name} is not a type of event with a threshold; {advice(name, set(known.values()))}"
+        raise PydanticCustomError(UNKNOWN_NAME, "{text}", {"text": text})
+    return known[name]
+
+
+def names_of_probes(value: object) -> object:
     """A list as a tuple, with the old spelling of an item, `{name: tcp}`, as the new one, `tcp`."""
     if not isinstance(value, list):
         return value
@@ -72,15 +81,25 @@ def _without_repetition(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def _place_of_loki(address: str) -> str:
+    """The address, if it is one; an empty one is looked up when it is used."""
+    try:
+        if address:
+            push_url(address)
+    except LokiAddressError as error:
+        raise PydanticCustomError(NO_ADDRESS, "{text}", {"text": str(error)}) from None
+    return address
+
+
 _LIST_OF_PROBES = (
-    BeforeValidator(_names_of_probes),
+    BeforeValidator(names_of_probes),
     AfterValidator(_without_repetition),
     Field(description="a list of names of probes"),
 )
 _Name = Annotated[str, Field(min_length=1)]
-_MetricProbe = Annotated[_Name, _known_as(lambda known: known.metric_probes, "a probe with metrics")]
-_EventProbe = Annotated[_Name, _known_as(lambda known: known.event_probes, "a probe with events")]
-_SlowType = Annotated[_Name, _known_as(lambda known: known.thresholds, "a type of event with a threshold")]
+_MetricProbe = Annotated[_Name, _meant(lambda known: known.metric_probes)]
+_EventProbe = Annotated[_Name, _meant(lambda known: known.event_probes)]
+_SlowType = Annotated[_Name, AfterValidator(_type_with_threshold)]
 
 # The descriptions complete the sentence "the value is not ...".
 _Switch = Annotated[bool, Field(description="true or false")]
@@ -93,6 +112,7 @@ _FlushSeconds = Annotated[
 _Megabytes = Annotated[int, Field(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 _Kilobytes = Annotated[int, Field(ge=16, le=1_000_000, description="a whole number from 16 to 1000000")]
 _Directory = Annotated[str, Field(pattern=r"^(/.*)?$", description="an absolute path, or empty for none")]
+_LokiAddress = Annotated[str, AfterValidator(_place_of_loki), Field(description="an address of Loki, or empty")]
 _Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 _Thresholds = Annotated[
     dict[_SlowType, _Milliseconds],
@@ -126,7 +146,8 @@ class EventConfig(BaseModel):
     """Section `event_config`. No `probes` means the necessary ones; `infotolog` writes events to standard error.
 
     `thresholds` are in milliseconds, by the name of the type of event. `events_per_second` bounds the events of one
-    kind at one place in one namespace; `harmless` has drops told that are ordinary.
+    kind at one place in one namespace; `harmless` has drops told that are ordinary. `loki_enable` pushes events to Loki
+    without a collector.
     """
 
     model_config = _SETTING
@@ -138,10 +159,12 @@ class EventConfig(BaseModel):
     thresholds: _Thresholds = {}
     events_per_second: _Rate = 100
     harmless: _Switch = False
+    loki_enable: _Switch = False
+    loki_address: _LokiAddress = ""
 
 
 class DeliveryConfig(BaseModel):
-    """Section `delivery`, of what is sent by OTLP. The spool's size is for each of metrics and logs."""
+    """Section `delivery`, of what is sent. The spool's size is for each of OTLP metrics, OTLP logs and Loki."""
 
     model_config = _SETTING
 
@@ -157,6 +180,7 @@ class Config(BaseModel):
     model_config = _SETTING
 
     debugmode: _Switch = False
+    enable_legacy_version: _Switch = False
     metric: MetricConfig = Field(default=MetricConfig(), validation_alias="metric_config")
     event: EventConfig = Field(default=EventConfig(), validation_alias="event_config")
     delivery: DeliveryConfig = DeliveryConfig()

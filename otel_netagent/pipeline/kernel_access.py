@@ -38,7 +38,7 @@ class KernelAccess:
 
 
 def find_kernel_access(objects: Path = OBJECTS, *, legacy: bool = False) -> KernelAccess:
-    """Find out. Never fails: what cannot be had is left out, with its reason. `legacy`: as in KernelFacts.find()."""
+    """Find out. Never fails: what cannot be had is left out, with its reason. `legacy`: as in find_types()."""
     try:
         facts = KernelFacts.find(objects, legacy=legacy)
     except (LibbpfMissing, BtfNotFound, BtfInvalid) as error:

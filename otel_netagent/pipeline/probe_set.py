@@ -113,10 +113,8 @@ class ProbeSet:
     @property
     def event_sources(self) -> Sequence[EventSource]:
         """Those of the running probes whose events are wanted."""
-        running = self.running.items()
-        return tuple(
-            probe.event_source for name, probe in running if probe.event_source and name in self._wanted.events
-        )
+        sources = (probe.event_source for name, probe in self.running.items() if name in self._wanted.events)
+        return tuple(filter(None, sources))
 
     def tell(self, wanted: Wanted) -> None:
         """Have the running probes tell, from now on, what is wanted of their events; the others tell nothing more."""

@@ -18,6 +18,12 @@ _SAMPLE = re.compile(
     r'([a-z_0-9]+)\{namespace="[^"]+",netns="ns\d+",node="[^"]+",pod="[^"]+"(?:,[a-z]+="[^"]*")*\} '
     r"(\d[\d.e-]*) (\d{13})"
 )
+_OF_ITSELF = re.compile(
+    r"(?:target_info|process_\w+|netagent_(?:collection|delivery|entities|events_discarded|probe|text)\w*)"
+    r'\{(?:\w+="[^"]*",?)+\} \d[\d.e+-]*'
+)
+"""What the agent says of itself, which comes last, and without a time."""
+
 _LABEL = re.compile(r'([a-z]+)="([^"]*)"')
 
 
@@ -31,12 +37,12 @@ class Exposition:
     @staticmethod
     def time_ms_of(text: str) -> int:
         """The time alone: of all values it is the same."""
-        return int(text.rpartition(" ")[2])
+        return max(int(sample[3]) for sample in _SAMPLE.finditer(text))
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the answer to a scrape, of which every line must have the form."""
-        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        lines = [line for line in text.splitlines() if not line.startswith("#") and not _OF_ITSELF.fullmatch(line)]
         samples = [_SAMPLE.fullmatch(line) for line in lines]
         wrong = [line for line, sample in zip(lines, samples, strict=True) if sample is None]
         assert not wrong, f"not of the form of a sample: {wrong[:3]}"

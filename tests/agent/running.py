@@ -61,10 +61,15 @@ def free_port() -> int:
 
 
 def configuration(
-    directory: Path, metric: Mapping[str, Any] | None = None, event: Mapping[str, Any] | None = None
+    directory: Path,
+    metric: Mapping[str, Any] | None = None,
+    event: Mapping[str, Any] | None = None,
+    *,
+    legacy: bool = False,
 ) -> Path:
-    """A file with these settings, and beside them a collection each second, ports that are free and a spool of its own."""
+    """A file with these settings, and beside them a collection each second, free ports and a spool of its own."""
     sections = {
+        "enable_legacy_version": legacy,
         "metric_config": {"port": free_port(), "interval": 1, **(metric or {})},
         "event_config": {"port": free_port(), **(event or {})},
         "delivery": {"spool_directory": str(directory / "spool")},
@@ -84,9 +89,10 @@ class Agent(Program):
         metric: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
         command: Sequence[str] = (NETAGENT,),
+        legacy: bool = False,
     ) -> None:
         """Start it, by way of this command, with these settings and variables beside the usual ones."""
-        file = configuration(directory, metric)
+        file = configuration(directory, metric, legacy=legacy)
         sections = json.loads(file.read_text())
         self.http, self.grpc = (int(sections[name]["port"]) for name in ("metric_config", "event_config"))
         super().__init__([*command, "run", "-c", str(file)], environ)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,21 +73,6 @@ def test_each_problem_of_the_configuration_is_a_line(tmp_path: Path) -> None:
     assert len(lines) == len(places)
     for line, place in zip(lines, places, strict=True):
         assert line.startswith(f"otel-netagent: {place}")
-
-
-def test_probe_that_does_not_exist(tmp_path: Path) -> None:
-    file = configuration(tmp_path, metric={"probes": ["tcp", "tcpp"]}, event={"probes": ["virtcmdlatenzy"]})
-    lines = [line.removeprefix(f"otel-netagent: {file}:") for line in refusal(file)]
-    assert len(lines) == 2
-    assert re.fullmatch(
-        r"\d+: metric_config\.probes\[1\]: tcpp is not a probe with metrics; did you mean tcp\? "
-        r"allowed here: .*, netdev, .*",
-        lines[0],
-    )
-    assert re.fullmatch(
-        r"\d+: event_config\.probes\[0\]: virtcmdlatenzy is not a probe with events; .*allowed here: .*, tcpreset.*",
-        lines[1],
-    )
 
 
 def test_no_configuration(tmp_path: Path) -> None:

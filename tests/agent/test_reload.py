@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import re
 import signal
 import socket
 from collections.abc import Iterator, Mapping
@@ -24,7 +26,9 @@ from tests.agent.running import Agent, Told, free_port
 from tests.agent.stage import await_known, named_pair
 from tests.agent.watching import watching
 from tests.config.test_watching import ConfigMap
+from tests.lab.standstills import connected
 from tests.lab.truth import Family
+from tests.probes.test_socketlatency import stop_reading
 from tests.telemetry.otlp.receivers import Receiver, grpc_receiver
 
 _LOADED = "the configuration is loaded anew: "
@@ -179,18 +183,99 @@ def test_nothing_is_lost_or_counted_anew_of_a_probe_that_stays(reloaded: Reloade
         assert len(watcher.events([stage.server])) == sent
 
 
-def test_other_limits_restart_the_probes_that_have_events(reloaded: Reloaded) -> None:
-    said = reloaded.change(event_config={"events_per_second": 2, "infotolog": True})
-    assert said == "event_config.events_per_second 10000 -> 2; probes restarted: packetloss"
+def test_another_limit_holds_from_now_on_and_no_counter_goes_back(reloaded: Reloaded) -> None:
     agent = reloaded.agent
     with named_pair() as stage:
         await_known(agent, stage)
+        closed_udp_port(stage, Family.IPV4, 30)
+        assert _without_socket(agent.next_collection(), stage.server) == 30
+        said = reloaded.change(event_config={"events_per_second": 2})
+        assert said == "event_config.events_per_second 10000 -> 2"
         closed_udp_port(stage, Family.IPV4, 50)
         collected = agent.next_collection()
-    outcomes = {name.rpartition(",")[2]: value for name, value in collected.of(stage.server, "type", "outcome").items()}
-    assert outcomes["told"] + outcomes["suppressed"] == 50
-    assert 2 <= outcomes["told"] <= 6, "two a second, and the sending may cross from one second to the next"
-    assert len(agent.told(stage.server)) == outcomes["told"]
+    assert _without_socket(collected, stage.server) == 80
+    agent.eventually(lambda: _faults_told(agent, stage.server) >= 32)
+    assert _faults_told(agent, stage.server) <= 36, "two a second, and the sending may cross into the next ones"
+    assert _outcomes(collected, stage.server)["suppressed"] >= 80 - 36
+
+
+def test_events_may_be_switched_off_and_on_while_their_probe_counts(reloaded: Reloaded) -> None:
+    agent = reloaded.agent
+    with named_pair() as stage:
+        await_known(agent, stage)
+        told = 0
+        for times, enabled in enumerate((True, False, True, False), start=1):
+            if times > 1:
+                said = reloaded.change(event_config={"enable": enabled})
+                assert said == f"event_config.enable {json.dumps(not enabled)} -> {json.dumps(enabled)}"
+            closed_udp_port(stage, Family.IPV4, 5)
+            told += 5 if enabled else 0
+            collected = agent.next_collection()
+            assert _without_socket(collected, stage.server) == 5 * times
+            outcomes = _outcomes(collected, stage.server)
+            assert (outcomes["suppressed"], outcomes["lost"]) == (0, 0)
+            agent.eventually(functools.partial(_has_told, agent, stage.server, told))
+
+
+def test_another_threshold_holds_from_now_on_and_no_counter_goes_back(reloaded: Reloaded) -> None:
+    """Data wait for their reader longer than 100 ms, which is counted in any case."""
+    agent = reloaded.agent
+    reloaded.change(event_config={"probes": ["socketlatency"], "thresholds": {"SOCKETLAT_READSLOW": 60_000}})
+    with named_pair() as stage:
+        await_known(agent, stage)
+        with connected(stage.pair, Family.IPV4) as (caller, reader, _):
+            stop_reading(caller, reader, 150)
+            assert _slow_readings(agent.next_collection(), stage.server) == 1
+            said = reloaded.change(event_config={"thresholds": {"SOCKETLAT_READSLOW": 50}})
+            assert said == "event_config.thresholds {SOCKETLAT_READSLOW: 60000} -> {SOCKETLAT_READSLOW: 50}"
+            stop_reading(caller, reader, 150)
+        assert _slow_readings(agent.next_collection(), stage.server) == 2
+        agent.eventually(lambda: agent.told(stage.server))
+    assert [told.type for told in agent.told(stage.server)] == ["SOCKETLAT_READSLOW"]
+
+
+def test_a_probe_that_there_is_not_is_told_and_stops_nothing(reloaded: Reloaded) -> None:
+    agent, file = reloaded.agent, reloaded.config_map.file
+    before = len(agent.err)
+    said = reloaded.change(metric_config={"probes": ["tcp", "tcpsumary"]}, event_config={"probes": ["tcp"]})
+    assert said.endswith("; probes stopped: packetloss, tcpsummary")
+    warnings = [line.partition(" WARNING ")[2] for line in agent.err[before:] if " WARNING " in line]
+    assert len(warnings) == 2
+    assert re.fullmatch(
+        rf"{file}:\d+: metric_config\.probes\[1\]: tcpsumary is not a probe with metrics; did you mean tcpsummary\? "
+        r"allowed here: .*, tcpsummary, .*",
+        warnings[0],
+    )
+    assert re.fullmatch(
+        rf"{file}:\d+: event_config\.probes\[0\]: tcp is not a probe with events; .*allowed here: .*tcpreset.*",
+        warnings[1],
+    )
+    assert reloaded.states() == {"tcp": ProbeState.RUNNING, "tcpsumary": ProbeState.UNAVAILABLE}
+    (row,) = [line for line in agent.inspect("list", "probe", port=agent.http).splitlines() if "tcpsumary" in line]
+    assert " ".join(row.split()) == "tcpsumary unavailable - - no such probe; did you mean tcpsummary?"
+    reloaded.change(metric_config={"probes": ["tcp"]})
+    assert reloaded.states() == {"tcp": ProbeState.RUNNING}
+
+
+def _outcomes(collected: Exposition, pod: str) -> dict[str, float]:
+    """What became of the events of a pod."""
+    return {name.rpartition(",")[2]: value for name, value in collected.of(pod, "type", "outcome").items()}
+
+
+def _faults_told(agent: Agent, pod: str) -> int:
+    """Events of a pod so far."""
+    return sum(not told.is_routine for told in agent.told(pod))
+
+
+def _has_told(agent: Agent, pod: str, times: int) -> bool:
+    """Whether there were so many, and no more."""
+    assert _faults_told(agent, pod) <= times
+    return _faults_told(agent, pod) == times
+
+
+def _slow_readings(collected: Exposition, pod: str) -> float:
+    """Readings that data waited for longer than 100 ms."""
+    return collected.of(pod)["inspector_pod_socketlatencyread100ms"]
 
 
 def _without_socket(collected: Exposition, pod: str) -> int:
@@ -295,7 +380,7 @@ def test_a_bad_file_is_refused_and_a_good_one_after_it_is_not(reloaded: Reloaded
     before = reloaded.states()
     for text, said in (
         ("metric_config:\n  interval: 0\n", f"{file}:2: metric_config.interval: 0 is not a number of seconds"),
-        ("metric_config:\n  probes:\n  - tpc\n", f"{file}:3: metric_config.probes[0]: tpc is not a probe with metrics"),
+        ("metric_config:\n  probes:\n  - 3\n", f"{file}:3: metric_config.probes[0]: 3 is not the name of a probe"),
         ("metric_config: [", f"{file}:1: not valid YAML"),
     ):
         lines = reloaded.write(text, _REFUSED)

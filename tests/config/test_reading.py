@@ -25,11 +25,17 @@ KNOWN = Known(
 
 
 def parse(data: bytes, file: str, known: Known = KNOWN) -> Config:
-    return reading.parse(data, file, known)
+    parsed = reading.parse(data, file, known)
+    assert not parsed.warnings
+    return parsed.config
+
+
+def warnings_of(text: str) -> tuple[str, ...]:
+    return reading.parse(text.encode(), "c.yaml", KNOWN).warnings
 
 
 def load(path: Path | None, places: Sequence[Path] = ()) -> Config:
-    return read(path, places).config(KNOWN)
+    return read(path, places).parsed(KNOWN).config
 
 
 def problems_of(text: str) -> list[str]:
@@ -44,6 +50,7 @@ def problems_of(text: str) -> list[str]:
 def test_the_defaults_are_those_of_the_documentation() -> None:
     assert Config() == Config(
         debugmode=False,
+        enable_legacy_version=False,
         metric=MetricConfig(enable=True, port=9102, interval=5, probes=(), aliases=True, timestamps=True),
         event=EventConfig(
             enable=True,
@@ -68,6 +75,7 @@ def test_what_is_not_said_has_its_default(text: str) -> None:
 def test_every_key_is_obeyed() -> None:
     text = """
     debugmode: true
+    enable_legacy_version: true
     metric_config: {enable: no, port: 9200, interval: 1.5, probes: [tcp, udp], aliases: false, timestamps: false}
     event_config:
       {enable: off, port: 19200, probes: [packetloss], infotolog: false, thresholds: {RXKERNEL_SLOW: 20},
@@ -75,6 +83,7 @@ def test_every_key_is_obeyed() -> None:
     """
     assert parse(text.encode(), "c.yaml") == Config(
         debugmode=True,
+        enable_legacy_version=True,
         metric=MetricConfig(
             enable=False, port=9200, interval=1.5, probes=("tcp", "udp"), aliases=False, timestamps=False
         ),
@@ -102,10 +111,7 @@ def test_an_alias_means_the_same_and_counts_once() -> None:
 
 
 def test_keys_that_are_not_supported_yet_may_have_their_default() -> None:
-    text = """
-    metric_config: {verbose: false, expose_labels: []}
-    event_config: {loki_enable: false, loki_address: ""}
-    """
+    text = "metric_config: {verbose: false, expose_labels: []}"
     assert parse(text.encode(), "c.yaml") == Config()
 
 
@@ -118,7 +124,7 @@ def test_a_configuration_cannot_be_changed() -> None:
 
 
 A_DIRECTORY = "an absolute path, or empty for none"
-KEYS = "debugmode, delivery, event_config, metric_config"
+KEYS = "debugmode, delivery, enable_legacy_version, event_config, metric_config"
 METRIC_KEYS = "aliases, enable, expose_labels, interval, port, probes, timestamps, verbose"
 METRIC_PROBES = "allowed here: tcp, udp, virtcmdlat"
 SLOW = "a type of event with a threshold"
@@ -169,18 +175,6 @@ SECONDS = "a number of seconds from 1 to 3600"
             "1: event_config.probes[0]: a mapping is not the name of a probe",
         ),
         (
-            "metric_config:\n  probes:\n  - tcp\n  - tpc",
-            f"4: metric_config.probes[1]: tpc is not a probe with metrics; did you mean tcp? {METRIC_PROBES}",
-        ),
-        (
-            "metric_config: {probes: [{name: packetloss}]}",
-            f"1: metric_config.probes[0]: packetloss is not a probe with metrics; {METRIC_PROBES}",
-        ),
-        (
-            "event_config: {probes: [tcp]}",
-            "1: event_config.probes[0]: tcp is not a probe with events; allowed here: packetloss, tcpreset",
-        ),
-        (
             "event_config:\n  thresholds:\n    TXKERNEL_SLOW: 5\n    RXKERNEL_SLO: 5",
             f"4: event_config.thresholds.RXKERNEL_SLO: RXKERNEL_SLO is not {SLOW}; did you mean RXKERNEL_SLOW? "
             "allowed here: RXKERNEL_SLOW, TXKERNEL_SLOW",
@@ -212,8 +206,14 @@ SECONDS = "a number of seconds from 1 to 3600"
         ),
         ("debugmode: 1", "1: debugmode: 1 is not true or false"),
         (
-            "event_config:\n  loki_address: loki",
-            '2: event_config.loki_address: loki is not supported by this version; leave it out, or at its default ""',
+            "event_config:\n  loki_address: loki:port",
+            "2: event_config.loki_address: loki:port is no address of Loki; "
+            "write it as loki, loki:3100 or https://loki.example/path",
+        ),
+        (
+            "event_config: {loki_address: 'https://me:secret@loki'}",
+            "1: event_config.loki_address: credentials do not belong in an address; "
+            "set LOKI_AUTHORIZATION in the environment",
         ),
         (
             "metric_config: {expose_labels: [{source: app, type: label}]}",
@@ -245,7 +245,7 @@ metric_config:
 event_config:
   port: 9000
   prots: 9000
-  loki_enable: true
+  loki_enable: 1
   loki_enable: true
 """
     places = [
@@ -259,6 +259,39 @@ event_config:
     lines = problems_of(text)
     assert len(lines) == len(places)
     assert all(line.startswith(place) for line, place in zip(lines, places, strict=True))
+
+
+# --- What is warned of
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            "metric_config:\n  probes:\n  - tcp\n  - tpc",
+            [f"4: metric_config.probes[1]: tpc is not a probe with metrics; did you mean tcp? {METRIC_PROBES}"],
+        ),
+        (
+            "metric_config: {probes: [udp, {name: packetloss}]}",
+            [f"1: metric_config.probes[1]: packetloss is not a probe with metrics; {METRIC_PROBES}"],
+        ),
+        (
+            'event_config: {probes: [tcp, "a\\nb"]}',
+            [
+                "1: event_config.probes[0]: tcp is not a probe with events; allowed here: packetloss, tcpreset",
+                '1: event_config.probes[1]: "a\\nb" is not a probe with events; allowed here: packetloss, tcpreset',
+            ],
+        ),
+    ],
+)
+def test_a_probe_that_there_is_not_is_a_line_and_stops_nothing(text: str, lines: Sequence[str]) -> None:
+    assert warnings_of(text) == tuple(f"c.yaml:{line}" for line in lines)
+
+
+def test_a_name_that_is_of_no_probe_stays_asked_for() -> None:
+    """Were it left out, a list of nothing else would ask for the necessary probes."""
+    config = reading.parse(b"metric_config: {probes: [tpc]}", "c.yaml", KNOWN).config
+    assert config.metric.probes == ("tpc",)
 
 
 # --- Where it is
@@ -313,6 +346,7 @@ def probes(known: Mapping[str, str]) -> st.SearchStrategy[tuple[str, ...]]:
 configurations = st.builds(
     Config,
     debugmode=st.booleans(),
+    enable_legacy_version=st.booleans(),
     metric=st.builds(
         MetricConfig,
         enable=st.booleans(),
@@ -396,8 +430,9 @@ likely_files = st.dictionaries(st.sampled_from(["metric_config", "event_config"]
 @given(likely_files | anything)
 def test_any_file_is_a_configuration_or_its_errors_are_lines(content: object) -> None:
     try:
-        parse(yaml.safe_dump(content).encode(), "c.yaml")
+        lines = list(warnings_of(yaml.safe_dump(content)))
     except ConfigError as error:
         lines = str(error).split("\n")
-        assert all(re.match(r"c\.yaml:(\d+:)? \S", line) for line in lines)
-        assert len(lines) == len(set(lines))
+        assert lines
+    assert all(re.match(r"c\.yaml:(\d+:)? \S", line) for line in lines)
+    assert len(lines) == len(set(lines))

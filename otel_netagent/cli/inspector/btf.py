@@ -8,6 +8,7 @@ import click
 
 from otel_netagent.kernel import btf as kernel_btf
 from otel_netagent.kernel import btf_trial
+from otel_netagent.kernel.facts import find_types
 from otel_netagent.kernel.libbpf import LibbpfMissing
 from otel_netagent.pipeline.kernel_access import OBJECTS
 
@@ -15,6 +16,7 @@ _EXAMPLES = """\b
 Examples:
   inspector btf
   inspector btf --dir /opt/btf
+  inspector btf --headers
 """
 
 
@@ -25,14 +27,19 @@ Examples:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A directory of your own to look in, after the kernel's own BTF.",
 )
-def btf(directory: Path | None) -> None:
+@click.option(
+    "--headers",
+    is_flag=True,
+    help="Where there is none, make it from the kernel's headers, as the agent does by enable_legacy_version.",
+)
+def btf(directory: Path | None, *, headers: bool) -> None:
     """Find the BTF of this kernel, which eBPF programs need, and try it.
 
     The path of the file goes to standard output, what was found in it to standard error. Where none is found or it
     does not work, the exit code is 1; the probes that need BTF are then unavailable, the others work.
     """
     try:
-        source = kernel_btf.discover(directory)
+        source = find_types(directory, legacy=headers)
         click.echo(source.path)
         types = kernel_btf.Btf.load(source)
         if not source.in_kernel:

@@ -39,7 +39,7 @@ class Delivery(Generic[ItemT]):
         spool: SpoolPlace | None = None,
     ) -> None:
         """Start sending, first what the spool has kept; log lines and threads bear the `name` ("OTLP metrics")."""
-        self._name = name
+        self.name = name
         self._encoder = encoder
         self._transport = transport
         self._backoff = backoff or Backoff()
@@ -58,7 +58,7 @@ class Delivery(Generic[ItemT]):
 
     def __str__(self) -> str:
         """What is sent, and where to."""
-        return f"{self._name} to {self._transport.target}"
+        return f"{self.name} to {self._transport.target}"
 
     def put(self, item: ItemT) -> None:
         """Hand an item over. It never waits for the receiver, but helps to pack when the packing is behind."""

@@ -49,9 +49,12 @@ def test_tenant_and_authorization_come_from_the_environment() -> None:
     assert not {"x-scope-orgid", "authorization"} & loki.headers[0].keys()
 
 
-@pytest.mark.parametrize("loki", [Loki(version=(2, 8)), Loki(version=(2, 3)), Loki(metadata_allowed=False)], ids=str)
-def test_loki_that_takes_no_metadata_gets_the_lines(loki: Loki, caplog: pytest.LogCaptureFixture) -> None:
-    assert push(loki, 2) == [Accepted(), Accepted()]
+@pytest.mark.parametrize(("version", "allowed"), [((2, 8), True), ((2, 3), True), ((3, 0), False)])
+def test_loki_that_takes_no_metadata_gets_the_lines(
+    version: tuple[int, int], allowed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    loki = Loki(version=version, metadata_allowed=allowed)
+    assert push(loki, 2)[0] == Accepted()
     assert loki.lines[:3] == [event.line for event in EVENTS]
     assert not any(entry.metadata for entry in loki.entries)
     assert len(loki.headers) == 3, "it is found out once"
