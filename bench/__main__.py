@@ -122,12 +122,14 @@ def _costs(rounds: int) -> dict[str, Cost]:
 
 def _collector(access: KernelAccess, names: Collection[str], stack: contextlib.ExitStack) -> Collector:
     """As the agent has it, on a node whose namespaces are known for long, so that none is examined any more."""
-    environment = Environment(access.facts, access.no_kernel, access.walk, EventSettings())
+    environment = Environment(access.facts, access.no_kernel, access.walk)
     probes = {}
     for name in sorted(names):
         with contextlib.suppress(Unavailable):
             probes[name] = catalogue()[name].start(environment)
             stack.callback(probes[name].close)
+            if source := probes[name].event_source:
+                source.tell(EventSettings())
     seconds = chain((0.0, 0.0), repeat(3600.0))
     collector = Collector(access.walk.walk, Registry(clock=lambda: next(seconds)), probes, (), interval_s=5)
     collector.collect()

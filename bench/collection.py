@@ -62,7 +62,7 @@ def _collecting(
     walked: Sequence[Namespace] | None = None,
 ) -> Callable[[], object]:
     """Walk (unless `walked` is given) and read these probes."""
-    environment = Environment(access.facts, access.no_kernel, WalkAccess(walk), events=None)
+    environment = Environment(access.facts, access.no_kernel, WalkAccess(walk))
     probes = [_started(name, environment, stack) for name in names]
 
     def collect() -> list[Any]:
@@ -73,11 +73,13 @@ def _collecting(
 
 
 def _whole(access: KernelAccess, stack: contextlib.ExitStack) -> dict[str, Callable[[], object]]:
-    environment = Environment(access.facts, access.no_kernel, access.walk, events=EventSettings())
+    environment = Environment(access.facts, access.no_kernel, access.walk)
     probes = {}
     for name in (name for name, probe in catalogue().items() if probe.necessary):
         with contextlib.suppress(Unavailable):  # on this kernel
             probes[name] = _started(name, environment, stack)
+            if source := probes[name].event_source:
+                source.tell(EventSettings())
     # The namespaces are old, so that nobody looks again whether they have become a pod's.
     seconds = chain((0.0, 0.0), repeat(3600.0))
     collector = Collector(access.walk.walk, Registry(clock=lambda: next(seconds)), probes, (), interval_s=5)

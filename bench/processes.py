@@ -55,7 +55,7 @@ def _ways(access: KernelAccess, stack: contextlib.ExitStack) -> dict[str, Callab
 def _collecting(
     name: str, kernel: KernelFacts | None, access: KernelAccess, stack: contextlib.ExitStack
 ) -> Callable[[], object]:
-    probe = catalogue()[name].start(Environment(kernel, "not asked for", access.walk, events=None))
+    probe = catalogue()[name].start(Environment(kernel, "not asked for", access.walk))
     stack.callback(probe.close)
     namespaces = access.walk.walk.take()
     return lambda: list(probe.collect(namespaces))

@@ -127,15 +127,27 @@ int datagram_ready(raw_tp_context *context)
 	return last == (struct sk_buff *)queue ? 0 : packet_delivered(sk, last);
 }
 
+/*
+ * Compilers put ip_rcv_finish into ip_rcv. What it calls first is watched instead: a connection's socket may know the
+ * route, else it is looked up. After 6.18 (7.2 seen) the search for that socket is inlined too; what it is inlined into
+ * has a name of its own for IPv4 alone, and so TCP's packets over IPv6 are not seen there.
+ */
+AT_HOP(tcp_v4_early_demux, 1, PREROUTED)
+AT_HOP(udp_v4_early_demux, 1, PREROUTED)
+AT_HOP(ip_route_input_noref, 1, PREROUTED)
+AT_HOP(ip_rcv_finish_core, 2, PREROUTED)
+
+AT_HOP(tcp_v6_early_demux, 1, PREROUTED)
+AT_HOP(udp_v6_early_demux, 1, PREROUTED)
+AT_HOP(ip6_route_input, 1, PREROUTED)
+
 AT_HOP(ip_rcv, 1, RECEIVED)
-AT_HOP(ip_rcv_finish, 3, PREROUTED)
 AT_HOP(ip_local_deliver, 1, ROUTED_HERE)
-AT_HOP(ip_local_deliver_finish, 3, LET_IN)
+AT_HOP(ip_protocol_deliver_rcu, 2, LET_IN)
 
 AT_HOP(ipv6_rcv, 1, RECEIVED)
-AT_HOP(ip6_rcv_finish, 3, PREROUTED)
 AT_HOP(ip6_input, 1, ROUTED_HERE)
-AT_HOP(ip6_input_finish, 3, LET_IN)
+AT_HOP(ip6_protocol_deliver_rcu, 2, LET_IN)
 
 /* --- Transmitting */
 

@@ -3,8 +3,7 @@
  * When a packet came where in the IP layer, on kernels that let the entries of their functions be watched. What
  * lies between two such hops is a part of the packet's latency.
  *
- * Packets that a driver hands over in lists (ip_list_rcv) are seen from ROUTED_HERE on: the functions that they go
- * through before are the compiler's to name.
+ * Packets that a driver hands over in lists (ip_list_rcv) are seen from PREROUTED on.
  */
 #pragma once
 
@@ -44,23 +43,34 @@ struct passage {
 
 struct passage passages[PASSAGES];
 
-static __always_inline struct passage *slot_of_packet(__u64 skb)
+/* A copy is a number: the verifier lets nobody compute with a pointer that it knows the type of, as fentry's. */
+static __always_inline __u64 address_of(struct sk_buff *skb)
 {
-	/* Packets are more than 128 bytes apart. */
-	return &passages[skb >> 7 & (PASSAGES - 1)];
+	__u64 address = 0;
+
+	bpf_probe_read_kernel(&address, sizeof(address), &skb);
+	return address;
 }
 
-static __always_inline int passes(__u64 skb, enum hop hop)
+static __always_inline struct passage *slot_of(__u64 address)
 {
-	__u64 tstamp = BPF_CORE_READ((struct sk_buff *)skb, tstamp);
-	struct passage *passage = slot_of_packet(skb);
+	/* Packets are more than 128 bytes apart. */
+	return &passages[address >> 7 & (PASSAGES - 1)];
+}
+
+static __always_inline int passes(struct sk_buff *skb, enum hop hop)
+{
+	__u64 tstamp = BPF_CORE_READ(skb, tstamp), address;
+	struct passage *passage;
 
 	/* Without a time it has no latency either. */
 	if (!tstamp)
 		return 0;
-	if (passage->skb != skb || passage->tstamp != tstamp) {
+	address = address_of(skb);
+	passage = slot_of(address);
+	if (passage->skb != address || passage->tstamp != tstamp) {
 		__builtin_memset(passage, 0, sizeof(*passage));
-		passage->skb = skb;
+		passage->skb = address;
 		passage->tstamp = tstamp;
 	}
 	/* What a pod sends passes the host's IP layer too, and what is in a tunnel passes it twice: the first counts. */
@@ -69,23 +79,17 @@ static __always_inline int passes(__u64 skb, enum hop hop)
 	return 0;
 }
 
-/*
- * A program at the entry of a kernel function whose nth argument is a packet, in two forms as AT_ENTRY_OF. The
- * verifier knows the types of fentry's arguments, and lets nobody compute with a pointer: a copy is a number.
- */
+/* A program at the entry of a kernel function whose nth argument is a packet, in two forms as AT_ENTRY_OF. */
 #define AT_HOP(function, nth, hop)                                                                      \
 	SEC("fentry/" #function)                                                                        \
 	int function##_fentry(__u64 *arguments)                                                         \
 	{                                                                                               \
-		__u64 skb;                                                                              \
-													\
-		bpf_probe_read_kernel(&skb, sizeof(skb), &arguments[(nth) - 1]);                        \
-		return passes(skb, hop);                                                                \
+		return passes((struct sk_buff *)arguments[(nth) - 1], hop);                             \
 	}                                                                                               \
 	SEC("kprobe/" #function)                                                                        \
 	int function##_kprobe(struct pt_regs *registers)                                                \
 	{                                                                                               \
-		return passes(PT_REGS_PARM##nth(registers), hop);                                       \
+		return passes((struct sk_buff *)PT_REGS_PARM##nth(registers), hop);                     \
 	}
 
 /* Time from a hop to the next, if it began at `since` or later. */
@@ -99,13 +103,17 @@ static __always_inline __u64 part_from(const struct passage *passage, enum hop h
 /* The parts of a packet's latency, which is measured from `since` at the earliest. */
 static __always_inline void parts_of_packet(struct parts *parts, struct sk_buff *skb, __u64 since)
 {
-	const struct passage *passage = slot_of_packet((__u64)skb);
+	__u64 address = address_of(skb), tstamp = BPF_CORE_READ(skb, tstamp);
+	const struct passage *passage = slot_of(address);
 
 	__builtin_memset(parts, 0, sizeof(*parts));
-	if (passage->skb != (__u64)skb || passage->tstamp != (__u64)BPF_CORE_READ(skb, tstamp))
+	if (passage->skb != address || passage->tstamp != tstamp)
 		return;
-	parts->prerouting_ns = part_from(passage, RECEIVED, since);
-	parts->route_ns = part_from(passage, PREROUTED, since);
+	/* A bridge may look for a route before the IP layer has the packet (br_netfilter). */
+	if (passage->at[PREROUTED] >= passage->at[RECEIVED]) {
+		parts->prerouting_ns = part_from(passage, RECEIVED, since);
+		parts->route_ns = part_from(passage, PREROUTED, since);
+	}
 	parts->local_in_ns = part_from(passage, ROUTED_HERE, since);
 	parts->local_out_ns = part_from(passage, LEAVING, since);
 	parts->postrouting_ns = part_from(passage, ROUTED_OUT, since);

@@ -125,9 +125,8 @@ def attach(
     """
     path = kernel.objects / f"{object_file}.bpf.o"
     with BpfObject(path, ()) as unloaded:
-        sections = {
-            program: unloaded.section(program) for hook in hooks for way in hook.ways for program in way.programs
-        }
+        ways = [way for hook in hooks for way in hook.ways]
+        sections = {program: unloaded.section(program) for way in ways for program in way.programs}
     searches = [_Search(hook, sections, kernel) for hook in hooks]
     while programs := list(dict.fromkeys(program for search in searches for program in search.programs)):
         try:

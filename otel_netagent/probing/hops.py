@@ -19,19 +19,30 @@ class Parts(NamedTuple):
     postrouting_ns: int
 
 
-def _hook(purpose: str, *functions: str) -> Hook:
-    """What is watched at the entries of all these functions; a part lies between two of them."""
-    fentry, kprobe = ([f"{function}_{form}" for function in functions] for form in ("fentry", "kprobe"))
-    return Hook(purpose, tuple(Way(first, along=tuple(others)) for first, *others in (fentry, kprobe)))
+def _hook(purpose: str, *variants: tuple[str, ...]) -> Hook:
+    """What is watched at the entries of all functions of a variant: a part lies between two of them."""
+    return Hook(purpose, tuple(_way(variant, form) for form in ("fentry", "kprobe") for variant in variants))
 
+
+def _way(functions: tuple[str, ...], form: str) -> Way:
+    first, *others = (f"{function}_{form}" for function in functions)
+    return Way(first, along=tuple(others))
+
+
+_RECEIVING_IPV4: Final = ("ip_rcv", "ip_local_deliver", "ip_protocol_deliver_rcu")
+_RECEIVING_IPV6: Final = ("ipv6_rcv", "ip6_route_input", "ip6_input", "ip6_protocol_deliver_rcu")
 
 HOPS: Final = (
-    _hook("parts of receiving IPv4", "ip_rcv", "ip_rcv_finish", "ip_local_deliver", "ip_local_deliver_finish"),
-    _hook("parts of receiving IPv6", "ipv6_rcv", "ip6_rcv_finish", "ip6_input", "ip6_input_finish"),
-    _hook("parts of sending IPv4", "__ip_local_out", "ip_output", "ip_finish_output"),
-    _hook("parts of sending IPv6", "ip6_xmit", "ip6_output", "ip6_finish_output"),
+    _hook(
+        "parts of receiving IPv4",
+        ("tcp_v4_early_demux", "udp_v4_early_demux", "ip_route_input_noref", *_RECEIVING_IPV4),
+        ("ip_rcv_finish_core", *_RECEIVING_IPV4),
+    ),
+    _hook("parts of receiving IPv6", ("tcp_v6_early_demux", "udp_v6_early_demux", *_RECEIVING_IPV6), _RECEIVING_IPV6),
+    _hook("parts of sending IPv4", ("__ip_local_out", "ip_output", "ip_finish_output")),
+    _hook("parts of sending IPv6", ("ip6_xmit", "ip6_output", "ip6_finish_output")),
 )
-"""What an object that includes hops.h watches."""
+"""What bpf/kernellatency.bpf.c watches for them, which says why kernels differ."""
 
 
 def parts_text(parts: Parts, sign: str) -> str:

@@ -25,7 +25,7 @@ _LICENCE = '\nchar LICENSE[] SEC("license") = "Dual BSD/GPL";\n'
 @pytest.fixture(scope="session")
 def kernel() -> KernelFacts:
     """The running kernel, and the agent's own objects for it."""
-    return KernelFacts.find(OBJECTS)
+    return KernelFacts.find(OBJECTS, legacy=True)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from otel_netagent.pipeline.kernel_access import KernelAccess
+from otel_netagent.probing.attach import Hook
 from otel_netagent.probing.declaration import EventSettings
+from otel_netagent.probing.hops import HOPS
 from otel_netagent.telemetry.event import Event
 from tests.lab.links import Pair, ip_batch
 from tests.lab.namespace import Namespace
@@ -116,3 +118,26 @@ def test_a_segment_that_passes_two_devices_counts_once(kernellatency: Running, p
             reader.recv(4)
         sent = [event for event in kernellatency.events(client.namespace) if event.type.name == "TXKERNEL_SLOW"]
     assert len(sent) == 10
+
+
+@pytest.mark.parametrize("hook", HOPS, ids=lambda hook: hook.purpose)
+def test_how_parts_are_seen_is_told_with_each_refusal(whole: Running, hook: Hook) -> None:
+    (status,) = [each for each in whole.probe.hooks if each.purpose == hook.purpose]
+    tried = [refusal.way for refusal in status.refused] + ([status.way] if status.way else [])
+    forms = [form for form in ("fentry", "kprobe") for _ in range(len(hook.ways) // 2)]
+    assert [way.partition("/")[0] for way in tried] == forms[: len(tried)]
+    assert status.way or len(tried) == len(hook.ways)
+    assert all(refusal.reason for refusal in status.refused)
+
+
+def test_an_event_has_parts_where_they_are_seen_and_nowhere_else(kernellatency: Running, wire: Wire) -> None:
+    ways = {status.purpose: status.way for status in kernellatency.probe.hooks}
+    with accepted(wire, Family.IPV4) as (reader, puppet):
+        kernellatency.events(wire.host.namespace)
+        puppet.send(PSH_ACK, b"data")
+        reader.recv(4)
+        events = kernellatency.events(wire.host.namespace)
+    (received,) = [event for event in events if event.type.name == "RXKERNEL_SLOW"]
+    parts = [name for name in received.attributes if name.startswith("netagent.latency.")]
+    assert bool(parts) == bool(ways["parts of receiving IPv4"])
+    assert received.body.partition(" latency:")[2].count(":") == len(parts)

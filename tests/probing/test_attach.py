@@ -178,6 +178,22 @@ def test_hooks_may_share_a_program(tiny: KernelFacts) -> None:
         assert (held() - before)["link"] == 1
 
 
+def test_a_way_of_several_programs_attaches_all(tiny: KernelFacts) -> None:
+    before = held()
+    with attached(tiny, Hook("calls", (Way("works", along=("works_too",)),))) as result:
+        assert result.hooks == (HookStatus("calls", "raw_tp/sys_enter"),)
+        assert (held() - before)["link"] == 2
+
+
+@pytest.mark.parametrize("program", SECTIONS)
+def test_a_way_of_several_programs_is_refused_with_any_of_them(tiny: KernelFacts, program: str) -> None:
+    before = held()
+    with attached(tiny, Hook("calls", (Way("works", along=(program,)), Way("works_too")))) as result:
+        (status,) = result.hooks
+        assert (status.way, refused(status)) == ("raw_tp/sys_exit", [SECTIONS[program]])
+        assert (held() - before)["program"] == (held() - before)["link"] == 1
+
+
 def test_hooks_are_attached_in_their_order(tiny: KernelFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     attach_one = BpfObject.attach

@@ -123,8 +123,8 @@ class Tiny:
 @pytest.fixture(scope="module")
 def shared_tiny(compile_bpf: CompileBpf) -> Iterator[Tiny]:
     with BpfObject(compile_bpf(TINY), ("occur",)) as bpf_object:
-        bpf_object.variable("events_per_second")[0] = LIMIT
         bpf_object.load()
+        limit_events(bpf_object, EventSettings(per_second=LIMIT))
         with RingBuffers([bpf_object.map("events")]) as rings:
             yield Tiny(bpf_object, Occurrences(bpf_object), rings)
 
@@ -185,14 +185,38 @@ def test_the_harmless_is_counted_only(tiny: Tiny) -> None:
 
 def test_the_harmless_is_told_where_it_is_asked_for(compile_bpf: CompileBpf) -> None:
     with BpfObject(compile_bpf(TINY), ("occur",)) as bpf_object:
-        limit_events(bpf_object, EventSettings(per_second=LIMIT, harmless=True))
         bpf_object.load()
         with RingBuffers([bpf_object.map("events")]) as rings:
             tiny = Tiny(bpf_object, Occurrences(bpf_object), rings)
             what = Kind(1, harmless=True)
+            limit_events(bpf_object, EventSettings(per_second=LIMIT, harmless=True))
             assert tiny.occur(what, times=50) == LIMIT
             assert tiny.read(what) == Occurrence(what.inode, 1, 0, 0, True, LIMIT, 50 - LIMIT, 0, untold=0)
             assert tiny.events() == LIMIT
+
+
+def test_what_is_wanted_may_change_at_any_time(compile_bpf: CompileBpf) -> None:
+    """Of 50 occurrences each: with what is wanted, how many are told and suppressed; the others are left untold."""
+    history: Sequence[tuple[EventSettings | None, int, int]] = (
+        (None, 0, 0),
+        (EventSettings(per_second=10), 10, 40),
+        (EventSettings(per_second=20), 20, 30),
+        (EventSettings(per_second=50), 50, 0),
+        (None, 0, 0),
+        (EventSettings(per_second=1), 1, 49),
+    )
+    with BpfObject(compile_bpf(TINY), ("occur",)) as bpf_object:
+        bpf_object.load()
+        with RingBuffers([bpf_object.map("events")]) as rings:
+            tiny = Tiny(bpf_object, Occurrences(bpf_object), rings)
+            told = suppressed = 0
+            for second, (wanted, newly_told, newly_suppressed) in enumerate(history):
+                limit_events(bpf_object, wanted)
+                assert tiny.occur(Kind(1), second=second, times=50) == newly_told
+                told, suppressed = told + newly_told, suppressed + newly_suppressed
+                counted = tiny.read(Kind(1))
+                assert (counted.told, counted.suppressed, counted.total) == (told, suppressed, 50 * (second + 1))
+            assert tiny.events() == told
 
 
 def test_what_the_ring_has_no_room_for_is_lost_and_counted(tiny: Tiny) -> None:

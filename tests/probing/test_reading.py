@@ -17,7 +17,7 @@ from otel_netagent.telemetry.status import HookStatus, Refusal
 
 
 def environment(kernel: KernelFacts | None) -> Environment:
-    return Environment(kernel, "no BTF here", WalkAccess(ProcfsWalk()), events=None)
+    return Environment(kernel, "no BTF here", WalkAccess(ProcfsWalk()))
 
 
 def refuse(_kernel: KernelFacts) -> str:
@@ -51,6 +51,7 @@ def test_each_probe_says_how_it_reads(kernel: KernelFacts, probe: Probe) -> None
         assert running.hooks[0].way == "procfs"
 
 
-def test_the_limits_of_accept_queues_are_missed_without_the_kernel() -> None:
+def test_what_procfs_does_not_tell_of_sockets_is_missed_without_the_kernel() -> None:
     with contextlib.closing(tcpsummary.PROBE.start(environment(None))) as running:
-        assert [hook.purpose for hook in running.hooks if hook.way is None] == ["limits of accept queues"]
+        missed = [hook.purpose for hook in running.hooks if hook.way is None]
+    assert missed == ["limits of accept queues", "round-trip times"]

@@ -35,7 +35,7 @@ def by_procfs(namespaces: Iterable[Namespace]) -> Iterator[tuple[Namespace, Valu
 
 
 def started(access: WalkAccess) -> tuple[list[tuple[Namespace, Values]], HookStatus]:
-    environment = Environment(None, "not asked for", access, events=None)
+    environment = Environment(None, "not asked for", access)
     read, hook = start_reader(environment, "numbers", "part", NAMES, by_procfs)
     return list(read(access.walk.take())), hook
 
