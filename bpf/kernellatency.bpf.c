@@ -135,6 +135,7 @@ int datagram_ready(raw_tp_context *context)
 AT_HOP(tcp_v4_early_demux, 1, PREROUTED)
 AT_HOP(udp_v4_early_demux, 1, PREROUTED)
 AT_HOP(ip_route_input_noref, 1, PREROUTED)
+/* Asked for where those three are not to be had; older kernels give it a socket before the packet. */
 AT_HOP(ip_rcv_finish_core, 2, PREROUTED)
 
 AT_HOP(tcp_v6_early_demux, 1, PREROUTED)

@@ -18,7 +18,7 @@ OS_RELEASE=${OS_RELEASE:-/etc/os-release}
 PATH=$PATH:/usr/sbin:/sbin # where `ip` and `nft` are, also for those who are not root
 
 needs='python venv clang llvm-strip bpf/bpf_helpers.h linux/bpf.h libbpf.so.1 ip'
-needs_of_tests='tc nft conntrack headers-of-aarch64'
+needs_of_tests='tc nft conntrack headers-of-aarch64 bcc'
 needs_of_guests='qemu-system-x86_64 virtiofsd busybox cpio modprobe depmod setpriv lz4 zstd ipvsadm'
 needs_of_stack='go'
 
@@ -41,6 +41,7 @@ tc                  iproute2                    iproute-tc            iproute2  
 nft                 nftables                    nftables              nftables                         nftables                             nftables
 conntrack           conntrack                   conntrack-tools       conntrack-tools                  conntrack-tools                      conntrack-tools
 headers-of-aarch64  linux-libc-dev-arm64-cross  kernel-cross-headers  cross-aarch64-linux-glibc-devel  aarch64-linux-gnu-linux-api-headers  linux-headers
+bcc                 python3-bpfcc               python3-bcc           python3-bcc                      python-bcc                           py3-bcc
 qemu-system-x86_64  qemu-system-x86             qemu-system-x86       qemu-x86                         qemu-system-x86                      qemu-system-x86_64
 virtiofsd           qemu-system-common          virtiofsd             virtiofsd                        virtiofsd                            virtiofsd
 busybox             busybox-static              busybox               busybox-static                   busybox                              busybox-static
@@ -62,6 +63,7 @@ is_there() { # need
         clang) command -v "$CLANG" ;;
         llvm-strip) command -v "$LLVM_STRIP" ;;
         virtiofsd) command -v virtiofsd || command -v /usr/lib/qemu/virtiofsd || command -v /usr/libexec/virtiofsd ;;
+        bcc) /usr/bin/python3 -c 'import bcc' ;; # for the system's Python alone: it is not on PyPI
         headers-of-aarch64) ls /usr/aarch64-linux-gnu/include/asm/ptrace.h || ls /usr/include/aarch64-linux-gnu/asm/ptrace.h ;;
         *.h) test -e "/usr/include/$1" ;;
         *.so.*) "$PYTHON" -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1])' "$1" ;;

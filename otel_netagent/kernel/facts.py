@@ -12,6 +12,19 @@ from otel_netagent.kernel.btf import Btf, BtfNotFound, BtfSource, discover
 from otel_netagent.kernel.symbols import Symbols
 
 
+def find_types(extra: Path | None = None, *, legacy: bool = False) -> BtfSource:
+    """BTF of the running kernel; where there is none, and if `legacy`, what its headers say.
+
+    `extra` is a directory to look in. Raises BtfNotFound, or LibbpfMissing.
+    """
+    try:
+        return discover(extra)
+    except BtfNotFound:
+        if not legacy:
+            raise
+        return header_types.from_headers()
+
+
 @dataclass(frozen=True)
 class KernelFacts:
     """The running kernel: its types, its symbols, and where our eBPF objects for it lie."""
@@ -21,17 +34,8 @@ class KernelFacts:
 
     @classmethod
     def find(cls, objects: Path, extra_btf: Path | None = None, *, legacy: bool = False) -> KernelFacts:
-        """Find BTF and read it; where there is none, and if `legacy`, make it from the kernel's headers.
-
-        Raises BtfNotFound, BtfInvalid or LibbpfMissing.
-        """
-        try:
-            source = discover(extra_btf)
-        except BtfNotFound:
-            if not legacy:
-                raise
-            source = header_types.from_headers()
-        facts = cls(source, objects)
+        """Find types (as `find_types`) and read them. Raises BtfNotFound, BtfInvalid or LibbpfMissing."""
+        facts = cls(find_types(extra_btf, legacy=legacy), objects)
         types = facts.btf
         if not facts.source.in_kernel:
             btf_trial.confirm(facts.source.path, types, objects)

@@ -2,7 +2,7 @@
 
     python -m otel_netagent.kernel.header_compiler FILE
 
-A process of its own, since a compiler takes 230 MB of memory, and what it says goes to standard error, not to Python.
+A process of its own, since a compiler takes 230 MB of memory, and complains to the terminal, not to Python.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def main(target: Path) -> None:
         cflags=[
             f'-DRUNNING_RELEASE="{platform.release()}"',
             "-Wno-everything",  # of the kernel's headers, about which there is nothing to be done here
+            "-Wfatal-errors",  # one is enough
         ],
     )
     program = compiled.load_func(b"show", bcc.BPF.RAW_TRACEPOINT)

@@ -5,6 +5,9 @@
  * and so is enum bpf_func_id: BCC puts a <linux/bpf.h> of its own before the kernel's.
  */
 #include <generated/utsrelease.h>
+
+_Static_assert(__builtin_strcmp(UTS_RELEASE, RUNNING_RELEASE) == 0, "these are headers of another kernel");
+
 #include <linux/fdtable.h>
 #include <linux/ipv6.h>
 #include <linux/net.h>
@@ -22,12 +25,10 @@
 #include <net/sch_generic.h>
 #include <net/sock.h>
 #include <net/tcp.h>
-#if __has_include(<net/dropreason-core.h>) /* 6.4 (5b8285cca6ef), with reasons of subsystems (071c0fc6fb91) */
+#if __has_include(<net/dropreason-core.h>) /* 6.4 (5b8285cca6fe), with reasons of subsystems (071c0fc6fb91) */
 #include <net/dropreason.h>
 #define WITH_SUBSYSTEMS
 #endif
-
-_Static_assert(__builtin_strcmp(UTS_RELEASE, RUNNING_RELEASE) == 0, "these are headers of another kernel");
 
 /*
  * Of a tracepoint the structure alone: what trace/trace_events.h makes of it first, which modules of the kernel have

@@ -61,16 +61,22 @@ def _run_compiler(target: Path) -> None:
     try:
         # S603: the interpreter that runs us, and a path of our own making.
         done = subprocess.run(  # noqa: S603
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,  # BCC complains on either
+            text=True,
+            check=False,
+            timeout=_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
         raise _no_types(f"BCC has not compiled them within {_TIMEOUT_S} s") from None
     if done.returncode:
-        raise _no_types(_reason(done.returncode, done.stderr))
+        raise _no_types(_reason(done.returncode, done.stdout))
 
 
 def _reason(status: int, said: str) -> str:
-    """Why the compiling process failed, and what to do, from its exit status and its standard error."""
+    """Why the compiling process failed, and what to do, from its exit status and what it said."""
     if status == header_compiler.BCC_MISSING:
         return "BCC is missing, which compiles them; install python3-bpfcc (Fedora and its kin: python3-bcc)"
     if status == -signal.SIGKILL:

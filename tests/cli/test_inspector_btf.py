@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from otel_netagent.cli.inspector import main
-from otel_netagent.kernel import btf
+from otel_netagent.kernel import btf, header_types
 
 
 def test_kernels_own_btf_is_found_and_works() -> None:
@@ -36,6 +37,16 @@ def test_file_without_btf_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert done.stdout == f"{tmp_path}/vmlinux\n"
     assert done.stderr.startswith(f"Error: {tmp_path}/vmlinux: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_headers_stand_in_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = tmp_path / "made.btf"
+    shutil.copyfile(btf.KERNEL_BTF, made)
+    monkeypatch.setattr(btf, "candidates", lambda _release, _extra: [tmp_path / "vmlinux"])
+    monkeypatch.setattr(header_types, "from_headers", lambda: btf.BtfSource(made, in_kernel=False))
+    done = CliRunner().invoke(main, ["btf", "--headers"])
+    assert done.exit_code == 0
+    assert done.stdout == f"{made}\n"
 
 
 def test_directory_must_exist() -> None:

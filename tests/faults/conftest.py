@@ -35,6 +35,8 @@ def observer(whole_observer: Observer, limiting_kernel: Kernel, record_property:
     """The observer, with nothing left of earlier tests."""
     if NO_COOKIES.holds(limiting_kernel):
         record_property("limit", NO_COOKIES.why)
+    # Nor does procfs tell cookies, by which namespaces are walked where the kernel itself has no BTF.
+    if NO_COOKIES.holds(limiting_kernel) or whole_observer.access.walk.refused:
         whole_observer.forget_namespaces()
     whole_observer.events(())
     return whole_observer

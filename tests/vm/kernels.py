@@ -109,6 +109,7 @@ class Apt:
     """apt with a configuration of its own in a directory of its own, for one release."""
 
     def __init__(self, suite: str, directory: Path) -> None:
+        """Write the configuration."""
         self._downloads = directory / "downloads"
         self._configuration = directory / "apt.conf"
         for name in ("downloads", "state/lists/partial", "cache/archives/partial"):
@@ -130,6 +131,7 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 """)
 
     def update(self) -> None:
+        """Ask the mirror for its lists. Raises KernelUnobtainable, as all that follows."""
         self._run("apt-get", "update", "--error-on=any")
 
     def newest_kernel(self) -> tuple[str, list[str]]:
@@ -151,6 +153,7 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
         return [own, found[1]]
 
     def unpack(self, packages: list[str], target: Path) -> None:
+        """Download packages, and put their files below `target`."""
         self._run("apt-get", "download", *packages)
         for package in self._downloads.glob("*.deb"):
             _run("dpkg", "-x", str(package), str(target))

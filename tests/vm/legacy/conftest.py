@@ -1,7 +1,16 @@
-"""The same eyes as in tests/faults."""
+"""The same eyes as in tests/faults, opened when the modules are loaded that some probes look for at their start."""
 
 from __future__ import annotations
+
+import subprocess
+
+import pytest
 
 from tests.faults.conftest import whole_observer
 
 __all__ = ["whole_observer"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _modules() -> None:
+    subprocess.run(["modprobe", "--all", "nf_conntrack", "ip_vs", "ip_vs_rr"], check=True)
