@@ -37,7 +37,7 @@ def test_without_the_walks_object_procfs_is_walked(tmp_path: Path) -> None:
 def test_without_ebpf_procfs_is_walked_and_the_reason_told(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def find(_objects: Path, *, legacy: bool) -> KernelFacts:
+    def find(_objects: Path, **_settings: bool) -> KernelFacts:
         raise error("what is missing, and what to do")
 
     monkeypatch.setattr(KernelFacts, "find", find)

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from hypothesis import strategies as st
 
-from otel_netagent.telemetry.snapshot import Distribution, HistogramTable, RowKey, Snapshot
+from otel_netagent.telemetry.snapshot import Distribution, HistogramTable, RowKey, Snapshot, Table
 from tests.telemetry.samples import (
     DROPS,
     ESTABLISHED,
@@ -40,7 +40,7 @@ def changing_snapshots(draw: st.DrawFn) -> Snapshot:
     numbers = st.integers(0, 2**64 - 1)
     distributions = st.builds(Distribution, st.tuples(*[st.integers(0, 2**60)] * 4), st.floats(0, 1e18))
     since_ns = draw(st.sampled_from([0, START_NS + 5]))
-    tables = (
+    tables: tuple[Table | HistogramTable, ...] = (
         make_table(draw(_rows(netns, no_labels, numbers, 2)), since_ns=since_ns),
         make_table(draw(_rows(netns, reasons, numbers, 1)), DROPS, probe=draw(st.sampled_from(["tcp", "packetloss"]))),
         HistogramTable("tcp", (RTT,), draw(_rows(netns, no_labels, distributions, 1)), since_ns),

@@ -1,5 +1,5 @@
-"""What is in `inside` needs the kernel of a guest: tests/vm/test_kernels.py runs it there."""
+"""What is in `inside` and `legacy` needs the kernel of a guest: test_kernels.py and test_legacy.py run it there."""
 
 from tests.vm.recorder import IN_GUEST
 
-collect_ignore = [] if IN_GUEST else ["inside"]
+collect_ignore = [] if IN_GUEST else ["inside", "legacy"]
