@@ -86,7 +86,7 @@ int softirq_entry(raw_tp_context *context)
 		return 0;
 	waited = now - softirq->raised;
 	softirq->raised = 0;
-	observe(&softirq->waited, waited);
+	observe_alone(&softirq->waited, waited);
 	if (waited > waited_told_above_ns)
 		tell(WAITED, vector, now, waited);
 	return 0;
@@ -104,7 +104,7 @@ int softirq_exit(raw_tp_context *context)
 	now = bpf_ktime_get_ns();
 	ran = now - softirq->started;
 	softirq->started = 0;
-	observe(&softirq->ran, ran);
+	observe_alone(&softirq->ran, ran);
 	if (ran > ran_told_above_ns)
 		tell(RAN, vector, now, ran);
 	return 0;

@@ -31,9 +31,21 @@ static __always_inline __u32 bucket_of(__u64 duration_ns)
 	return bucket;
 }
 
+/* The compiler forgets that a bucket is below 32; verifiers must see it. */
+static __always_inline __u64 *count_of(struct histogram *histogram, __u64 duration_ns)
+{
+	return &histogram->counts[bucket_of(duration_ns) & (HISTOGRAM_BUCKETS - 1)];
+}
+
 static __always_inline void observe(struct histogram *histogram, __u64 duration_ns)
 {
-	/* The compiler forgets that a bucket is below 32; verifiers must see it. */
-	__sync_fetch_and_add(&histogram->counts[bucket_of(duration_ns) & (HISTOGRAM_BUCKETS - 1)], 1);
+	__sync_fetch_and_add(count_of(histogram, duration_ns), 1);
 	__sync_fetch_and_add(&histogram->sum_ns, duration_ns);
+}
+
+/* The same where nothing else counts meanwhile, as in a map of this CPU's own: a third of the cost. */
+static __always_inline void observe_alone(struct histogram *histogram, __u64 duration_ns)
+{
+	*count_of(histogram, duration_ns) += 1;
+	histogram->sum_ns += duration_ns;
 }
