@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from otel_netagent.config.schema import Config, Known, similar
 from otel_netagent.kernel.libbpf import BpfError
@@ -12,24 +13,30 @@ from otel_netagent.kernel.symbols import SymbolsUnreadable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe, RunningProbe
+from otel_netagent.probing.occurrences import EVENTS
 from otel_netagent.telemetry.status import ProbeState, ProbeStatus
 
 logger = logging.getLogger(__name__)
+
+NECESSARY: Final = "necessary"
+"""What a configuration calls all the necessary probes together, so that it can name others besides."""
 
 
 def known_names(catalogue: Mapping[str, Probe]) -> Known:
     """What a configuration may name of these probes."""
     probes = catalogue.values()
     types = (each for probe in probes for each in probe.events if each.threshold_ms is not None)
+    series = (EVENTS, *(each for probe in probes for each in probe.series))
     return Known(
-        metric_probes=_with_aliases(probe for probe in probes if probe.series),
-        event_probes=_with_aliases(probe for probe in probes if probe.events),
+        metric_probes=_names(probe for probe in probes if probe.series),
+        event_probes=_names(probe for probe in probes if probe.events),
         thresholds={name: each.name for each in types for name in (each.name, *each.aliases)},
+        labels=frozenset(label for each in series for label in each.labels),
     )
 
 
-def _with_aliases(probes: Iterable[Probe]) -> Mapping[str, str]:
-    return {name: probe.name for probe in probes for name in (probe.name, *probe.aliases)}
+def _names(probes: Iterable[Probe]) -> Mapping[str, str]:
+    return {name: probe.name for probe in probes for name in (probe.name, *probe.aliases)} | {NECESSARY: NECESSARY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +53,12 @@ class Wanted:
 
     @classmethod
     def of(cls, config: Config, catalogue: Mapping[str, Probe]) -> Wanted:
-        """No names mean the necessary probes; a section that is switched off means none."""
+        """A section without names means the necessary probes; one that is switched off means none."""
         necessary = {name for name, probe in catalogue.items() if probe.necessary}
         measuring = {name for name, probe in catalogue.items() if probe.series}
         telling = {name for name, probe in catalogue.items() if probe.events}
-        metrics = frozenset(config.metric.probes or necessary & measuring if config.metric.enable else ())
-        events = frozenset(config.event.probes or necessary & telling if config.event.enable else ())
+        metrics = _named(config.metric.probes, necessary & measuring) if config.metric.enable else frozenset()
+        events = _named(config.event.probes, necessary & telling) if config.event.enable else frozenset()
         return cls(
             metrics & measuring,
             events & telling,
@@ -68,6 +75,12 @@ class Wanted:
     def events_of(self, name: str) -> EventSettings | None:
         """What is wanted of the events of a probe; None: not these."""
         return self.settings if name in self.events else None
+
+
+def _named(names: Collection[str], necessary: Collection[str]) -> frozenset[str]:
+    """The probes that a section names, where one name stands for all the necessary ones."""
+    named = frozenset(names or {NECESSARY})
+    return named - {NECESSARY} | frozenset(necessary) if NECESSARY in named else named
 
 
 def _why_not(name: str, what: str, able: Collection[str], catalogue: Mapping[str, Probe]) -> str:

@@ -51,6 +51,7 @@ KINDS = catalogue(
         (MetricConfig(), EventConfig(), {"counting", "telling"}, {"telling"}),
         (MetricConfig(probes=("special",)), EventConfig(), {"special"}, {"telling"}),
         (MetricConfig(), EventConfig(probes=("special",)), {"counting", "telling"}, {"special"}),
+        (MetricConfig(), EventConfig(probes=("special", "necessary")), {"counting", "telling"}, {"special", "telling"}),
         (MetricConfig(enable=False), EventConfig(), set(), {"telling"}),
         (MetricConfig(enable=False, probes=("special",)), EventConfig(enable=False), set(), set()),
     ],
@@ -70,8 +71,8 @@ def test_what_a_configuration_may_name() -> None:
         Probe("telling", "made up", starts, events=(slow, EventType("QUICK", "netagent.quick", "it is not"))),
     )
     assert known_names(kinds) == Known(
-        metric_probes={"measuring": "measuring", "counting": "measuring"},
-        event_probes={"telling": "telling"},
+        metric_probes={"measuring": "measuring", "counting": "measuring", "necessary": "necessary"},
+        event_probes={"telling": "telling", "necessary": "necessary"},
         thresholds={"SLOW": "SLOW", "LATE": "SLOW"},
     )
 
