@@ -43,7 +43,7 @@ static __always_inline void observe(struct histogram *histogram, __u64 duration_
 	__sync_fetch_and_add(&histogram->sum_ns, duration_ns);
 }
 
-/* The same where nothing else counts meanwhile, as in a map of this CPU's own: a third of the cost. */
+/* The same where nothing else counts meanwhile, as in a map of each CPU: atomic operations would be in vain. */
 static __always_inline void observe_alone(struct histogram *histogram, __u64 duration_ns)
 {
 	*count_of(histogram, duration_ns) += 1;
