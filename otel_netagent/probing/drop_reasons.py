@@ -43,6 +43,9 @@ ORDINARY_PLACES: Final = (
     # What nobody has read when a socket is closed; later kernels say QUEUE_PURGE.
     "inet_sock_destruct",
     "skb_queue_purge",
+    # The same of UDP; the second is what older kernels call it.
+    "udp_destruct_common",
+    "udp_destruct_sock",
 )
 """Functions that free what is ordinary as if it were dropped, without giving a reason."""
 

@@ -28,11 +28,15 @@ class Running:
 
     def events(self, *namespaces: Namespace) -> list[Event]:
         """Events of these namespaces since this was last asked, of whichever."""
+        return [event for event in self.all_events() if event.netns in {each.inode for each in namespaces}]
+
+    def all_events(self) -> list[Event]:
+        """Events since this or `events` was last asked, of other programs on this machine too."""
         offset = monotonic_to_unix_ns()
         found: list[Event] = []
         while records := self.rings.drain():
             found += [self.source.decode(record.content, offset) for record in records]
-        return [event for event in found if event.netns in {each.inode for each in namespaces}]
+        return found
 
     def values(self, namespace: Namespace) -> dict[str, int]:
         """Its values of a namespace now, by name of the series; those with labels as `name{a,b}`."""

@@ -21,7 +21,7 @@ from otel_netagent.probes import catalogue
 from otel_netagent.probes import packetloss as packetloss_probe
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings
-from otel_netagent.telemetry.event import Severity
+from otel_netagent.telemetry.event import Event, Severity
 from tests.kernel.held import held
 from tests.lab.links import loopback
 from tests.lab.namespace import Namespace
@@ -29,6 +29,7 @@ from tests.lab.segments import Flag
 from tests.lab.sockets import datagram
 from tests.lab.states import led_to
 from tests.lab.truth import Family
+from tests.lab.waiting import eventually
 from tests.lab.wire import Wire
 from tests.probes.running import Running, running
 
@@ -170,6 +171,22 @@ def test_harmless_drops_are_told_where_they_are_asked_for(access: KernelAccess, 
             values = probe.values(namespace)
             assert values["inspector_pod_packetloss{tcp_v4_rcv,NOT_SPECIFIED}"] == 1
             assert values["inspector_pod_packetloss_abnormal"] == 0
+
+
+@pytest.mark.parametrize("family", Family)
+def test_what_a_closed_socket_has_not_read_is_no_fault(access: KernelAccess, netns: Namespace, family: Family) -> None:
+    """The kernel frees it some time after the close, and the packet leads to no namespace any more."""
+    host = loopback(netns).client
+    with running("packetloss", access, EventSettings(harmless=True)) as probe:
+        with datagram(host, family) as reader, netns.socket(family.sockets, socket.SOCK_DGRAM) as sender:
+            port = reader.getsockname()[1]
+            sender.sendto(b"unread", reader.getsockname())
+
+        def freed() -> list[Event]:
+            return [event for event in probe.all_events() if event.attributes.get("destination.port") == port]
+
+        (event,) = eventually(freed)
+        assert event.attributes["netagent.harmless"] == 1
 
 
 def test_a_dropped_segment_is_told_by_its_number(packetloss: Running, wire: Wire) -> None:
