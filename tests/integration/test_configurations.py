@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tools.stack.programs import CONFIGURATION
 from tools.stack.services import Stack
@@ -31,6 +32,12 @@ _TOLD = {
 
 def test_no_file_is_forgotten() -> None:
     assert {each.name for each in CONFIGURATION.iterdir()} == _COLLECTOR.keys() | _OTHERS
+
+
+def test_gateway_processes_what_arrives_as_the_collector_of_agents_does() -> None:
+    """Each file can be deployed without the other, so that both say it."""
+    agent, gateway = (yaml.safe_load((CONFIGURATION / name).read_text()) for name in ("agent.yaml", "gateway.yaml"))
+    assert gateway["processors"] == agent["processors"]
 
 
 @pytest.mark.parametrize("files", _COLLECTOR.values(), ids=list(_COLLECTOR))

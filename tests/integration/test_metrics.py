@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
+import requests
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from otel_netagent.probes import catalogue
+from otel_netagent.telemetry.otlp.attributes import add_attributes
 from otel_netagent.telemetry.status import ProbeState
 from tests.agent.closed_ports import closed_tcp_port, closed_udp_port
 from tests.agent.command import NODE
 from tests.agent.procfs_truth import mib_values
 from tests.agent.running import Agent
 from tests.agent.stage import Stage, await_known, named_pair
-from tests.integration.far_end import FarEnd
+from tests.integration.far_end import ARRIVAL_S, FarEnd
 from tests.lab.counters import counters
 from tests.lab.sockets import listening, port_of, stream
 from tests.lab.truth import Family
+from tools.stack.services import HOST
 
 pytestmark = pytest.mark.integration
 
@@ -113,6 +118,26 @@ def test_no_name_is_changed_on_the_way(way: Way, far_end: FarEnd, stage: Stage) 
     del stage  # by which there are pods
     assert len(at_agent()) > 50
     far_end.eventually(lambda: at_far_end() == at_agent())
+
+
+def test_older_numbers_that_follow_newer_ones_of_the_same_agent_are_taken(far_end: FarEnd) -> None:
+    """So it is where a snapshot takes several requests, or waited on disk: the agent's own numbers overtake it.
+
+    Each request may give the agent's `target_info` once more, which Prometheus would refuse, and all of the request.
+    """
+    now_ns = time.time_ns()
+    for name, time_ns in (("made_up_newer", now_ns), ("made_up_older", now_ns - 1_000_000_000)):
+        request = ExportMetricsServiceRequest()
+        resource = request.resource_metrics.add()
+        described = {"service.name": "otel-netagent", "service.instance.id": "made-up", "host.name": NODE}
+        add_attributes(resource.resource.attributes, described)
+        gauge = resource.scope_metrics.add().metrics.add(name=name).gauge
+        gauge.data_points.add(time_unix_nano=time_ns, as_int=1)
+        url = f"http://{HOST}:{far_end.stack.ports.otlp_http}/v1/metrics"
+        headers = {"Content-Type": "application/x-protobuf"}
+        assert requests.post(url, request.SerializeToString(), headers=headers, timeout=ARRIVAL_S).ok
+    for name in ("made_up_newer", "made_up_older"):
+        far_end.await_promql(f'{name}{{{_WAYS["remote write"].selector},instance="made-up"}}')
 
 
 def test_cluster_is_a_label(far_end: FarEnd, stage: Stage) -> None:

@@ -24,6 +24,7 @@ from tools.stack.services import HOST, Stack
 pytestmark = pytest.mark.integration
 
 _OUTAGE_S = 60.0
+_AWAY_S = 30.0
 _BETWEEN_S = 0.05
 """Pause between faults: of each kind, the kernel's side tells at most 100 in a second of one namespace."""
 
@@ -32,6 +33,8 @@ _PORTS = range(10_000, 30_000)
 
 _TYPES = ("netagent.tcpreset.nosock", "netagent.packetloss", "netagent.tcpreset.received.syn")
 """What each fault makes, at one end or the other."""
+
+_ACCEPTED = "otelcol_receiver_accepted_log_records"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,18 @@ def test_collector_ended_with_events_that_loki_does_not_take(far_end: FarEnd) ->
         _assert_all_arrived(far_end, stage, made)
 
 
+def test_numbers_of_an_outage_of_prometheus_come_by_remote_write(far_end: FarEnd) -> None:
+    """Those of each second, in their order: what the collector could not write, it has tried until it could."""
+    series = 'inspector_pod_tcppassiveopens{pod="hostNetwork",job="otel-netagent"}'
+    far_end.await_promql(series)
+    far_end.prometheus.stop()
+    _let_pass(_AWAY_S)
+    back_at = time.time()
+    far_end.prometheus.start()
+    far_end.await_promql(f"count_over_time({series}[{_AWAY_S - 5:.0f}s] @ {back_at:.3f}) > {(_AWAY_S - 5) / 2}")
+    assert _said_by_collector(far_end, "otelcol_exporter_send_failed_metric_points") == 0
+
+
 def _assert_all_arrived(far_end: FarEnd, stage: Ground, made: list[Refused]) -> None:
     times = {each.port: each for each in made}
     for name in _TYPES:
@@ -121,9 +136,9 @@ def _refused(stage: Ground, port: int) -> Refused:
 
 def _refused_and_accepted(far_end: FarEnd, stage: Ground, ports: Iterable[int]) -> list[Refused]:
     """Connections that were refused, of which the collector has what there is to tell."""
-    before = _accepted_by_collector(far_end)
+    before = _said_by_collector(far_end, _ACCEPTED)
     made = [_refused(stage, port) for port in ports]
-    far_end.eventually(lambda: _accepted_by_collector(far_end) >= before + len(_TYPES) * len(made))
+    far_end.eventually(lambda: _said_by_collector(far_end, _ACCEPTED) >= before + len(_TYPES) * len(made))
     return made
 
 
@@ -132,10 +147,10 @@ def _query(stage: Ground, name: str) -> str:
     return f'{{pod=~"{pods}"}} | event_name="{name}" | network_transport="tcp" | destination_port="9"'
 
 
-def _accepted_by_collector(far_end: FarEnd) -> int:
-    """Log records, as it says itself."""
+def _said_by_collector(far_end: FarEnd, counter: str) -> int:
+    """Sum of a counter of its own over all labels; 0 before its first use."""
     answer = requests.get(f"http://{HOST}:{far_end.stack.ports.collector_telemetry}/metrics", timeout=ARRIVAL_S)
-    counts = [line for line in answer.text.splitlines() if line.startswith("otelcol_receiver_accepted_log_records")]
+    counts = [line for line in answer.text.splitlines() if line.startswith(counter)]
     return sum(int(float(line.rpartition(" ")[2])) for line in counts)
 
 
