@@ -5,9 +5,13 @@ Files of real other kernels are tried in the guests of tests/vm.
 
 from __future__ import annotations
 
+import fcntl
 import platform
 import re
+import socket
 import struct
+import termios
+from array import array
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,7 @@ from otel_netagent.kernel import btf_trial
 from otel_netagent.kernel.btf import STRUCT, Btf, BtfInvalid, BtfSource
 from otel_netagent.kernel.facts import KernelFacts
 from tests.kernel.fixtures import CompileBpf
+from tests.lab.namespace import Namespace
 
 OTHER_BANNER = b"Linux version 4.19.0-27-amd64 (builder@example) (gcc 8.3.0) #1 SMP Debian 4.19.316-1\n\0"
 
@@ -56,6 +61,37 @@ def _strings_of(content: bytes | bytearray) -> int:
 
 def test_the_kernels_own_are_taken(copy: Path, kernel: KernelFacts) -> None:
     confirm(copy, kernel)
+
+
+def test_a_trial_leaves_nothing_unread(copy: Path, kernel: KernelFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel drops what is in a socket that is closed, which an agent that runs already would tell."""
+    unread: list[int] = []
+
+    class Watched(socket.socket):
+        def close(self) -> None:
+            waiting = array("i", [0])
+            fcntl.ioctl(self, termios.FIONREAD, waiting)
+            unread.extend(waiting)
+            super().close()
+
+    monkeypatch.setattr(socket, "socket", Watched)
+    confirm(copy, kernel)
+    assert unread == [0]
+
+
+@pytest.mark.parametrize("obstacle", [
+    "ip link set lo down",
+    "nft add table ip t { chain out { type filter hook output priority 0; policy drop; }; }",
+    "nft add table ip t { chain in { type filter hook input priority 0; policy drop; }; }",
+])  # fmt: skip
+def test_a_packet_that_does_not_arrive_is_not_held_against_them(
+    obstacle: str, copy: Path, kernel: KernelFacts, netns: Namespace
+) -> None:
+    netns.command(*obstacle.split())
+    netns.run(confirm, copy, kernel)
+    move(copy, "sock", "sk_protocol")
+    with pytest.raises(BtfInvalid, match="the protocol of a socket"):
+        netns.run(confirm, copy, kernel)
 
 
 @pytest.mark.parametrize(
