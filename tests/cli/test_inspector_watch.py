@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from otel_netagent.cli.inspector.event_name import EventNameType
+from otel_netagent.pipeline.untold import EVENTS_SUPPRESSED
+from otel_netagent.probes import catalogue
 from otel_netagent.telemetry.stream.service import EventStream
 from tests.cli.terminal import INSPECTOR, Running
 from tests.telemetry_stream.samples import DB, NODE, WEB, loss, reset, wait_until
@@ -175,3 +178,29 @@ def test_reader_that_goes_away_ends_it_quietly(stream: EventStream) -> None:
 def test_address_that_is_none_is_a_usage_error() -> None:
     with Running("watch", "-e", "host:http") as inspector:
         assert inspector.wait() == 2
+
+
+@pytest.mark.parametrize(("name", "meant"), [
+    ("TCPRESET_NOSOK", "TCPRESET_NOSOCK"),
+    ("tcpreset_nosok", "TCPRESET_NOSOCK"),
+    ("TcpResett", "tcpreset"),
+])  # fmt: skip
+def test_name_that_no_event_has_is_a_usage_error(name: str, meant: str, free_port: int) -> None:
+    """An agent would tell nothing of it, and look as one to which nothing happens."""
+    with Running("watch", "-e", f"127.0.0.1:{free_port}", "--type", name) as inspector:
+        assert inspector.wait() == 2
+        *_, error = (inspector.notice() for _ in ("usage", "where help is", "", "error"))
+    assert error.startswith(
+        f"Error: Invalid value for '--type': {name!r} is neither a type of event nor a probe that has any; "
+        f"did you mean {meant}? allowed here: EVENTS_SUPPRESSED, "
+    )
+
+
+def test_names_are_allowed_by_which_agents_find_events() -> None:
+    probes = [probe for probe in catalogue().values() if probe.events]
+    types = [EVENTS_SUPPRESSED, *(each for probe in probes for each in probe.events)]
+    names = [probe.name for probe in probes] + [name for each in types for name in (each.name, *each.aliases)]
+    assert len(names) > 25
+    for name in names:
+        for spelled in (name, name.lower(), name.upper()):
+            assert EventNameType().convert(spelled, None, None) == spelled

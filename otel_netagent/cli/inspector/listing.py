@@ -17,6 +17,7 @@ from otel_netagent.cli.inspector.address import Address, AddressType
 from otel_netagent.cli.inspector.lines import printable
 from otel_netagent.cli.inspector.status_page import read_status
 from otel_netagent.identity.entity import Entity, EntityKind
+from otel_netagent.identity.kubernetes.condition import WatchState
 from otel_netagent.telemetry.status import AgentStatus, ProbeState, ProbeStatus
 
 _DEFAULT_PORT = 9102
@@ -86,8 +87,8 @@ def list_() -> None:
 def probe(endpoint: Address, output: str, verbose: bool) -> None:
     """Show the probes: whether each runs, how it is attached, why not.
 
-    A row is one thing that a probe watches, with the way in which it does on this kernel: a tracepoint (tp_btf), a
-    function (fentry, kprobe), an iterator (iter) or procfs.
+    A row is one thing that a probe watches, with the way in which it does on this kernel: a tracepoint (raw_tp,
+    tp_btf), a function (fentry, fexit, kprobe, kretprobe), an iterator (iter), procfs or rtnetlink.
     """
     status = read_status(endpoint)
     if output == "json":
@@ -115,6 +116,8 @@ def entity(endpoint: Address, output: str) -> None:
     if output == "json":
         _print_json(status, "entities")
         return
+    if status.kubernetes.state is WatchState.FAILING:
+        click.echo(f"pods may have other names by now: {printable(status.kubernetes.reason)}", err=True)
     table = _table("NETNS", "KIND", "POD", "NAMESPACE", "CONTAINER", "AGE")
     now_ns = time.time_ns()
     for each in sorted(status.entities.values(), key=_host_first):

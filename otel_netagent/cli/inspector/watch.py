@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from otel_netagent.cli.inspector.address import Address, AddressType
+from otel_netagent.cli.inspector.event_name import EventNameType
 from otel_netagent.cli.inspector.lines import json_line, text_line
 from otel_netagent.cli.inspector.sources import Broken, Received, Sources
 from otel_netagent.telemetry.stream import inspector_pb2 as pb
@@ -44,11 +45,18 @@ A line names the event, whom it happened to, and the connection:
 )
 @click.option("-d", "--direct", is_flag=True, help="This node's agent (127.0.0.1), beside those named.")
 @click.option("-v", "--verbose", is_flag=True, help="One JSON object a line, with the event's time in the kernel.")
-@click.option("--type", "type_", metavar="T", default="", help="Only events of this type (or alias), or of this probe.")
+@click.option(
+    "--type",
+    "type_",
+    type=EventNameType(),
+    metavar="T",
+    default=None,
+    help="Only events of this type (or alias), or of this probe.",
+)
 @click.option("--pod", metavar="P", default="", help="Only events of this pod; hostNetwork is the node itself.")
 @click.option("--namespace", metavar="N", default="", help="Only events of pods in this namespace.")
 def watch(  # noqa: PLR0913 (an argument an option)
-    *, named: tuple[Address, ...], direct: bool, verbose: bool, type_: str, pod: str, namespace: str
+    *, named: tuple[Address, ...], direct: bool, verbose: bool, type_: str | None, pod: str, namespace: str
 ) -> None:
     """Show network events as they happen, one a line.
 
@@ -63,7 +71,7 @@ def watch(  # noqa: PLR0913 (an argument an option)
     """
     local = [_LOCAL] if direct or not named else []
     addresses = list(dict.fromkeys([*named, *local]))
-    request = pb.WatchRequest(name=type_, filter=pb.Meta(pod=pod, namespace=namespace))
+    request = pb.WatchRequest(name=type_ or "", filter=pb.Meta(pod=pod, namespace=namespace))
     try:
         _show(addresses, request, verbose)
     except KeyboardInterrupt:

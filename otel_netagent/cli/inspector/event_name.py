@@ -1,0 +1,45 @@
+"""The name of a type of event, or of a probe, as it is written on the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+import click
+
+
+class EventNameType(click.ParamType[str]):
+    """Type of an option whose value is such a name: one that this version has, in either case.
+
+    An agent does not refuse a name that it does not know, as the original did not: it would tell nothing of it, for
+    ever, and look like one to which nothing happens.
+    """
+
+    name = "NAME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read a name; fails with click's usage error."""
+        name = str(value)
+        known = {each.casefold(): each for each in _names()}
+        if name.casefold() not in known:
+            meant = difflib.get_close_matches(name.casefold(), known, n=1)
+            question = f"did you mean {known[meant[0]]}? " if meant else ""
+            self.fail(
+                f"{name!r} is neither a type of event nor a probe that has any; "
+                f"{question}allowed here: {', '.join(sorted(known.values()))}",
+                param,
+                ctx,
+            )
+        return name
+
+
+def _names() -> Iterator[str]:
+    """Whatever an agent of this version finds an event by (telemetry/stream/filters.py)."""
+    # Only who names one waits for all probes to be loaded.
+    from otel_netagent.pipeline.untold import EVENTS_SUPPRESSED  # noqa: PLC0415
+    from otel_netagent.probes import catalogue  # noqa: PLC0415
+
+    probes = [probe for probe in catalogue().values() if probe.events]
+    yield from (probe.name for probe in probes)
+    for each in (EVENTS_SUPPRESSED, *(each for probe in probes for each in probe.events)):
+        yield from (each.name, *each.aliases)
