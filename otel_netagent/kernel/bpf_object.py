@@ -257,7 +257,7 @@ class BpfObject:
             handle = attach(*arguments)
             code = ctypes.get_errno()
         if not handle:
-            raise ProgramRejected(program, f"{self.section(program)}: {_attach_reason(code, messages)}")
+            raise ProgramRejected(program, _attach_reason(code, messages))
         return handle
 
     def _keep(self, link: _AnyLink) -> _AnyLink:
@@ -327,4 +327,6 @@ def _load_error(code: int, messages: list[str], log: str) -> BpfError:
 
 
 def _attach_reason(code: int, messages: list[str]) -> str:
-    return messages[-1].rpartition(": ")[2] if messages else error_text(code)
+    """What libbpf says, unless the C library has no text for the code: then that is `strerror_r(-524)=22`."""
+    said = messages[-1].rpartition(": ")[2] if messages else ""
+    return said if said and not said.startswith("strerror_r(") else error_text(code)

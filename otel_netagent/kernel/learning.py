@@ -5,6 +5,7 @@ See bpf/include/own_file.h. Each function opens its file in the calling thread, 
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -21,8 +22,10 @@ def learn_sockets(walk: BpfObject) -> bool:
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             any_socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        except OSError:  # EAFNOSUPPORT: no IPv6 here
-            continue
+        except OSError as error:
+            if error.errno == errno.EAFNOSUPPORT:  # no IPv6 here
+                continue
+            return False
         with any_socket:
             if not _look(walk, "learn_protocol", any_socket.fileno()):
                 return False

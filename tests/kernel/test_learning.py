@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,3 +126,16 @@ def test_where_nothing_is_tracked_nothing_is_learnt(kernel: KernelFacts, tmp_pat
         assert learn_conntrack(bpf_object)
         assert not learn_conntrack(bpf_object, tmp_path / "none")
         assert not learn_conntrack(bpf_object, other)
+
+
+def test_without_a_descriptor_for_a_socket_nothing_is_learnt(kernel: KernelFacts) -> None:
+    """It is not taken for a kernel without IPv6, whose sockets need not be learnt."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with BpfObject(kernel.objects / "namespaces.bpf.o", ("learn_protocol",)) as bpf_object:
+        bpf_object.load()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            learnt = learn_sockets(bpf_object)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not learnt
