@@ -96,36 +96,29 @@ def parse_snmp6(text: str, file: str = "/proc/net/snmp6") -> dict[str, dict[str,
     return tables
 
 
-def parse_net_dev(text: str, file: str = "/proc/net/dev") -> dict[str, NetDev]:
-    """Counters of each interface of `/proc/PID/net/dev`, by interface name.
-
-    Raises MalformedTable, which calls the table `file`, where a column is missing or a line does not fit.
-    """
-    return {name: NetDev._make(counters) for name, counters in _net_devices(text, file)}
-
-
 def sum_net_dev(text: str, file: str = "/proc/net/dev") -> NetDev:
     """Sum over all interfaces of `/proc/PID/net/dev` but `lo`: what went in and out of the namespace.
 
-    Raises MalformedTable, as `parse_net_dev` does.
+    Raises MalformedTable, which calls the table `file`, where a column is missing or a line does not fit.
     """
-    devices = [counters for _, counters in _net_devices(text, file, skip="lo")]
+    devices = list(_net_devices(text, file))
     if len(devices) == 1:  # the usual pod; the general way costs half as much again
         return NetDev._make(devices[0])
     return NetDev._make(map(sum, zip(*devices, strict=True))) if devices else _NO_DEVICE
 
 
-def _net_devices(text: str, file: str, skip: str | None = None) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _net_devices(text: str, file: str) -> Iterator[tuple[int, ...]]:
+    """Counters of each interface but `lo`, in the order of NetDev."""
     lines = _lines(text)
     pick = _net_dev_columns(lines[1] if len(lines) > 1 else "", file)
     for number, line in enumerate(lines[2:], start=3):
         # An interface may have been named with a colon, and old kernels write no space before the first number.
         padded_name, _, counters = line.rpartition(":")
         name = padded_name.lstrip(" ")
-        if name == skip:
+        if name == "lo":
             continue
         try:
-            yield name, tuple(map(int, pick(counters.split())))
+            yield tuple(map(int, pick(counters.split())))
         except (ValueError, IndexError):
             raise MalformedTable(file, number, f"not one integer for each column, of interface {name!r}") from None
 

@@ -113,7 +113,6 @@ def test_interfaces_are_read_as_the_kernel_counts_them(netns: Namespace) -> None
     text, truth = readings
     assert truth["lo"].rx_packets > 0
     assert truth["eth0"].tx_packets > 0
-    assert procfs.parse_net_dev(text) == truth
     del truth["lo"]
     assert procfs.sum_net_dev(text) == tuple(map(sum, zip(*truth.values(), strict=True)))
 
@@ -144,8 +143,9 @@ def test_a_long_table_is_read_to_its_end(netns: Namespace) -> None:
     numbers = range(50)
     pairs = (f"link add veth{number} type veth peer name peer{number}\n" for number in numbers)
     netns.command("ip", "-batch", "-", stdin="".join(pairs))
+    text = procfs.read_net(netns.pid, "dev") or ""
     names = {f"{end}{number}" for number in numbers for end in ("veth", "peer")}
-    assert procfs.parse_net_dev(procfs.read_net(netns.pid, "dev") or "").keys() == names | {"lo"}
+    assert {line.partition(":")[0].strip() for line in text.splitlines()[2:]} == names | {"lo"}
 
 
 @given(
@@ -162,7 +162,6 @@ def test_any_net_dev_table_is_read_back(devices: dict[str, list[int]], columns: 
         name: NetDev(*(values[at] for at in wanted), *(values[8 + at] for at in wanted))
         for name, values in devices.items()
     }
-    assert procfs.parse_net_dev(text) == expected
     expected.pop("lo", None)
     assert procfs.sum_net_dev(text) == tuple(sum(column) for column in zip([0] * 8, *expected.values(), strict=True))
 
@@ -182,9 +181,8 @@ HEADER = "Inter-| Receive | Transmit\n face |bytes packets errs drop|bytes packe
     ],
 )
 def test_a_malformed_net_dev_table_is_refused_with_its_line(text: str, line: int) -> None:
-    for parse in (procfs.parse_net_dev, procfs.sum_net_dev):
-        with pytest.raises(MalformedTable, match=f"^/proc/7/net/dev, line {line}: "):
-            parse(text, "/proc/7/net/dev")
+    with pytest.raises(MalformedTable, match=f"^/proc/7/net/dev, line {line}: "):
+        procfs.sum_net_dev(text, "/proc/7/net/dev")
 
 
 @given(st.text() | st.text().map(HEADER.__add__))
