@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.libbpf import BpfError
@@ -15,6 +16,8 @@ from otel_netagent.probing.declaration import RunningProbe
 from otel_netagent.telemetry.snapshot import HistogramTable, Snapshot, Table
 
 logger = logging.getLogger(__name__)
+
+_WALK: Final = "the walk over the namespaces"
 
 
 class Collector:
@@ -44,6 +47,7 @@ class Collector:
 
     def start(self) -> None:
         """Begin to collect, for the first time or after a pause."""
+        self._failing &= {_WALK, *self.probes}  # one that was away may say anew what it fails by
         self._turns.go(self.interval_s)
 
     def pause(self) -> None:
@@ -69,10 +73,10 @@ class Collector:
         try:
             snapshot = self.collect()
         except BpfError as error:
-            self._note_failure("the walk over the namespaces", error)
+            self._note_failure(_WALK, error)
             return
         self.took(time.monotonic() - began)
-        self._failing.discard("the walk over the namespaces")
+        self._failing.discard(_WALK)
         for output in self.outputs:
             output(snapshot)
 

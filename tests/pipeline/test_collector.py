@@ -215,6 +215,20 @@ def test_a_paused_collector_goes_on_at_once_with_what_it_was_given() -> None:
     assert {probe for snapshot in second for probe in probes_in(snapshot)} == {"b"}
 
 
+def test_a_probe_that_was_away_says_its_failure_anew(caplog: pytest.LogCaptureFixture) -> None:
+    failing = MadeUpProbe("b", error=BpfError("map x: EPERM"))
+    collected: list[Snapshot] = []
+    collector = Collector(MadeUpWalk(), Registry(), {}, [collected.append], interval_s=3600)
+    with at_work(collector):
+        for probes in ({"b": failing}, {}, {"b": failing}):
+            collector.pause()
+            collected.clear()
+            collector.probes = probes
+            collector.start()
+            eventually(lambda: collected)
+    assert [record.message for record in caplog.records] == ["b cannot be collected: map x: EPERM"] * 2
+
+
 def test_a_pause_waits_for_the_collection_that_is_under_way() -> None:
     begun, goes_on = threading.Event(), threading.Event()
 
