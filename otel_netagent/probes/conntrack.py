@@ -78,7 +78,7 @@ def _by_procfs(namespaces: Iterable[Namespace]) -> Iterator[tuple[Namespace, Val
 def _start(environment: Environment) -> _RunningConntrack:
     require(
         _TABLE,
-        "load nf_conntrack, then restart the agent, or use a kernel with CONFIG_NF_CONNTRACK_PROCFS",
+        "load nf_conntrack (the agent looks again every minute), or use a kernel with CONFIG_NF_CONNTRACK_PROCFS",
     )
     return _RunningConntrack(environment)
 
