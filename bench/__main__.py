@@ -11,9 +11,8 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Final
 
@@ -21,16 +20,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from bench.collecting import collector_of
 from bench.load import connections, idle_processes
 from bench.measuring import Cost, cpu_cost
 from bench.pods import pods
-from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.namespaces import ProcfsWalk
-from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 from otel_netagent.probes import catalogue
-from otel_netagent.probing.attach import Unavailable
-from otel_netagent.probing.declaration import Environment, EventSettings, WalkAccess
+from otel_netagent.probing.declaration import WalkAccess
+from otel_netagent.telemetry.content_coding import gzipped
 from otel_netagent.telemetry.prometheus import PrometheusText
 from tests.agent.running import Agent
 from tests.lab.namespace import Namespace
@@ -79,14 +77,8 @@ def main(rounds: int) -> None:
     """Print what the agent costs."""
     table = Table(title=f"Median of {rounds} collections; CPU in milliseconds", title_justify="left")
     table.add_column("node")
-    for column in (
-        ALL,
-        "and rendered",
-        f"{len(_BOTH_WAYS)} probes in the kernel",
-        "by procfs",
-        "ratio",
-        "agent's RSS, MB",
-    ):
+    both_ways = f"{len(_BOTH_WAYS)} probes {IN_KERNEL}"
+    for column in (ALL, "and rendered", both_ways, BY_PROCFS, "ratio", "agent's RSS, MB"):
         table.add_column(column, justify="right")
     for node in NODES:
         with node.made():
@@ -107,33 +99,16 @@ def _costs(rounds: int) -> dict[str, Cost]:
         access = find_kernel_access()
         stack.callback(access.walk.walk.close)
         procfs = KernelAccess(None, "not asked for", WalkAccess(ProcfsWalk()))
-        everything = _collector(access, catalogue().keys(), stack)
-        everything.collect()
+        everything = collector_of(catalogue(), access, stack)
         snapshot = everything.collect()
         text = PrometheusText("node")
         ways: dict[str, Callable[[], object]] = {
             ALL: everything.collect,
-            RENDERED: lambda: text.render(snapshot),
-            IN_KERNEL: _collector(access, _BOTH_WAYS, stack).collect,
-            BY_PROCFS: _collector(procfs, _BOTH_WAYS, stack).collect,
+            RENDERED: lambda: gzipped(text.render(snapshot)),
+            IN_KERNEL: collector_of(_BOTH_WAYS, access, stack).collect,
+            BY_PROCFS: collector_of(_BOTH_WAYS, procfs, stack).collect,
         }
         return cpu_cost(ways, rounds)
-
-
-def _collector(access: KernelAccess, names: Collection[str], stack: contextlib.ExitStack) -> Collector:
-    """As the agent has it, on a node whose namespaces are known for long, so that none is examined any more."""
-    environment = Environment(access.facts, access.no_kernel, access.walk)
-    probes = {}
-    for name in sorted(names):
-        with contextlib.suppress(Unavailable):
-            probes[name] = catalogue()[name].start(environment)
-            stack.callback(probes[name].close)
-            if source := probes[name].event_source:
-                source.tell(EventSettings())
-    seconds = chain((0.0, 0.0), repeat(3600.0))
-    collector = Collector(access.walk.walk, Registry(clock=lambda: next(seconds)), probes, (), interval_s=5)
-    collector.collect()
-    return collector
 
 
 def _agent_rss() -> int:

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from itertools import chain, repeat
+from dataclasses import replace
 from typing import Any
 
 import click
 
+from bench.collecting import collector_of, started
 from bench.measuring import cpu_cost, print_costs
 from bench.pods import pods
-from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk, ProcfsWalk
-from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 from otel_netagent.probes import catalogue
-from otel_netagent.probing.attach import Unavailable
-from otel_netagent.probing.declaration import Environment, EventSettings, RunningProbe, WalkAccess
+from otel_netagent.probing.declaration import WalkAccess
+from otel_netagent.telemetry.content_coding import gzipped
 from otel_netagent.telemetry.otlp.attributes import agent_resource
 from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
 from otel_netagent.telemetry.prometheus import PrometheusText
@@ -62,8 +61,7 @@ def _collecting(
     walked: Sequence[Namespace] | None = None,
 ) -> Callable[[], object]:
     """Walk (unless `walked` is given) and read these probes."""
-    environment = Environment(access.facts, access.no_kernel, WalkAccess(walk))
-    probes = [_started(name, environment, stack) for name in names]
+    probes = [started(name, replace(access, walk=WalkAccess(walk)), stack) for name in names]
 
     def collect() -> list[Any]:
         namespaces = walk.take() if walked is None else walked
@@ -73,31 +71,16 @@ def _collecting(
 
 
 def _whole(access: KernelAccess, stack: contextlib.ExitStack) -> dict[str, Callable[[], object]]:
-    environment = Environment(access.facts, access.no_kernel, access.walk)
-    probes = {}
-    for name in (name for name, probe in catalogue().items() if probe.necessary):
-        with contextlib.suppress(Unavailable):  # on this kernel
-            probes[name] = _started(name, environment, stack)
-            if source := probes[name].event_source:
-                source.tell(EventSettings())
-    # The namespaces are old, so that nobody looks again whether they have become a pod's.
-    seconds = chain((0.0, 0.0), repeat(3600.0))
-    collector = Collector(access.walk.walk, Registry(clock=lambda: next(seconds)), probes, (), interval_s=5)
-    collector.collect()
+    necessary = (name for name, probe in catalogue().items() if probe.necessary)
+    collector = collector_of(necessary, access, stack)
     snapshot = collector.collect()
     text = PrometheusText("node")
     encoder = MetricsEncoder(agent_resource("node", kubernetes=False), "node")
     return {
         "collect the necessary probes": collector.collect,
-        "Prometheus text": lambda: text.render(snapshot),
+        "Prometheus text, gzipped": lambda: gzipped(text.render(snapshot)),
         "OTLP to bytes": lambda: encoder.encode([snapshot]),
     }
-
-
-def _started(name: str, environment: Environment, stack: contextlib.ExitStack) -> RunningProbe:
-    probe = catalogue()[name].start(environment)
-    stack.callback(probe.close)
-    return probe
 
 
 if __name__ == "__main__":

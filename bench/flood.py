@@ -1,27 +1,26 @@
 """A flood of drops: exact counters, the agent's share of a CPU, and what its neighbours' events have to wait.
 
-    python -m bench.flood [DROPS]
+    .venv/bin/python -m bench.flood
 
-One namespace drops datagrams as fast as this machine can send them (a million, unless said otherwise), while
-connections to closed ports fail in another, one at a time. Needs root.
+One namespace drops datagrams as fast as this machine can send them, while connections to closed ports fail in another,
+one at a time.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from tests.agent.closed_ports import closed_tcp_port, closed_udp_port
 from tests.agent.running import Agent, Told
 from tests.agent.stage import Stage, await_known, named_pair
 from tests.lab.counters import counters
 from tests.lab.truth import Family
-
-_DROPS = 1_000_000
 
 
 @dataclass(slots=True)
@@ -37,9 +36,10 @@ class Neighbour:
             self.expected |= set(closed_tcp_port(self.stage, Family.IPV4))
 
 
-def main() -> None:
+@click.command()
+@click.option("--drops", default=1_000_000, show_default=True, help="Datagrams to drop.")
+def main(drops: int) -> None:
     """Flood, and print what became of it."""
-    drops = int(sys.argv[1]) if len(sys.argv) > 1 else _DROPS
     with (
         tempfile.TemporaryDirectory() as directory,
         named_pair() as noisy,

@@ -7,8 +7,6 @@ Netlink's answers are received but not read, so that parsing them would come on 
 
 from __future__ import annotations
 
-import ctypes
-import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -17,7 +15,9 @@ import click
 
 from bench.measuring import cpu_cost, print_costs
 from bench.pods import pods
-from otel_netagent.kernel import procfs
+from otel_netagent.kernel import netlink, procfs
+from otel_netagent.kernel.entering import Visit
+from tests.lab.namespace import Namespace
 
 _NETLINK_ROUTE = 0
 _RTM_GETLINK, _RTM_NEWNSID, _RTM_GETSTATS = 18, 88, 94
@@ -27,8 +27,6 @@ _NETNSA_NSID, _NETNSA_PID = 1, 2
 _IFLA_EXT_MASK, _IFLA_TARGET_NETNSID = 29, 46
 _RTEXT_FILTER_SKIP_STATS = 1 << 3
 _STATS_LINK_64 = 1
-_CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @click.command()
@@ -44,8 +42,8 @@ def main(namespaces: int, rounds: int) -> None:
                 procfs.sum_net_dev(procfs.read_net(pid, "dev") or "") for pid in pids
             ],
             "/proc/PID/net/dev, read only": lambda: [procfs.read_net(pid, "dev") for pid in pids],
-            "setns and RTM_GETSTATS": lambda: _from_within(pids),
-            "RTM_GETLINK by namespace id": lambda: [_dump_links(host, number) for number in ids],
+            "setns and RTM_GETSTATS": lambda: _from_within(made),
+            "RTM_GETLINK by namespace id": lambda: _dump_links(host, ids),
         }
         print_costs(
             f"CPU of the device counters of {namespaces} namespaces",
@@ -66,19 +64,11 @@ def _attribute(kind: int, value: int) -> bytes:
     return struct.pack("=HHi", 8, kind, value)
 
 
-def _ask(netlink: socket.socket, request: bytes) -> int:
-    """Send a request and take the whole answer; bytes that came."""
-    netlink.send(request)
-    received = 0
-    while True:
-        answer = netlink.recv(1 << 16)
-        received += len(answer)
-        position = 0
-        while position < len(answer):
-            length, kind = struct.unpack_from("=IH", answer, position)
-            if kind in {_NLMSG_DONE, _NLMSG_ERROR}:
-                return received
-            position += length + 3 & ~3
+def _ask(host: socket.socket, request: bytes) -> None:
+    """Send a request and take the whole answer."""
+    host.send(request)
+    while all(kind not in {_NLMSG_DONE, _NLMSG_ERROR} for kind, _, _ in netlink.split(host.recv(1 << 16))):
+        pass
 
 
 def _assign_ids(host: socket.socket, pids: Sequence[int]) -> list[int]:
@@ -90,30 +80,21 @@ def _assign_ids(host: socket.socket, pids: Sequence[int]) -> list[int]:
     return ids
 
 
-def _dump_links(host: socket.socket, number: int) -> int:
-    body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0)
-    body += _attribute(_IFLA_TARGET_NETNSID, number) + _attribute(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
-    return _ask(host, _request(_RTM_GETLINK, _NLM_F_DUMP, body))
+def _dump_links(host: socket.socket, ids: Sequence[int]) -> None:
+    for number in ids:
+        body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0)
+        body += _attribute(_IFLA_TARGET_NETNSID, number) + _attribute(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
+        _ask(host, _request(_RTM_GETLINK, _NLM_F_DUMP, body))
 
 
-def _from_within(pids: Sequence[int]) -> None:
+def _from_within(made: Sequence[Namespace]) -> None:
     """Enter each namespace and ask there. Nothing of it is kept: an open socket would keep the namespace alive."""
     request = _request(_RTM_GETSTATS, _NLM_F_DUMP, struct.pack("=BxHII", socket.AF_UNSPEC, 0, 0, _STATS_LINK_64))
-    own = os.open("/proc/self/ns/net", os.O_RDONLY)
-    try:
-        for pid in pids:
-            _enter(f"/proc/{pid}/ns/net")
-            with _netlink() as netlink:
-                _ask(netlink, request)
-    finally:
-        _libc.setns(own, _CLONE_NEWNET)
-        os.close(own)
-
-
-def _enter(path: str) -> None:
-    namespace = os.open(path, os.O_RDONLY)
-    _libc.setns(namespace, _CLONE_NEWNET)
-    os.close(namespace)
+    with Visit() as visit:
+        for pod in made:
+            visit.enter(pod.pid, pod.inode)
+            with _netlink() as there:
+                _ask(there, request)
 
 
 if __name__ == "__main__":

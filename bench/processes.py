@@ -12,13 +12,11 @@ from collections.abc import Callable
 
 import click
 
+from bench.collecting import started
 from bench.load import connections, idle_processes
 from bench.measuring import cpu_cost, print_costs
 from bench.pods import pods
-from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
-from otel_netagent.probes import catalogue
-from otel_netagent.probing.declaration import Environment
 
 PROBES = ("fd", "io", "tcpsummary")
 
@@ -46,17 +44,12 @@ def _print(ways: dict[str, Callable[[], object]], rounds: int, what: str) -> Non
 
 
 def _ways(access: KernelAccess, stack: contextlib.ExitStack) -> dict[str, Callable[[], object]]:
-    kernels = {"kernel": access.facts, "procfs": None}
-    return {
-        f"{name}, {way}": _collecting(name, kernel, access, stack) for name in PROBES for way, kernel in kernels.items()
-    }
+    kinds = {"kernel": access, "procfs": KernelAccess(None, "not asked for", access.walk)}
+    return {f"{name}, {way}": _collecting(name, kind, stack) for name in PROBES for way, kind in kinds.items()}
 
 
-def _collecting(
-    name: str, kernel: KernelFacts | None, access: KernelAccess, stack: contextlib.ExitStack
-) -> Callable[[], object]:
-    probe = catalogue()[name].start(Environment(kernel, "not asked for", access.walk))
-    stack.callback(probe.close)
+def _collecting(name: str, access: KernelAccess, stack: contextlib.ExitStack) -> Callable[[], object]:
+    probe = started(name, access, stack)
     namespaces = access.walk.walk.take()
     return lambda: list(probe.collect(namespaces))
 
