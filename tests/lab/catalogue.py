@@ -7,6 +7,7 @@ from tests.lab import (
     drops_filtered,
     drops_full,
     drops_routing,
+    resets_answering,
     resets_received,
     resets_sent,
     retransmissions,
@@ -22,6 +23,7 @@ from tests.lab.wire import Wire
 ON_WIRE: tuple[Scenario[Wire], ...] = (
     *resets_received.ON_WIRE,
     *resets_sent.ON_WIRE,
+    *resets_answering.ON_WIRE,
     *retransmissions.ON_WIRE,
     *time_wait.ON_WIRE,
     *drops_arriving.ON_WIRE,

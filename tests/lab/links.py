@@ -91,8 +91,8 @@ def join(left: Namespace, right: Namespace, subnet: int) -> tuple[Host, Host]:
         "ip", "link", "add", a.device, "address", a.mac,
         "type", "veth", "peer", "name", b.device, "address", b.mac, "netns", str(right.pid),
     )  # fmt: skip
-    _configure(a, b)
-    _configure(b, a)
+    configure(a, b)
+    configure(b, a)
     await_local_route(a)
     await_local_route(b)
     return a, b
@@ -114,7 +114,8 @@ def _end(namespace: Namespace, subnet: int, number: int) -> Host:
     )
 
 
-def _configure(end: Host, peer: Host) -> None:
+def configure(end: Host, peer: Host) -> None:
+    """Give the device its addresses, and make its peer known to it."""
     ip_batch(
         end.namespace,
         f"link set {end.device} addrgenmode none",

@@ -1,4 +1,4 @@
-"""RST segments that the host sends: without a socket, because a program closed, and while it processes a segment."""
+"""RST segments that the host sends where it has no socket, or because a program or a timer ended the connection."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.lab.links import Pair
 from tests.lab.scenario import Scenario
 from tests.lab.segments import Flag
 from tests.lab.sockets import close_with_reset, datagram, handed_to_process, listening, port_of, stream
-from tests.lab.states import FIN_ACK, PSH_ACK, PUPPET_PORT, RST_ACK, SYN_ACK, accepted, connecting, requested
-from tests.lab.truth import Count, Drop, Family, Flow, Origin, ReceivedReset, SentReset, TimeWaitSegment, Truth
+from tests.lab.states import FIN_ACK, PSH_ACK, PUPPET_PORT, RST_ACK, accepted
+from tests.lab.truth import Count, Drop, Family, Flow, Origin, ReceivedReset, SentReset, Truth
 from tests.lab.waiting import eventually
 from tests.lab.wire import Puppet, Wire
 
@@ -153,76 +153,6 @@ def _keepalive(wire: Wire, family: Family) -> Truth:
     return _active(wire, puppet, "TCP_ESTABLISHED", "TCP_KEEPALIVE_TIMEOUT", "TcpExt.TCPAbortOnTimeout")
 
 
-def _unsent_acknowledged_in_syn_sent(wire: Wire, family: Family) -> Truth:
-    with connecting(wire, family) as (_, puppet):
-        puppet.send(SYN_ACK, acknowledgment_error=7)
-        puppet.expect(Flag.RST)
-    return _processed(wire, puppet, "TCP_SYN_SENT", "TCP_INVALID_ACK_SEQUENCE")
-
-
-def _data_after_shutdown(wire: Wire, family: Family) -> Truth:
-    """Data for a program that has shut its socket for reading and writing, in FIN_WAIT2."""
-    with accepted(wire, family) as (connected, puppet):
-        connected.shutdown(socket.SHUT_RDWR)
-        puppet.expect(FIN_ACK)
-        puppet.send(Flag.ACK)
-        puppet.send(PSH_ACK, b"late")
-        puppet.expect(Flag.RST)
-    return _processed(wire, puppet, "TCP_FIN_WAIT2", "TCP_ABORT_ON_DATA")
-
-
-def _data_after_close(wire: Wire, family: Family) -> Truth:
-    """Data for a socket that its program has closed, in FIN_WAIT1."""
-    with accepted(wire, family) as (connected, puppet):
-        connected.close()
-        puppet.expect(FIN_ACK)
-        puppet.send(PSH_ACK, b"late", acknowledgment_error=-1)
-        puppet.expect(Flag.RST)
-    return _processed(wire, puppet, "TCP_FIN_WAIT1", "TCP_ABORT_ON_DATA")
-
-
-def _stray_ack_to_listener(wire: Wire, family: Family) -> Truth:
-    with listening(wire.host, family) as listener:
-        puppet = wire.puppet(family, PUPPET_PORT, port_of(listener))
-        puppet.send(Flag.ACK)
-        puppet.expect(Flag.RST)
-    return _processed(wire, puppet, "TCP_LISTEN", "TCP_FLAGS")
-
-
-def _unsent_acknowledged_in_syn_recv(wire: Wire, family: Family) -> Truth:
-    """The kernel gives the segment back to the listener, whose state it is then (tcp_check_req, net/ipv4)."""
-    with requested(wire, family) as puppet:
-        puppet.send(Flag.ACK, acknowledgment_error=7)
-        puppet.expect(Flag.RST)
-    return _processed(wire, puppet, "TCP_LISTEN", "TCP_FLAGS")
-
-
-def _syn_in_syn_recv(wire: Wire, family: Family) -> Truth:
-    """A second SYN, with the number after the first's: it asks for a connection that is already being made."""
-    with requested(wire, family) as puppet:
-        puppet.send(Flag.SYN)
-        puppet.expect(RST_ACK)
-    return _processed(wire, puppet, "TCP_LISTEN", "INVALID_SYN", drop_reason="NOT_SPECIFIED")
-
-
-def _data_in_fin_wait2_without_program(wire: Wire, family: Family) -> Truth:
-    """After close(), the kernel keeps FIN_WAIT2 in the small socket of TIME_WAIT: the state that it tells."""
-    with accepted(wire, family) as (connected, puppet):
-        connected.close()
-        puppet.expect(FIN_ACK)
-        puppet.send(Flag.ACK)
-        puppet.send(PSH_ACK, b"late")
-        puppet.expect(Flag.RST)
-    netns = wire.host.namespace.inode
-    return Truth(
-        sent_resets=(
-            SentReset(netns, Origin.PROCESS, puppet.sends.reversed(), "TCP_TIMEWAIT_SOCKET", "TCP_TIME_WAIT"),
-        ),
-        time_wait=(TimeWaitSegment(netns, puppet.sends, PSH_ACK, "TCP_FIN_WAIT2"),),
-        counts=(Count(netns, "Tcp.OutRsts"),),
-    )
-
-
 def _active(wire: Wire, puppet: Puppet, state: str, reason: str, counter: str | None = None) -> Truth:
     netns = wire.host.namespace.inode
     counts = [Count(netns, "Tcp.OutRsts")]
@@ -230,16 +160,6 @@ def _active(wire: Wire, puppet: Puppet, state: str, reason: str, counter: str | 
         counts.append(Count(netns, counter))
     return Truth(
         sent_resets=(SentReset(netns, Origin.ACTIVE, puppet.sends.reversed(), reason, state),), counts=tuple(counts)
-    )
-
-
-def _processed(wire: Wire, puppet: Puppet, state: str, reason: str, drop_reason: str | None = None) -> Truth:
-    """The kernel mostly names why it drops the segment as it names why it resets."""
-    netns = wire.host.namespace.inode
-    return Truth(
-        sent_resets=(SentReset(netns, Origin.PROCESS, puppet.sends.reversed(), reason, state),),
-        drops=(Drop(netns, puppet.sends, drop_reason or reason),),
-        counts=(Count(netns, "Tcp.OutRsts"),),
     )
 
 
@@ -260,11 +180,4 @@ ON_WIRE: tuple[Scenario[Wire], ...] = (
     Scenario("active_disconnect", _disconnected),
     Scenario("active_listener_closed", _listener_closed),
     Scenario("active_keepalive", _keepalive, deferred=True),
-    Scenario("process_in_SYN_SENT", _unsent_acknowledged_in_syn_sent),
-    Scenario("process_in_FIN_WAIT1", _data_after_close),
-    Scenario("process_in_FIN_WAIT2", _data_after_shutdown),
-    Scenario("process_in_FIN_WAIT2_without_program", _data_in_fin_wait2_without_program),
-    Scenario("process_in_LISTEN", _stray_ack_to_listener),
-    Scenario("process_in_SYN_RECV_ack", _unsent_acknowledged_in_syn_recv),
-    Scenario("process_in_SYN_RECV_syn", _syn_in_syn_recv),
 )
