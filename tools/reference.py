@@ -17,6 +17,8 @@ from otel_netagent.telemetry.series import Series
 
 DOCS = Path(__file__).parent.parent / "docs"
 
+_METRIC_COLUMNS = ("name", "kind", "unit", "meaning", "source", "labels", "aliases")
+
 _METRICS = """# Metrics
 
 Generated from the probes' declarations by `make docs`.
@@ -84,9 +86,6 @@ def pages() -> dict[Path, str]:
     """Every page with its content."""
     probes = [probe for _, probe in sorted(catalogue().items())]
     return {DOCS / "metrics.md": metrics_page(probes), DOCS / "events.md": events_page(probes)}
-
-
-_METRIC_COLUMNS = ("name", "kind", "unit", "meaning", "source", "labels", "aliases")
 
 
 def _metric_row(series: Series) -> Iterator[str]:
