@@ -16,6 +16,11 @@ from otel_netagent.telemetry.event import AttributeValue
 from otel_netagent.telemetry.rows import entity_labels
 from otel_netagent.unicode import well_formed
 
+_WORKLOADS: Final = frozenset(
+    {"CronJob", "DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"}
+)
+"""Kinds that have attributes of their own (semantic conventions, "Kubernetes")."""
+
 _INSTANCE_NAMESPACE = uuid.UUID("4d63009a-8d0f-11ee-aad7-4c796ed8e320")
 """For identifiers made from a stable name (semantic conventions, `service.instance.id`)."""
 
@@ -51,6 +56,8 @@ def entity_attributes(entity: Entity, node: str) -> dict[str, str]:
     if entity.kind is EntityKind.POD:
         attributes |= {"k8s.pod.name": entity.pod, "k8s.namespace.name": entity.namespace}
         attributes |= {"k8s.pod.uid": entity.pod_uid} if entity.pod_uid else {}
+        if entity.workload and entity.workload.kind in _WORKLOADS:
+            attributes[f"k8s.{entity.workload.kind.lower()}.name"] = entity.workload.name
     if entity.container_id:
         attributes["container.id"] = entity.container_id
     return attributes

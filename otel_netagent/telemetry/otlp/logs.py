@@ -3,15 +3,16 @@
 Requests are joined from encoded fragments, most of which are the same from one event to the next: a
 message's encoding may be given in pieces, which the decoder merges, and its repeated fields add up
 (Protocol Buffers documentation, "Encoding", "Last One Wins"). The fragments come from the protobuf
-library; put together by hand is only what has another message within it, and attributes that are numbers.
+library; put together by hand is only what has another message within it, and what is new in every event:
+its times, its line, and attributes that are numbers.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
@@ -21,25 +22,26 @@ from opentelemetry.sdk.resources import Resource
 from otel_netagent import __version__
 from otel_netagent.identity.entity import Entity
 from otel_netagent.telemetry.delivery.parcel import Parcel, Pod
-from otel_netagent.telemetry.event import AttributedEvent, AttributeValue, EventType
-from otel_netagent.telemetry.otlp.attributes import add_attributes, entity_attributes, scope_name
+from otel_netagent.telemetry.event import AttributedEvent, AttributeValue, EventType, Severity
+from otel_netagent.telemetry.otlp.attributes import INT64, add_attributes, entity_attributes, scope_name
 from otel_netagent.telemetry.otlp.dividing import halves_of_logs, pods_of_logs
-from otel_netagent.telemetry.otlp.wire import integer_field, message_field
+from otel_netagent.telemetry.otlp.wire import fixed_tag, framed, integer_field, message_field
 from otel_netagent.unicode import well_formed
 
 _REQUEST_RESOURCE: Final = ExportLogsServiceRequest.RESOURCE_LOGS_FIELD_NUMBER
 _RESOURCE_SCOPE: Final = ResourceLogs.SCOPE_LOGS_FIELD_NUMBER
 _SCOPE_RECORD: Final = ScopeLogs.LOG_RECORDS_FIELD_NUMBER
 
-_INT64: Final = range(-(2**63), 2**63)
+_TIME: Final = fixed_tag(LogRecord.TIME_UNIX_NANO_FIELD_NUMBER)
+_OBSERVED_TIME: Final = fixed_tag(LogRecord.OBSERVED_TIME_UNIX_NANO_FIELD_NUMBER)
+_TIMES: Final = struct.Struct("<cQcQ")
 
 _KEPT_ENTITIES: Final = 512
 _KEPT_ATTRIBUTES: Final = 8_192
 """Fragments kept: attributes with their values, which recur as ports, addresses, reasons and stacks do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(NamedTuple):
     """An event, and the Unix time at which the agent learnt of it."""
 
     event: AttributedEvent
@@ -57,10 +59,9 @@ class LogsEncoder:
         self._agent = {key: str(value) for key, value in resource.attributes.items() if not _is_of_own_pod(key)}
         self._node = node
         self._resource = functools.lru_cache(_KEPT_ENTITIES)(self._encoded_resource)
-        self._types: dict[str, bytes] = {}  # by the event's name; as many as probes declare
+        self._types: dict[tuple[str, Severity], bytes] = {}  # twice as many as probes declare: also of the harmless
         self._keys: dict[str, bytes] = {}  # as many
         self._attribute = functools.lru_cache(_KEPT_ATTRIBUTES)(self._encoded_attribute)
-        self._own = LogRecord()  # what a record shares with no other
 
     def encode(self, items: Sequence[Observed]) -> list[Parcel]:
         """One request with all these events."""
@@ -74,11 +75,10 @@ class LogsEncoder:
                 records = resources.setdefault(entity, {}).setdefault(event.probe, [])
                 scopes[id(entity), event.probe] = records
             records.append(self._record(item))
-        body = b"".join(
-            message_field(_REQUEST_RESOURCE, self._resource(entity) + self._scopes(by_probe))
-            for entity, by_probe in resources.items()
-        )
-        return [Parcel(body, len(items))]
+        parts: list[bytes] = []
+        for entity, by_probe in resources.items():
+            parts += framed(_REQUEST_RESOURCE, (self._resource(entity), *_scopes(by_probe)))
+        return [Parcel(b"".join(parts), len(items))]
 
     def count(self, item: Observed) -> int:  # noqa: ARG002 - an event is one log record, whichever
         """Number of log records that an event is encoded as."""
@@ -96,21 +96,14 @@ class LogsEncoder:
         """The same as two requests; None if there is only one log record."""
         return halves_of_logs(parcel)
 
-    def _scopes(self, by_probe: Mapping[str, Iterable[bytes]]) -> bytes:
-        return b"".join(
-            message_field(_RESOURCE_SCOPE, _encoded_scope(probe) + b"".join(records))
-            for probe, records in by_probe.items()
-        )
-
     def _record(self, item: Observed) -> bytes:
         event = item.event.event
-        own = self._own
-        own.time_unix_nano = event.time_ns
-        own.observed_time_unix_nano = item.time_ns
-        own.body.string_value = well_formed(item.event.line)
-        kind = self._types.get(event.type.event_name) or self._encoded_type(event.type)
+        times = _TIMES.pack(_TIME, event.time_ns, _OBSERVED_TIME, item.time_ns)
+        line = message_field(AnyValue.STRING_VALUE_FIELD_NUMBER, well_formed(item.event.line).encode())
+        kind = self._types.get((event.type.event_name, event.type.severity)) or self._encoded_type(event.type)
         attributes = map(self._attribute, event.attributes, event.attributes.values())
-        return message_field(_SCOPE_RECORD, b"".join((own.SerializeToString(), kind, *attributes)))
+        body = message_field(LogRecord.BODY_FIELD_NUMBER, line)
+        return message_field(_SCOPE_RECORD, b"".join((times, kind, body, *attributes)))
 
     def _encoded_type(self, event_type: EventType) -> bytes:
         record = LogRecord(
@@ -118,11 +111,11 @@ class LogsEncoder:
             severity_text=event_type.severity.name,
             event_name=event_type.event_name,
         )
-        self._types[event_type.event_name] = encoded = record.SerializeToString()
+        self._types[event_type.event_name, event_type.severity] = encoded = record.SerializeToString()
         return encoded
 
     def _encoded_attribute(self, key: str, value: AttributeValue) -> bytes:
-        if isinstance(value, int) and value in _INT64:
+        if isinstance(value, int) and value in INT64:
             # By hand, at a third of the cost: ports, processes and latencies are hardly ever the same again.
             number = integer_field(AnyValue.INT_VALUE_FIELD_NUMBER, value)
             pair = self._encoded_key(key) + message_field(KeyValue.VALUE_FIELD_NUMBER, number)
@@ -145,6 +138,12 @@ class LogsEncoder:
 def _is_of_own_pod(key: str) -> bool:
     """Whether a resource attribute tells which pod the agent runs in: an event's resource tells of another one."""
     return key.startswith(("k8s.", "container.")) and not key.startswith(("k8s.node.", "k8s.cluster."))
+
+
+def _scopes(by_probe: Mapping[str, Sequence[bytes]]) -> Iterator[bytes]:
+    """The scopes of a resource, in parts: megabytes, which are copied only once."""
+    for probe, records in by_probe.items():
+        yield from framed(_RESOURCE_SCOPE, (_encoded_scope(probe), *records))
 
 
 def _encoded_scope(probe: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -11,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_netagent import __version__
 from otel_netagent.identity.entity import EntityKind
-from otel_netagent.telemetry.event import AttributedEvent, AttributeValue
+from otel_netagent.telemetry.event import AttributedEvent, AttributeValue, Severity
 from otel_netagent.telemetry.otlp.logs import LogsEncoder, Observed
 from otel_netagent.unicode import well_formed
 from tests.telemetry.samples import NODE, TIME_NS, events, make_entity, make_event
@@ -92,6 +93,16 @@ def test_integer_beyond_64_bits_arrives_as_its_digits() -> None:
     event = make_event(attributes={"a": 2**63, "b": -(2**63)})
     [record] = encode(event).resource_logs[0].scope_logs[0].log_records
     assert plain(list(record.attributes)) == {"a": "9223372036854775808", "b": -(2**63)}
+
+
+@pytest.mark.parametrize("severities", [("WARN", "INFO"), ("INFO", "WARN")])
+def test_events_of_one_name_have_each_their_own_severity(severities: tuple[str, str]) -> None:
+    """As the harmless ones have, beside the faults of their type."""
+    request = encode(*(make_event(severity=Severity[severity]) for severity in severities))
+    records = request.resource_logs[0].scope_logs[0].log_records
+    assert {record.event_name for record in records} == {"netagent.tcpreset.nosock"}
+    assert [record.severity_text for record in records] == list(severities)
+    assert [int(record.severity_number) for record in records] == [Severity[severity].value for severity in severities]
 
 
 @given(st.lists(events(), max_size=8))
