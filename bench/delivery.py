@@ -8,27 +8,19 @@ killed in the middle and started again. CPU time is of this process without what
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import functools
-import multiprocessing
-import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
-import grpc
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from rich.console import Console
 from rich.table import Table
 
+from bench.receiver import Receiver
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.telemetry.delivery import Delivery, Limits, SpoolPlace, Tally, close_all
 from otel_netagent.telemetry.event import AttributedEvent, AttributeValue, Event, EventType
@@ -41,13 +33,12 @@ _NODE: Final = "node"
 _START_NS: Final = 1_700_000_000_000_000_000
 _TICK_S: Final = 0.01
 _SAMPLE: Final = 20_000
-_LIMITS: Final = Limits(capacity=8_192, batch=2_048, linger_s=1.0)  # as the agent has them
+_LIMITS: Final = Limits(capacity=8_192, batch=512, linger_s=1.0)  # as the agent has them
 _TYPE: Final = EventType("PACKETLOSS", "netagent.packetloss", "the kernel drops a packet")
 _STACK: Final = "skb_release_data+0xA3 __kfree_skb+0xE tcp_recvmsg+0x61D inet_recvmsg+0x58 sock_read_iter+0x92"
 _PODS: Final = [
     Entity(4_026_532_000 + number, EntityKind.POD, f"web-{number}", "shop", _START_NS) for number in range(100)
 ]
-_SPAWN: Final = multiprocessing.get_context("spawn")
 
 
 @click.command()
@@ -92,9 +83,8 @@ class _Result:
 
 def _run(rate: int, seconds: int, dead_s: int, compression: Compression) -> _Result:
     total = rate * seconds
-    seen = _SPAWN.RawArray(ctypes.c_uint8, total)
-    with _free_port() as port, tempfile.TemporaryDirectory() as directory, _Receiver(port, seen) as receiver:
-        target = Destination(Signal.LOGS, Protocol.GRPC, f"127.0.0.1:{port}", tls=None, compression=compression)
+    with tempfile.TemporaryDirectory() as directory, Receiver(total, _number) as receiver:
+        target = Destination(Signal.LOGS, Protocol.GRPC, receiver.address, tls=None, compression=compression)
         encoder = LogsEncoder(agent_resource(_NODE, kubernetes=False), _NODE)
         spool = SpoolPlace(Path(directory), 1 << 30)
         delivery = Delivery("OTLP logs", encoder, connect(target), _LIMITS, spool=spool)
@@ -105,7 +95,7 @@ def _run(rate: int, seconds: int, dead_s: int, compression: Compression) -> _Res
         if faults:
             faults.join()
         close_all([delivery], within_s=10)
-    return _Result(delivery.tally, bytes(seen).count(0), sum(each > 1 for each in seen), behind_s, spooled, cpu_s)
+    return _Result(delivery.tally, receiver.missing, receiver.twice, behind_s, spooled, cpu_s)
 
 
 def _put_all(delivery: Delivery[Observed], rate: int, total: int) -> tuple[float, int, float]:
@@ -152,67 +142,9 @@ def _observed(number: int) -> Observed:
     return Observed(AttributedEvent(event, pod), time_ns)
 
 
-class _Receiver:
-    """A receiver in a process of its own."""
-
-    def __init__(self, port: int, seen: Any) -> None:  # noqa: ANN401 - an array of ctypes has no type to name
-        self._start = functools.partial(_SPAWN.Process, target=_receive, args=(port, seen), daemon=True)
-        self._port = port
-        self._process: BaseProcess | None = None
-
-    def __enter__(self) -> _Receiver:
-        self._begin()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._kill()
-
-    def fail(self, after_s: float, for_s: float) -> None:
-        """Be killed, and be there again."""
-        time.sleep(after_s)
-        self._kill()
-        time.sleep(for_s)
-        self._begin()
-
-    def _begin(self) -> None:
-        self._process = self._start()
-        self._process.start()
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port)):
-                return
-            time.sleep(_TICK_S)
-
-    def _kill(self) -> None:
-        if self._process:
-            self._process.kill()
-            self._process.join()
-
-
-def _receive(port: int, seen: Any) -> None:  # noqa: ANN401
-    answer = ExportLogsServiceResponse().SerializeToString()
-
-    def export(body: bytes, _: grpc.ServicerContext) -> bytes:
-        for resource in ExportLogsServiceRequest.FromString(body).resource_logs:
-            for scope in resource.scope_logs:
-                for record in scope.log_records:
-                    seen[record.time_unix_nano - _START_NS] += 1
-        return answer
-
-    handlers = {"Export": grpc.unary_unary_rpc_method_handler(export)}
-    service = "opentelemetry.proto.collector.logs.v1.LogsService"
-    server = grpc.server(ThreadPoolExecutor(2))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    server.start()
-    server.wait_for_termination()
-
-
-@contextlib.contextmanager
-def _free_port() -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    yield port
+def _number(record: LogRecord) -> int:
+    """Which event it is."""
+    return record.time_unix_nano - _START_NS
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* Packets that the kernel drops: counted by reason and dropping function, told with the kernel stack. */
 #define OCCURRENCES_MAX 16384 /* each reason at each place is of its own */
+#define EVENTS_BYTES (1 << 20) /* 2,900 events, since each has its stack */
 
 #include "ending.h"
 #include "event.h"

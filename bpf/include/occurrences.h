@@ -19,6 +19,11 @@
 #define OCCURRENCES_MAX 4096
 #endif
 
+/* Room for a thousand events of 120 bytes; all of it counts as memory of the reader, who maps it twice. */
+#ifndef EVENTS_BYTES
+#define EVENTS_BYTES (1 << 17)
+#endif
+
 /* The threshold of what is not to be told. */
 #define NEVER (~0ULL)
 
@@ -49,7 +54,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 19); /* 1,500 events; a reader maps it twice */
+	__uint(max_entries, EVENTS_BYTES);
 } events SEC(".maps");
 
 /* Set at any time. Until then nothing is told. */

@@ -134,8 +134,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_map__initial_value": (c_void_p, [c_void_p, POINTER(c_size_t)]),
     "ring_buffer__new": (c_void_p, [c_int, SAMPLE_FUNCTION, c_void_p, c_void_p]),
     "ring_buffer__add": (c_int, [c_void_p, c_int, SAMPLE_FUNCTION, c_void_p]),
-    "ring_buffer__poll": (c_int, [c_void_p, c_int]),
-    "ring_buffer__consume": (c_int, [c_void_p]),
+    "ring_buffer__epoll_fd": (c_int, [c_void_p]),
     "ring_buffer__free": (None, [c_void_p]),
     # bpf.h
     "bpf_iter_create": (c_int, [c_int]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -14,6 +14,7 @@ from otel_netagent.kernel.libbpf import BpfError, error_text
 
 _MOST_AT_ONCE: Final = 4096
 _STOP: Final = -errno.ECANCELED
+_CONSUME: Final = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
 class Record(NamedTuple):
@@ -29,6 +30,9 @@ class RingBuffers:
     def __init__(self, rings: Sequence[Map]) -> None:
         """Map the rings into memory; there must be one at least. Raises BpfError."""
         self._library = libbpf.load()
+        # Called without letting go of the GIL: to take it again for each record would cost more than all else, and
+        # where other threads want it too, each time may take milliseconds.
+        self._consume = _CONSUME(("ring_buffer__consume", ctypes.PyDLL(libbpf.SONAME)))
         self._records: list[Record] = []
         # ctypes keeps no reference to a callback that C holds.
         self._callbacks = [self._callback(number) for number in range(len(rings))]
@@ -50,20 +54,15 @@ class RingBuffers:
         """Close."""
         self.close()
 
-    def poll(self, timeout_ms: int) -> list[Record]:
-        """Records that come within `timeout_ms`, as soon as there is one; at most some thousands. Raises BpfError."""
-        return self._read(self._library.ring_buffer__poll, timeout_ms)
+    @property
+    def fd(self) -> int:
+        """File descriptor that can be read (poll(2)) while there are records."""
+        return int(self._library.ring_buffer__epoll_fd(self._handle))
 
     def drain(self) -> list[Record]:
-        """Records that are there now; at most some thousands. Raises BpfError.
-
-        Not the same as a wait of no time: what wakes a waiter may come later than the record.
-        """
-        return self._read(self._library.ring_buffer__consume)
-
-    def _read(self, read: Callable[..., int], *arguments: int) -> list[Record]:
+        """Records that are there now; at most some thousands. Raises BpfError."""
         self._records = []
-        code = read(self._handle, *arguments)
+        code = self._consume(self._handle)
         if code < 0 and code not in (_STOP, -errno.EINTR):
             raise BpfError(f"ring buffer: {error_text(-code)}")
         return self._records

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
 from typing import Final, NamedTuple, TypeAlias
 
 from otel_netagent.telemetry.event import AttributeValue, Event
@@ -50,8 +49,7 @@ class Causes:
         drop = self._drops.get(segment) if _RETRANSMISSION in attributes else None
         if drop is None or not 0 <= event.time_ns - drop.time_ns <= _WITHIN_NS:
             return event
-        return replace(
-            event,
+        return event._replace(
             attributes={**attributes, _DROP: drop.reason, "netagent.drop.location": drop.location},
             body=f"{event.body} drop:{drop.reason} at:{drop.location}",
         )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import select
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.clock import monotonic_to_unix_ns
@@ -18,10 +21,10 @@ from otel_netagent.telemetry.event import AttributedEvent, Event
 
 logger = logging.getLogger(__name__)
 
-_POLL_MS = 100
-"""How long a stop or a change may have to wait; an event wakes the thread at once."""
+_PACE_S: Final = 0.005
+"""An event that comes alone is read at once; of many that come one after the other, those of so long together."""
 
-_DRAIN_S = 0.5
+_DRAIN_S: Final = 0.5
 
 
 class EventReader:
@@ -42,13 +45,14 @@ class EventReader:
         self._causes = Causes()
         self.discarded = 0
         self._turns = Turns("events", self._read)
+        self._interruption = os.eventfd(0)
         self._rings: RingBuffers | None = None
         self._open(sources)
 
     def start(self) -> None:
         """Begin to read."""
         if self._rings is not None:
-            self._turns.go()
+            self._turns.go(_PACE_S)
 
     def read_from(self, sources: Sequence[EventSource], outputs: Sequence[Callable[[AttributedEvent], None]]) -> None:
         """Read these from now on, for these outputs; before that, what the sources until now hold, for those until now.
@@ -57,7 +61,7 @@ class EventReader:
         """
         if (sources, outputs) == (self._sources, self._outputs):
             return
-        self._turns.pause()
+        self._pause()
         if sources != self._sources:
             self._drain()
             self._close()
@@ -67,9 +71,17 @@ class EventReader:
 
     def stop(self) -> None:
         """Read what has come until now, and end. Of a flood that goes on, no more than half a second is read."""
+        self._pause()
         self._turns.stop()
         self._drain()
         self._close()
+        os.close(self._interruption)
+
+    def _pause(self) -> None:
+        """Read no more until `start`; a wait for records is cut short."""
+        os.eventfd_write(self._interruption, 1)
+        self._turns.pause()
+        os.eventfd_read(self._interruption)
 
     def _open(self, sources: Sequence[EventSource]) -> None:
         self._sources = sources
@@ -77,6 +89,7 @@ class EventReader:
             self._rings = RingBuffers([source.ring for source in sources]) if sources else None
         except BpfError as error:
             logger.error("events are not read: %s", error)  # noqa: TRY400 - the text says it all
+        self._wait = _wait_for(self._interruption, *([self._rings.fd] if self._rings else []))
 
     def _close(self) -> None:
         if self._rings is not None:
@@ -84,19 +97,20 @@ class EventReader:
             self._rings = None
 
     def _read(self) -> None:
-        self._dispatch(self._take(lambda rings: rings.poll(_POLL_MS)))
+        self._wait()
+        self._dispatch(self._take())
 
     def _drain(self) -> None:
         deadline = time.monotonic() + _DRAIN_S
-        while time.monotonic() < deadline and (records := self._take(RingBuffers.drain)):
+        while time.monotonic() < deadline and (records := self._take()):
             self._dispatch(records)
 
-    def _take(self, take: Callable[[RingBuffers], list[Record]]) -> list[Record]:
-        """Records that the rings give in this way. Rings that cannot be read any more are given up."""
+    def _take(self) -> list[Record]:
+        """Records that are there now. Rings that cannot be read any more are given up."""
         if self._rings is None:
             return []
         try:
-            return take(self._rings)
+            return self._rings.drain()
         except BpfError as error:
             logger.error("events are read no more: %s", error)  # noqa: TRY400 - the text says it all
             self._turns.suspend()
@@ -122,3 +136,11 @@ class EventReader:
                 logger.warning("an event record is discarded (further ones are only counted): %s", error)
             self.discarded += 1
             return None
+
+
+def _wait_for(*descriptors: int) -> Callable[[], object]:
+    """What waits until one of these can be read."""
+    poll = select.poll()
+    for each in descriptors:
+        poll.register(each, select.POLLIN)
+    return poll.poll

@@ -31,24 +31,22 @@ from typing import Final, NamedTuple
 
 from otel_netagent.kernel.clock import to_unix_ns
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.layout import BadRecord, Layout
+from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
-from otel_netagent.probing.declaration import Environment, EventSource, Probe
-from otel_netagent.probing.delay import latency_text
-from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
+from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.declaration import Environment, Probe
+from otel_netagent.probing.duration import duration_text
 from otel_netagent.probing.hops import HOPS, Parts, parts_attributes, parts_text
-from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.latency import (
     Above,
+    Details,
     Latency,
-    LatencyCounts,
+    RunningLatencies,
     latency_counter,
-    limit_latencies,
     series_of,
     set_bounds,
 )
-from otel_netagent.telemetry.event import Event, EventType, Guidance
+from otel_netagent.telemetry.event import EventType, Guidance
 from otel_netagent.telemetry.snapshot import Table
 
 _SO_TIMESTAMPNS: Final = 35
@@ -134,55 +132,38 @@ class _Passage(NamedTuple):
     latency_ns: int
 
 
-class KernelLatency:
-    """The running probe."""
+class KernelLatency(RunningLatencies):
+    """The running probe, which has the kernel stamp its packets."""
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
-        kernel = environment.kernel
-        if kernel is None:
-            raise Unavailable(environment.no_kernel)
-        attached = attach(kernel, "kernellatency", _HOOKS, lambda each: set_bounds(each, _LATENCIES))
-        self._object = attached.object
-        self.hooks = attached.hooks
+        kernel = kernel_of(environment)
+        attached = attach(kernel, "kernellatency", _HOOKS, partial(set_bounds, latencies=_LATENCIES))
+        super().__init__("kernellatency", _LATENCIES, attached, self._passage_details)
+        self._passage = Layout(attached.object.btf, "kernellatency_event", _Passage)
+        self._parts = Layout(attached.object.btf, "kernellatency_event", Parts, part="parts")
         self._clock = _clock_of_receipt(kernel)
-        self._to_wall_clock = self._object.variable("to_wall_clock")
+        self._to_wall_clock = attached.object.variable("to_wall_clock")
         self._follow_wall_clock()
         self._stamping = _have_packets_stamped()
-        self._counts = LatencyCounts("kernellatency", _LATENCIES, self._object)
-        self._header = header_of(self._object.btf, "kernellatency_event")
-        self._flow = Layout(self._object.btf, "kernellatency_event", Flow, part="flow")
-        self._passage = Layout(self._object.btf, "kernellatency_event", _Passage)
-        self._parts = Layout(self._object.btf, "kernellatency_event", Parts, part="parts")
-        limit = partial(limit_latencies, self._object, _LATENCIES)
-        self.event_source = EventSource(self._object.map("events"), self.decode, limit)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """How many packets of each namespace were slow."""
         self._follow_wall_clock()
-        return self._counts.tables(namespaces)
-
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, flow = self._header.read(record), self._flow.read(record)
-        passage, parts = self._passage.read(record), self._parts.read(record)
-        if header.kind >= len(_LATENCIES):
-            raise BadRecord(f"kernel latency of unknown kind {header.kind}")
-        sign = _LATENCY_SIGNS[header.kind]
-        return Event(
-            probe="kernellatency",
-            type=_LATENCIES[header.kind].event,
-            time_ns=header.time_ns + monotonic_to_unix_ns,
-            netns=header.netns_inode,
-            netns_cookie=header.netns_cookie,
-            attributes=flow_attributes(flow) | {"netagent.latency_ns": passage.latency_ns} | parts_attributes(parts),
-            body=f"{flow_text(flow)} latency{sign}{latency_text(passage.latency_ns)}{parts_text(parts, sign)}",
-        )
+        return super().collect(namespaces)
 
     def close(self) -> None:
         """Take the programs out of the kernel, and let packets go unstamped again."""
         self._stamping.close()
-        self._object.close()
+        super().close()
+
+    def _passage_details(self, record: bytes, kind: int) -> Details:
+        passage, parts = self._passage.read(record), self._parts.read(record)
+        sign = _LATENCY_SIGNS[kind]
+        return Details(
+            f"latency{sign}{duration_text(passage.latency_ns)}{parts_text(parts, sign)}",
+            {"netagent.latency_ns": passage.latency_ns} | parts_attributes(parts),
+        )
 
     def _follow_wall_clock(self) -> None:
         """Tell the kernel side what to add to its clock for the time stamps of packets."""

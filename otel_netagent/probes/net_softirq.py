@@ -15,12 +15,12 @@ from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing import histogram
-from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
+from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
 from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, tell_as_host, told_above_ns
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.node import NodeRow
-from otel_netagent.probing.occurrences import Occurrences, events_table, limit_events
+from otel_netagent.probing.occurrences import Occurrences, limit_events
 from otel_netagent.probing.printable import printable_name
 from otel_netagent.telemetry.event import Event, EventType, Guidance
 from otel_netagent.telemetry.series import Kind, Series
@@ -120,16 +120,14 @@ class NetSoftirq:
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
-        kernel = environment.kernel
-        if kernel is None:
-            raise Unavailable(environment.no_kernel)
+        kernel = kernel_of(environment)
         self._row = NodeRow()
         self._host = self._row.namespace(environment.walk.walk)
         attached = attach(kernel, "net_softirq", _HOOKS, self._prepare)
         self._since_ns = time.time_ns()
         self._object = attached.object
         self.hooks = attached.hooks
-        self._occurrences = Occurrences(self._object)
+        self._occurrences = Occurrences("net_softirq", _TYPES, self._object)
         self._softirqs = self._object.map("softirqs")
         _, members = self._object.btf.structure("softirq")
         self._starts = {member.name: member.offset for member in members}
@@ -151,7 +149,7 @@ class NetSoftirq:
         )
         yield Table("net_softirq", _COUNTERS, self._row.of(slow, namespaces), self._since_ns)
         yield HistogramTable("net_softirq", (_WAITED, _RAN), self._row.of((waited, ran), namespaces), self._since_ns)
-        yield events_table("net_softirq", self._occurrences.read(namespaces), _TYPES)
+        yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
         """One record of the ring buffer as an event. Raises BadRecord."""
@@ -159,19 +157,17 @@ class NetSoftirq:
         if header.kind >= len(_TYPES) or softirq.vector not in _VECTORS:
             raise BadRecord(f"softirq {softirq.vector}, kind {header.kind}: one of them is unknown")
         vector, command = _VECTORS[softirq.vector], printable_name(delay.command)
-        return Event(
-            probe="net_softirq",
-            type=_TYPES[header.kind],
-            time_ns=header.time_ns + monotonic_to_unix_ns,
-            netns=header.netns_inode,
-            netns_cookie=header.netns_cookie,
-            attributes=delay_attributes(delay)
+        return header.event(
+            "net_softirq",
+            _TYPES[header.kind],
+            monotonic_to_unix_ns,
+            delay_attributes(delay)
             | {
                 "netagent.softirq": vector,
                 "netagent.interrupted.pid": delay.pid,
                 "netagent.interrupted.command": command,
             },
-            body=f"{delay_text(delay)} softirq={vector} interrupted={command}",
+            f"{delay_text(delay)} softirq={vector} interrupted={command}",
         )
 
     def close(self) -> None:

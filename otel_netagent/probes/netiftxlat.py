@@ -9,29 +9,24 @@ divide) is not followed through the queue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.layout import BadRecord, Layout
-from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
-from otel_netagent.probing.declaration import Environment, EventSource, Probe
-from otel_netagent.probing.delay import latency_text
-from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
-from otel_netagent.probing.kernel_event import header_of
+from otel_netagent.kernel.layout import Layout
+from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.declaration import Environment, Probe
+from otel_netagent.probing.duration import duration_text
 from otel_netagent.probing.latency import (
     Above,
+    Details,
     Latency,
-    LatencyCounts,
+    RunningLatencies,
     latency_counter,
-    limit_latencies,
     series_of,
     set_bounds,
 )
 from otel_netagent.probing.printable import printable_name
-from otel_netagent.telemetry.event import Event, EventType, Guidance
-from otel_netagent.telemetry.snapshot import Table
+from otel_netagent.telemetry.event import EventType, Guidance
 
 _LATENCIES: Final = (
     Latency(
@@ -100,54 +95,26 @@ class _Stay(NamedTuple):
     interface: bytes
 
 
-class NetIfTxLat:
-    """The running probe."""
+def _start(environment: Environment) -> RunningLatencies:
+    prepare = partial(set_bounds, latencies=_LATENCIES)
+    attached = attach(kernel_of(environment), "netiftxlat", _HOOKS, prepare)
+    stays = Layout(attached.object.btf, "netiftxlat_event", _Stay)
 
-    def __init__(self, environment: Environment) -> None:
-        """Attach. Raises Unavailable."""
-        kernel = environment.kernel
-        if kernel is None:
-            raise Unavailable(environment.no_kernel)
-        attached = attach(kernel, "netiftxlat", _HOOKS, lambda each: set_bounds(each, _LATENCIES))
-        self._object = attached.object
-        self.hooks = attached.hooks
-        self._counts = LatencyCounts("netiftxlat", _LATENCIES, self._object)
-        self._header = header_of(self._object.btf, "netiftxlat_event")
-        self._flow = Layout(self._object.btf, "netiftxlat_event", Flow, part="flow")
-        self._stay = Layout(self._object.btf, "netiftxlat_event", _Stay)
-        limit = partial(limit_latencies, self._object, _LATENCIES)
-        self.event_source = EventSource(self._object.map("events"), self.decode, limit)
-
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
-        """How many packets stayed too long at the interfaces of each namespace."""
-        return self._counts.tables(namespaces)
-
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, flow, stay = self._header.read(record), self._flow.read(record), self._stay.read(record)
-        if header.kind >= len(_LATENCIES):
-            raise BadRecord(f"interface latency of unknown kind {header.kind}")
+    def details(record: bytes, _kind: int) -> Details:
+        stay = stays.read(record)
         interface = printable_name(stay.interface)
-        return Event(
-            probe="netiftxlat",
-            type=_LATENCIES[header.kind].event,
-            time_ns=header.time_ns + monotonic_to_unix_ns,
-            netns=header.netns_inode,
-            netns_cookie=header.netns_cookie,
-            attributes=flow_attributes(flow)
-            | {"netagent.latency_ns": stay.latency_ns, "network.interface.name": interface},
-            body=f"{flow_text(flow)} latency={latency_text(stay.latency_ns)} interface={interface}",
+        return Details(
+            f"latency={duration_text(stay.latency_ns)} interface={interface}",
+            {"netagent.latency_ns": stay.latency_ns, "network.interface.name": interface},
         )
 
-    def close(self) -> None:
-        """Take the programs out of the kernel."""
-        self._object.close()
+    return RunningLatencies("netiftxlat", _LATENCIES, attached, details)
 
 
 PROBE: Final = Probe(
     name="netiftxlat",
     summary="packets that stayed too long in an interface's queue or driver",
-    start=NetIfTxLat,
+    start=_start,
     series=series_of(_LATENCIES),
     events=tuple(latency.event for latency in _LATENCIES),
     cost="0.4 us a packet at each device that sends it",

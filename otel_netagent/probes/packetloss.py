@@ -5,27 +5,25 @@ from __future__ import annotations
 import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel import procfs
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
+from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.bounded import Bounded, Labels
-from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.drop_reasons import MALFORMED, ORDINARY_PLACES, DropReasons
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
-from otel_netagent.probing.flow import Flow, Known, flow_attributes, flow_text
+from otel_netagent.probing.flow import Known, flow_attributes, flow_of, flow_text
 from otel_netagent.probing.harmless import harmless, harmless_attributes
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.occurrences import (
     Occurrence,
     Occurrences,
-    events_table,
-    limit_events,
-    uncounted_table,
+    event_source,
 )
 from otel_netagent.telemetry.event import Event, EventType, Guidance
 from otel_netagent.telemetry.series import Kind, Series
@@ -97,14 +95,20 @@ class _Drop(NamedTuple):
     stack: bytes
 
 
+class _Stack(NamedTuple):
+    """Where a packet was dropped: the function, and the frames from it on, a line each and all in one line."""
+
+    function: str
+    lines: str
+    line: str
+
+
 class PacketLoss:
     """The running probe."""
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
-        kernel = environment.kernel
-        if kernel is None:
-            raise Unavailable(environment.no_kernel)
+        kernel = kernel_of(environment)
         self._symbols = kernel.symbols
         self._reasons = DropReasons(
             kernel.btf.enumerators("skb_drop_reason"), kernel.btf.enumerators("skb_drop_reason_subsys")
@@ -112,15 +116,14 @@ class PacketLoss:
         attached = attach(kernel, "packetloss", _HOOKS, self._prepare)
         self._object = attached.object
         self.hooks = attached.hooks
-        self._occurrences = Occurrences(self._object)
+        self._occurrences = Occurrences("packetloss", (PACKETLOSS,), self._object)
         self._header = header_of(self._object.btf, "packetloss_event")
-        self._flow = Layout(self._object.btf, "packetloss_event", Flow, part="flow")
+        self._flow = flow_of(self._object.btf, "packetloss_event")
         self._drop = Layout(self._object.btf, "packetloss_event", _Drop)
         self._rows = Bounded[int](PLACES_MAX)
         self._host = procfs.host_netns() or 0
-        self._frames = lru_cache(maxsize=1024)(self._resolve)
-        limit = partial(limit_events, self._object)
-        self.event_source = EventSource(self._object.map("events"), self.decode, limit)
+        self._stack = lru_cache(maxsize=1024)(self._resolve)
+        self.event_source = event_source(self._object, self.decode)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """Drops of each namespace: in total, of some kinds, and by place and reason."""
@@ -137,30 +140,29 @@ class PacketLoss:
             places[drop.netns][function, reason] = (before + drop.total,)
         yield Table("packetloss", _TOTALS, {key: tuple(row) for key, row in totals.items()})
         yield Table("packetloss", _BY_PLACE, self._bounded(places, namespaces))
-        yield uncounted_table("packetloss", self._occurrences.uncounted, namespaces)
-        yield events_table("packetloss", drops, PROBE.events)
+        yield from self._occurrences.tables(drops, namespaces)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
         """One record of the ring buffer as an event. Raises BadRecord."""
         header, flow, drop = self._header.read(record), self._flow.read(record), self._drop.read(record)
         reason = self._reasons.name(header.kind)
-        frames = self._frames(drop.stack[: drop.stack_bytes], drop.location)
-        attributes = flow_attributes(flow) | {
-            "netagent.drop.reason": reason,
-            "netagent.drop.location": self._symbols.function(drop.location),
-            "netagent.packet.length": drop.length,
-            "code.stacktrace": "\n".join(frames),
-        }
+        stack = self._stack(drop.stack[: drop.stack_bytes], drop.location)
+        attributes = flow_attributes(flow)
+        attributes["netagent.drop.reason"] = reason
+        attributes["netagent.drop.location"] = stack.function
+        attributes["netagent.packet.length"] = drop.length
+        attributes["code.stacktrace"] = stack.lines
         if flow.known & Known.TCP_FLAGS:
             attributes["netagent.tcp.sequence"] = drop.tcp_sequence
-        return Event(
-            probe="packetloss",
-            type=harmless(PACKETLOSS) if drop.harmless else PACKETLOSS,
-            time_ns=header.time_ns + monotonic_to_unix_ns,
-            netns=header.netns_inode or self._host,
-            netns_cookie=header.netns_cookie,
-            attributes=attributes | harmless_attributes(drop.harmless),
-            body=f"{flow_text(flow)} reason:{reason}  stacktrace:{' '.join(frames)}",
+        attributes |= harmless_attributes(drop.harmless)
+        if not header.netns_inode:
+            header = header._replace(netns_inode=self._host)
+        return header.event(
+            "packetloss",
+            harmless(PACKETLOSS) if drop.harmless else PACKETLOSS,
+            monotonic_to_unix_ns,
+            attributes,
+            f"{flow_text(flow)} reason:{reason}  stacktrace:{stack.line}",
         )
 
     def close(self) -> None:
@@ -187,12 +189,13 @@ class PacketLoss:
             rows |= {(inode, labels): row for labels, row in self._rows.fold(cookies[inode], counts).items()}
         return rows
 
-    def _resolve(self, stack: bytes, location: int) -> tuple[str, ...]:
+    def _resolve(self, stack: bytes, location: int) -> _Stack:
         """Frames from the function that dropped on: what lies before it is the tracing itself."""
         addresses = struct.unpack_from(f"={len(stack) // 8}Q", stack)
         if location in addresses:
             addresses = addresses[addresses.index(location) :]
-        return tuple(self._symbols.name(address) for address in addresses)
+        frames = [self._symbols.name(address) for address in addresses]
+        return _Stack(self._symbols.function(location), "\n".join(frames), " ".join(frames))
 
 
 def _columns(drop: Occurrence, function: str, reason: str) -> Values:

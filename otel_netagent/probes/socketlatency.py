@@ -14,31 +14,26 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterable
 from functools import partial
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.layout import BadRecord, Layout
-from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probing.attach import Attached, Hook, Unavailable, Way, attach
-from otel_netagent.probing.declaration import Environment, EventSource, Probe
-from otel_netagent.probing.delay import latency_text
-from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
-from otel_netagent.probing.kernel_event import header_of
+from otel_netagent.kernel.layout import Layout
+from otel_netagent.probing.attach import Attached, Hook, Unavailable, Way, attach, kernel_of
+from otel_netagent.probing.declaration import Environment, Probe
+from otel_netagent.probing.duration import duration_text
 from otel_netagent.probing.latency import (
     Above,
+    Details,
     Latency,
-    LatencyCounts,
+    RunningLatencies,
     latency_counter,
-    limit_latencies,
     series_of,
     set_bounds,
 )
 from otel_netagent.probing.printable import printable_name
-from otel_netagent.telemetry.event import Event, EventType, Guidance
-from otel_netagent.telemetry.snapshot import Table
+from otel_netagent.telemetry.event import EventType, Guidance
 
 _READ_SOURCE: Final = "eBPF, from sock:sk_data_ready to tcp:tcp_rcv_space_adjust, or sock:sock_recv_length of datagrams"
 _WRITE_SOURCE: Final = "eBPF, from sock:sock_send_length or tcp:tcp_sendmsg_locked to net:net_dev_queue"
@@ -138,53 +133,23 @@ class _Wait(NamedTuple):
     command: bytes
 
 
-class SocketLatency:
-    """The running probe."""
+def _start(environment: Environment) -> RunningLatencies:
+    attached = _attach(kernel_of(environment))
+    waits = Layout(attached.object.btf, "socketlatency_event", _Wait)
 
-    def __init__(self, environment: Environment) -> None:
-        """Attach. Raises Unavailable."""
-        if environment.kernel is None:
-            raise Unavailable(environment.no_kernel)
-        attached = _attach(environment.kernel)
-        self._object = attached.object
-        self.hooks = attached.hooks
-        self._counts = LatencyCounts("socketlatency", _LATENCIES, self._object)
-        self._header = header_of(self._object.btf, "socketlatency_event")
-        self._flow = Layout(self._object.btf, "socketlatency_event", Flow, part="flow")
-        self._wait = Layout(self._object.btf, "socketlatency_event", _Wait)
-        limit = partial(limit_latencies, self._object, _LATENCIES)
-        self.event_source = EventSource(self._object.map("events"), self.decode, limit)
-
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
-        """How often data waited in each namespace, by how long."""
-        return self._counts.tables(namespaces)
-
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, flow, wait = self._header.read(record), self._flow.read(record), self._wait.read(record)
-        if header.kind >= len(_LATENCIES):
-            raise BadRecord(f"socket latency of unknown kind {header.kind}")
+    def details(record: bytes, _kind: int) -> Details:
+        wait = waits.read(record)
         command = printable_name(wait.command)
-        return Event(
-            probe="socketlatency",
-            type=_LATENCIES[header.kind].event,
-            time_ns=header.time_ns + monotonic_to_unix_ns,
-            netns=header.netns_inode,
-            netns_cookie=header.netns_cookie,
-            attributes=flow_attributes(flow)
-            | {"netagent.latency_ns": wait.latency_ns, "process.pid": wait.pid, "process.command": command},
-            body=f"{flow_text(flow)} latency={latency_text(wait.latency_ns)} pid={wait.pid} command={command}",
+        return Details(
+            f"latency={duration_text(wait.latency_ns)} pid={wait.pid} command={command}",
+            {"netagent.latency_ns": wait.latency_ns, "process.pid": wait.pid, "process.command": command},
         )
 
-    def close(self) -> None:
-        """Take the programs out of the kernel."""
-        self._object.close()
+    return RunningLatencies("socketlatency", _LATENCIES, attached, details)
 
 
 def _attach(kernel: KernelFacts) -> Attached:
-    def prepare(bpf_object: BpfObject) -> None:
-        set_bounds(bpf_object, _LATENCIES)
-
+    prepare = partial(set_bounds, latencies=_LATENCIES)
     try:
         attached = attach(kernel, "socketlatency", _IN_SOCKETS, prepare)
     except Unavailable:
@@ -206,7 +171,7 @@ def _sockets_keep(bpf_object: BpfObject) -> bool:
 PROBE: Final = Probe(
     name="socketlatency",
     summary="data that waited on sockets, to be read or to be sent",
-    start=SocketLatency,
+    start=_start,
     series=series_of(_LATENCIES),
     events=tuple(latency.event for latency in _LATENCIES),
     cost="0.9 us a message over TCP, 0.7 us over UDP, both ends together",

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probing.attach import Hook, KernelMember, Unavailable, Way, at_entry, attach
-from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.attach import Hook, KernelMember, Way, at_entry, attach, kernel_of
+from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
-from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
+from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text
 from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrences, events_table, limit_events, uncounted_table
+from otel_netagent.probing.occurrences import Occurrences, event_source
 from otel_netagent.probing.printable import printable_name
 from otel_netagent.probing.tcp_state import tcp_state
 from otel_netagent.telemetry.event import AttributeValue, Event, EventType, Guidance
@@ -132,9 +131,7 @@ class TcpReset:
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
-        kernel = environment.kernel
-        if kernel is None:
-            raise Unavailable(environment.no_kernel)
+        kernel = kernel_of(environment)
         self._symbols = kernel.symbols
         self._reasons = {
             number: name.removeprefix("SK_RST_REASON_")
@@ -144,17 +141,15 @@ class TcpReset:
         self._object = attached.object
         self.hooks = attached.hooks
         self._header = header_of(self._object.btf, "tcpreset_event")
-        self._flow = Layout(self._object.btf, "tcpreset_event", Flow, part="flow")
+        self._flow = flow_of(self._object.btf, "tcpreset_event")
         self._reset = Layout(self._object.btf, "tcpreset_event", _Reset)
-        self._occurrences = Occurrences(self._object)
-        limit = partial(limit_events, self._object)
-        self.event_source = EventSource(self._object.map("events"), self.decode, limit)
+        self._occurrences = Occurrences("tcpreset", _TYPES, self._object)
+        self.event_source = event_source(self._object, self.decode)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """What became of its events; the kernel's own counters of resets are in the probes tcp and tcpext."""
         namespaces = list(namespaces)
-        yield events_table("tcpreset", self._occurrences.read(namespaces), _TYPES)
-        yield uncounted_table("tcpreset", self._occurrences.uncounted, namespaces)
+        yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
         """One record of the ring buffer as an event. Raises BadRecord."""
@@ -162,16 +157,12 @@ class TcpReset:
         if header.kind >= len(_TYPES):
             raise BadRecord(f"reset of unknown kind {header.kind}")
         facts = self._facts(reset)
-        return Event(
-            probe="tcpreset",
-            type=_TYPES[header.kind],
-            time_ns=header.time_ns + monotonic_to_unix_ns,
-            netns=header.netns_inode,
-            netns_cookie=header.netns_cookie,
-            attributes=flow_attributes(flow)
-            | {f"netagent.tcp.{name}": fact for name, fact in facts.items()}
-            | _process(reset),
-            body=" ".join((flow_text(flow), *(f"{name}:{fact}" for name, fact in facts.items()))),
+        return header.event(
+            "tcpreset",
+            _TYPES[header.kind],
+            monotonic_to_unix_ns,
+            flow_attributes(flow) | {f"netagent.tcp.{name}": fact for name, fact in facts.items()} | _process(reset),
+            " ".join((flow_text(flow), *(f"{name}:{fact}" for name, fact in facts.items()))),
         )
 
     def close(self) -> None:

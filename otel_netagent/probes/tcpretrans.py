@@ -8,17 +8,16 @@ is counted, and told where harmless events are asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
-from otel_netagent.probing.declaration import Environment, EventSource, Probe
-from otel_netagent.probing.flow import Flow, flow_attributes, flow_text
+from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.declaration import Environment, Probe
+from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text
 from otel_netagent.probing.harmless import harmless, harmless_attributes
 from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrences, events_table, limit_events, uncounted_table
+from otel_netagent.probing.occurrences import Occurrences, event_source
 from otel_netagent.probing.tcp_state import tcp_state
 from otel_netagent.telemetry.event import AttributeValue, Event, EventType, Guidance
 from otel_netagent.telemetry.series import Kind, Series
@@ -93,18 +92,14 @@ class TcpRetrans:
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
-        kernel = environment.kernel
-        if kernel is None:
-            raise Unavailable(environment.no_kernel)
-        attached = attach(kernel, "tcpretrans", _HOOKS)
+        attached = attach(kernel_of(environment), "tcpretrans", _HOOKS)
         self._object = attached.object
         self.hooks = attached.hooks
-        self._occurrences = Occurrences(self._object)
+        self._occurrences = Occurrences("tcpretrans", (TCPRETRANS,), self._object)
         self._header = header_of(self._object.btf, "tcpretrans_event")
-        self._flow = Layout(self._object.btf, "tcpretrans_event", Flow, part="flow")
+        self._flow = flow_of(self._object.btf, "tcpretrans_event")
         self._retransmission = Layout(self._object.btf, "tcpretrans_event", _Retransmission)
-        limit = partial(limit_events, self._object)
-        self.event_source = EventSource(self._object.map("events"), self.decode, limit)
+        self.event_source = event_source(self._object, self.decode)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """Segments and bytes of each namespace."""
@@ -115,8 +110,7 @@ class TcpRetrans:
             if each.kind in (_SEGMENTS, _BYTES):
                 rows[each.netns, ()][each.kind - _SEGMENTS] += each.total
         yield Table("tcpretrans", _SERIES, {key: tuple(row) for key, row in rows.items()})
-        yield uncounted_table("tcpretrans", self._occurrences.uncounted, namespaces)
-        yield events_table("tcpretrans", found, PROBE.events)
+        yield from self._occurrences.tables(found, namespaces)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
         """One record of the ring buffer as an event. Raises BadRecord."""
@@ -125,13 +119,11 @@ class TcpRetrans:
         if header.kind >= len(_MADE):
             raise BadRecord(f"retransmission of unknown kind {header.kind}")
         facts = _facts(_MADE[header.kind], retransmission)
-        return Event(
-            probe="tcpretrans",
-            type=harmless(TCPRETRANS) if retransmission.harmless else TCPRETRANS,
-            time_ns=header.time_ns + monotonic_to_unix_ns,
-            netns=header.netns_inode,
-            netns_cookie=header.netns_cookie,
-            attributes=flow_attributes(flow)
+        return header.event(
+            "tcpretrans",
+            harmless(TCPRETRANS) if retransmission.harmless else TCPRETRANS,
+            monotonic_to_unix_ns,
+            flow_attributes(flow)
             | {
                 "netagent.tcp.state": tcp_state(retransmission.state),
                 "netagent.tcp.sequence": retransmission.sequence,
@@ -139,7 +131,7 @@ class TcpRetrans:
             }
             | {f"netagent.retransmission.{name}": fact for name, fact in facts.items()}
             | harmless_attributes(retransmission.harmless),
-            body=" ".join(
+            " ".join(
                 (
                     f"{flow_text(flow)} state:{tcp_state(retransmission.state)}",
                     *(f"{name}:{fact}" for name, fact in facts.items()),

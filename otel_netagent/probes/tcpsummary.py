@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from otel_netagent.kernel import procfs
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.accumulated import Accumulated
 from otel_netagent.probing.bounded import Bounded, Labels
@@ -72,6 +73,7 @@ class _RunningTcpSummary:
             ProcfsSockets,
         )
         self._in_kernel = hook.way != PROCFS
+        self._host = procfs.host_netns()
         self._ports = Bounded[tuple[int, int]](PORTS_MAX)
         self._round_trips = Accumulated(_ROUND_TRIPS)
         only_in_kernel = ("limits of accept queues", "round-trip times")
@@ -89,7 +91,7 @@ class _RunningTcpSummary:
         yield Table("tcpsummary", _SUMS, rows)
         yield Table("tcpsummary", (_LISTEN_PORTS,), {(inode, ()): (len(queues),) for inode, queues in ports.items()})
         yield self._listening(ports, namespaces)
-        yield uncounted_table("tcpsummary", self._reader.uncounted, namespaces)
+        yield uncounted_table("tcpsummary", self._reader.uncounted, namespaces, self._host)
         if self._in_kernel:
             yield HistogramTable("tcpsummary", (_ROUND_TRIPS,), self._round_trips.add(sockets.round_trips, namespaces))
 

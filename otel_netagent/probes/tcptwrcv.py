@@ -14,13 +14,13 @@ from typing import Final, NamedTuple
 
 from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
-from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.ending import prepare_endings, time_wait_hook
-from otel_netagent.probing.flow import Flow, flow_attributes, flow_text, tcp_flags_text
+from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text, tcp_flags_text
 from otel_netagent.probing.harmless import harmless, harmless_attributes
 from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrences, events_table, limit_events, uncounted_table
+from otel_netagent.probing.occurrences import Occurrences, event_source
 from otel_netagent.telemetry.event import Event, EventType, Guidance
 from otel_netagent.telemetry.snapshot import Table
 
@@ -56,44 +56,37 @@ class TcpTwRcv:
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
-        kernel = environment.kernel
-        if kernel is None:
-            raise Unavailable(environment.no_kernel)
-        symbols = kernel.symbols
-        attached = attach(kernel, "tcptwrcv", _HOOKS, lambda each: prepare_endings(each, symbols))
+        kernel = kernel_of(environment)
+        attached = attach(kernel, "tcptwrcv", _HOOKS, partial(prepare_endings, symbols=kernel.symbols))
         self._object = attached.object
         self.hooks = attached.hooks
-        self._occurrences = Occurrences(self._object)
+        self._occurrences = Occurrences("tcptwrcv", (TCP_TW_RCV,), self._object)
         self._header = header_of(self._object.btf, "tcptwrcv_event")
-        self._flow = Layout(self._object.btf, "tcptwrcv_event", Flow, part="flow")
+        self._flow = flow_of(self._object.btf, "tcptwrcv_event")
         self._segment = Layout(self._object.btf, "tcptwrcv_event", _Segment)
-        limit = partial(limit_events, self._object)
-        self.event_source = EventSource(self._object.map("events"), self.decode, limit)
+        self.event_source = event_source(self._object, self.decode)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """What became of its events."""
         namespaces = list(namespaces)
-        yield events_table("tcptwrcv", self._occurrences.read(namespaces), PROBE.events)
-        yield uncounted_table("tcptwrcv", self._occurrences.uncounted, namespaces)
+        yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
         """One record of the ring buffer as an event. Raises BadRecord."""
         header, flow, segment = self._header.read(record), self._flow.read(record), self._segment.read(record)
         flags = tcp_flags_text(flow.tcp_flags)
-        return Event(
-            probe="tcptwrcv",
-            type=harmless(TCP_TW_RCV) if segment.harmless else TCP_TW_RCV,
-            time_ns=header.time_ns + monotonic_to_unix_ns,
-            netns=header.netns_inode,
-            netns_cookie=header.netns_cookie,
-            attributes=flow_attributes(flow)
+        return header.event(
+            "tcptwrcv",
+            harmless(TCP_TW_RCV) if segment.harmless else TCP_TW_RCV,
+            monotonic_to_unix_ns,
+            flow_attributes(flow)
             | {
                 "netagent.tcp.flags": flags,
                 "netagent.tcp.sequence": segment.sequence,
                 "netagent.tcp.bytes": segment.bytes,
             }
             | harmless_attributes(segment.harmless),
-            body=f"{flow_text(flow)} flags:{flags}",
+            f"{flow_text(flow)} flags:{flags}",
         )
 
     def close(self) -> None:

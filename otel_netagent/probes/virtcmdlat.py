@@ -17,12 +17,12 @@ from otel_netagent.kernel.btf import Btf
 from otel_netagent.kernel.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing import histogram
-from otel_netagent.probing.attach import Hook, Unavailable, Way, attach
+from otel_netagent.probing.attach import Hook, Unavailable, Way, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
 from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, tell_as_host, told_above_ns
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.node import NodeRow
-from otel_netagent.probing.occurrences import Occurrences, events_table, limit_events
+from otel_netagent.probing.occurrences import Occurrences, limit_events
 from otel_netagent.probing.printable import printable_name
 from otel_netagent.telemetry.event import Event, EventType, Guidance
 from otel_netagent.telemetry.series import Kind, Series
@@ -125,20 +125,18 @@ class CommandDecoder:
             raise BadRecord(f"command of unknown kind {header.kind}")
         class_name = _CLASSES.get(command.command_class, str(command.command_class))
         giver = printable_name(delay.command)
-        return Event(
-            probe="virtcmdlat",
-            type=_TYPES[header.kind],
-            time_ns=header.time_ns + monotonic_to_unix_ns,
-            netns=header.netns_inode,
-            netns_cookie=header.netns_cookie,
-            attributes=delay_attributes(delay)
+        return header.event(
+            "virtcmdlat",
+            _TYPES[header.kind],
+            monotonic_to_unix_ns,
+            delay_attributes(delay)
             | {
                 "process.pid": delay.pid,
                 "process.command": giver,
                 "netagent.virtio_net.class": class_name,
                 "netagent.virtio_net.command": command.command,
             },
-            body=f"{delay_text(delay)} command={giver} control={class_name}/{command.command}",
+            f"{delay_text(delay)} command={giver} control={class_name}/{command.command}",
         )
 
 
@@ -147,9 +145,7 @@ class VirtCmdLat:
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
-        kernel = environment.kernel
-        if kernel is None:
-            raise Unavailable(environment.no_kernel)
+        kernel = kernel_of(environment)
         function = next((each for each in _FUNCTIONS if kernel.symbols.span(each)[0]), None)
         if function is None:
             raise Unavailable(f"the driver virtio_net is not loaded: the kernel has neither {' nor '.join(_FUNCTIONS)}")
@@ -159,7 +155,7 @@ class VirtCmdLat:
         self._since_ns = time.time_ns()
         self._object = attached.object
         self.hooks = attached.hooks
-        self._occurrences = Occurrences(self._object)
+        self._occurrences = Occurrences("virtcmdlat", _TYPES, self._object)
         self._durations = self._object.map("durations")
         self._slow = self._object.variable("slower_than_10ms"), self._object.variable("slower_than_100ms")
         decode = CommandDecoder(self._object.btf).decode
@@ -173,7 +169,7 @@ class VirtCmdLat:
         distribution = histogram.distribution(_DURATIONS, [durations])
         yield Table("virtcmdlat", _COUNTERS, self._row.of(slow, namespaces), self._since_ns)
         yield HistogramTable("virtcmdlat", (_DURATIONS,), self._row.of((distribution,), namespaces), self._since_ns)
-        yield events_table("virtcmdlat", self._occurrences.read(namespaces), _TYPES)
+        yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
 
     def close(self) -> None:
         """Take the programs out of the kernel."""

@@ -13,11 +13,19 @@ from typing import Final
 
 from otel_netagent.kernel.bpf_object import BpfObject, ProgramRejected
 from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.probing.declaration import Environment
 from otel_netagent.telemetry.status import HookStatus, Refusal
 
 
 class Unavailable(Exception):
     """A probe cannot run here; the text is its reason."""
+
+
+def kernel_of(environment: Environment) -> KernelFacts:
+    """The kernel, for a probe that is nothing without eBPF. Raises Unavailable."""
+    if environment.kernel is None:
+        raise Unavailable(environment.no_kernel)
+    return environment.kernel
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,10 @@ from otel_netagent.kernel.btf import Btf
 from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.declaration import EventSettings
+from otel_netagent.probing.duration import MILLISECOND_NS, NEVER_NS, duration_text
 from otel_netagent.telemetry.event import AttributeValue, EventType
 
-_MICROSECOND: Final = 1_000
-_MILLISECOND: Final = 1_000_000
-_NEVER: Final = 2**64 - 1
-
-SEPARATE_ABOVE_NS: Final = 100 * _MILLISECOND
+SEPARATE_ABOVE_NS: Final = 100 * MILLISECOND_NS
 """Delays above 100 ms are told by a type of their own, instead of by the one whose threshold is configured."""
 
 
@@ -35,7 +32,7 @@ def delay_of(btf: Btf, structure: str) -> Layout[Delay]:
 
 def told_above_ns(events: EventSettings | None, slow: EventType) -> int:
     """Above what duration an event is told, of type `slow` or of the one for those above 100 ms."""
-    return min(events.threshold_ns(slow), SEPARATE_ABOVE_NS) if events else _NEVER
+    return min(events.threshold_ns(slow), SEPARATE_ABOVE_NS) if events else NEVER_NS
 
 
 def tell_as_host(bpf_object: BpfObject, host: Namespace) -> None:
@@ -44,16 +41,9 @@ def tell_as_host(bpf_object: BpfObject, host: Namespace) -> None:
     bpf_object.variable("host_netns_inode")[0] = host.inode
 
 
-def latency_text(latency_ns: int) -> str:
-    """An integer and its unit: `37 ms`, or `820 us` below a millisecond."""
-    if latency_ns >= _MILLISECOND:
-        return f"{latency_ns // _MILLISECOND} ms"
-    return f"{latency_ns // _MICROSECOND} us"
-
-
 def delay_text(delay: Delay) -> str:
     """`cpu=N pid=N latency=37 ms`."""
-    return f"cpu={delay.cpu} pid={delay.pid} latency={latency_text(delay.latency_ns)}"
+    return f"cpu={delay.cpu} pid={delay.pid} latency={duration_text(delay.latency_ns)}"
 
 
 def delay_attributes(delay: Delay) -> dict[str, AttributeValue]:

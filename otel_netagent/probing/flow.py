@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import enum
 import socket
+from functools import lru_cache
 from typing import Final, NamedTuple
 
+from otel_netagent.kernel.btf import Btf
+from otel_netagent.kernel.layout import Layout
 from otel_netagent.telemetry.event import AttributeValue
 
 
-class Known(enum.IntFlag):
-    """What of a flow is known (enum flow_known)."""
+class Known:
+    """What of a flow is known (enum flow_known): bits. Of an enum.IntFlag each test would cost a microsecond."""
 
-    ADDRESSES = 1 << 0
-    PORTS = 1 << 1
-    ICMP = 1 << 2
-    FRAGMENT = 1 << 3
-    TRUNCATED = 1 << 4
-    TCP_FLAGS = 1 << 5
+    ADDRESSES: Final = 1 << 0
+    PORTS: Final = 1 << 1
+    ICMP: Final = 1 << 2
+    FRAGMENT: Final = 1 << 3
+    TRUNCATED: Final = 1 << 4
+    TCP_FLAGS: Final = 1 << 5
 
 
 class Flow(NamedTuple):
@@ -33,6 +35,11 @@ class Flow(NamedTuple):
     icmp_type: int
     icmp_code: int
     tcp_flags: int = 0
+
+
+def flow_of(btf: Btf, structure: str) -> Layout[Flow]:
+    """The flow of a record whose structure has it as `flow`."""
+    return Layout(btf, structure, Flow, part="flow")
 
 
 _IPV4: Final = 0x0800
@@ -65,20 +72,24 @@ class Ends(NamedTuple):
     network: str
 
 
-def _ends(flow: Flow) -> Ends:
-    """Addresses as on the wire: a socket of AF_INET6 talks IPv4 under mapped addresses (RFC 4291, 2.5.5.2)."""
-    if flow.ethertype == _IPV4:
-        return Ends(socket.inet_ntoa(flow.saddr[:4]), socket.inet_ntoa(flow.daddr[:4]), "ipv4")
-    if flow.daddr.startswith(_MAPPED_PREFIX):
-        return Ends(socket.inet_ntoa(flow.saddr[12:]), socket.inet_ntoa(flow.daddr[12:]), "ipv4")
-    return Ends(socket.inet_ntop(socket.AF_INET6, flow.saddr), socket.inet_ntop(socket.AF_INET6, flow.daddr), "ipv6")
+@lru_cache(maxsize=1024)
+def _ends(saddr: bytes, daddr: bytes, ethertype: int) -> Ends:
+    """Addresses as on the wire: a socket of AF_INET6 talks IPv4 under mapped addresses (RFC 4291, 2.5.5.2).
+
+    Kept, since each event needs them for its line and for its attributes, and many are of the same two ends.
+    """
+    if ethertype == _IPV4:
+        return Ends(socket.inet_ntoa(saddr[:4]), socket.inet_ntoa(daddr[:4]), "ipv4")
+    if daddr.startswith(_MAPPED_PREFIX):
+        return Ends(socket.inet_ntoa(saddr[12:]), socket.inet_ntoa(daddr[12:]), "ipv4")
+    return Ends(socket.inet_ntop(socket.AF_INET6, saddr), socket.inet_ntop(socket.AF_INET6, daddr), "ipv6")
 
 
 def protocol_name(flow: Flow) -> str:
     """The protocol as the text line shows it: `TCP`, `ICMPv6`, `ARP`, or a number where it has no name here."""
     if flow.known & Known.ADDRESSES:
-        return _PROTOCOLS.get(flow.protocol, str(flow.protocol))
-    return _ETHERTYPES.get(flow.ethertype, f"0x{flow.ethertype:04x}")
+        return _PROTOCOLS.get(flow.protocol) or str(flow.protocol)
+    return _ETHERTYPES.get(flow.ethertype) or f"0x{flow.ethertype:04x}"
 
 
 def tcp_flags_text(flags: int) -> str:
@@ -90,7 +101,7 @@ def flow_text(flow: Flow) -> str:
     """`protocol=TCP saddr=A sport=N daddr=B dport=N`, with those parts that are known."""
     parts = [f"protocol={protocol_name(flow)}"]
     if flow.known & Known.ADDRESSES:
-        ends = _ends(flow)
+        ends = _ends(flow.saddr, flow.daddr, flow.ethertype)
         if flow.known & Known.PORTS:
             parts.append(f"saddr={ends.source} sport={flow.sport} daddr={ends.destination} dport={flow.dport}")
         else:
@@ -108,7 +119,7 @@ def flow_attributes(flow: Flow) -> dict[str, AttributeValue]:
     """What is known of a flow, under the names of OpenTelemetry's semantic conventions where these have one."""
     attributes: dict[str, AttributeValue] = {"network.transport": protocol_name(flow).lower()}
     if flow.known & Known.ADDRESSES:
-        ends = _ends(flow)
+        ends = _ends(flow.saddr, flow.daddr, flow.ethertype)
         attributes |= {
             "network.type": ends.network,
             "source.address": ends.source,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from otel_netagent.probing.attach import Hook, Way
-from otel_netagent.probing.delay import latency_text
+from otel_netagent.probing.duration import duration_text
 from otel_netagent.telemetry.event import AttributeValue
 
 
@@ -47,7 +47,7 @@ HOPS: Final = (
 
 def parts_text(parts: Parts, sign: str) -> str:
     """` local_out=35 ms postrouting=820 us` of those that are known, each after a space."""
-    return "".join(f" {name}{sign}{latency_text(part)}" for name, part in _known(parts).items())
+    return "".join(f" {name}{sign}{duration_text(part)}" for name, part in _known(parts).items())
 
 
 def parts_attributes(parts: Parts) -> dict[str, AttributeValue]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from otel_netagent.kernel.btf import Btf
 from otel_netagent.kernel.layout import Layout
+from otel_netagent.telemetry.event import AttributeValue, Event, EventType
 
 
 class EventHeader(NamedTuple):
@@ -15,6 +17,18 @@ class EventHeader(NamedTuple):
     netns_cookie: int
     netns_inode: int
     kind: int
+
+    def event(
+        self,
+        probe: str,
+        event_type: EventType,
+        monotonic_to_unix_ns: int,
+        attributes: Mapping[str, AttributeValue],
+        body: str,
+    ) -> Event:
+        """The event that begins so: of this type, at the time and in the namespace that the header tells."""
+        time_ns = self.time_ns + monotonic_to_unix_ns
+        return Event(probe, event_type, time_ns, self.netns_inode, self.netns_cookie, attributes, body)
 
 
 def header_of(btf: Btf, structure: str) -> Layout[EventHeader]:

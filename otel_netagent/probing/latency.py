@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import NamedTuple
 
 from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.layout import BadRecord
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probing.declaration import EventSettings
-from otel_netagent.probing.occurrences import Occurrences, events_table, limit_events, uncounted_table
-from otel_netagent.telemetry.event import EventType
+from otel_netagent.probing.attach import Attached
+from otel_netagent.probing.declaration import EventSettings, EventSource
+from otel_netagent.probing.duration import MILLISECOND_NS, NEVER_NS
+from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text
+from otel_netagent.probing.kernel_event import header_of
+from otel_netagent.probing.occurrences import Occurrences, limit_events
+from otel_netagent.telemetry.event import AttributeValue, Event, EventType
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import Table
-
-_NEVER: Final = 2**64 - 1
-_MILLISECOND: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +51,56 @@ def set_bounds(bpf_object: BpfObject, latencies: Sequence[Latency]) -> None:
     """Tell an object that is not loaded yet what to count; kinds are numbered by their place in `latencies`."""
     bounds = bpf_object.variable("latency_bounds_ns")
     for number in range(len(bounds)):
-        bounds[number] = _NEVER
+        bounds[number] = NEVER_NS
     for kind, latency in enumerate(latencies):
         first = kind * (len(bounds) // len(bpf_object.variable("event_above_ns")))
         for place, counter in enumerate(latency.counters):
-            bounds[first + place] = counter.bound_ms * _MILLISECOND
+            bounds[first + place] = counter.bound_ms * MILLISECOND_NS
 
 
 def limit_latencies(bpf_object: BpfObject, latencies: Sequence[Latency], events: EventSettings | None) -> None:
     """Have a loaded object tell those latencies that are wanted from now on; it counts in any case."""
     thresholds = bpf_object.variable("event_above_ns")
     for kind, latency in enumerate(latencies):
-        thresholds[kind] = events.threshold_ns(latency.event) if events else _NEVER
+        thresholds[kind] = events.threshold_ns(latency.event) if events else NEVER_NS
     limit_events(bpf_object, events)
 
 
-class LatencyCounts:
-    """What the object of one probe has counted."""
+class Details(NamedTuple):
+    """What an event of a latency tells beside its flow."""
 
-    def __init__(self, probe: str, latencies: Sequence[Latency], bpf_object: BpfObject) -> None:
-        """Use the maps of a loaded object."""
+    text: str
+    attributes: Mapping[str, AttributeValue]
+
+
+class RunningLatencies:
+    """A running probe of latencies, which are those of packets or of sockets: each has a flow."""
+
+    def __init__(
+        self,
+        probe: str,
+        latencies: Sequence[Latency],
+        attached: Attached,
+        details: Callable[[bytes, int], Details],
+    ) -> None:
+        """Run what is attached; `details` reads the rest of a record, of this kind. It may raise BadRecord."""
         self._probe = probe
         self._latencies = latencies
+        self._object = attached.object
+        self._details = details
         self._series = series_of(latencies)
         self._columns = [
             (kind, place + 1) for kind, latency in enumerate(latencies) for place in range(len(latency.counters))
         ]
-        self._occurrences = Occurrences(bpf_object)
+        self._occurrences = Occurrences(probe, [latency.event for latency in latencies], self._object)
+        self._header = header_of(self._object.btf, f"{probe}_event")
+        self._flow = flow_of(self._object.btf, f"{probe}_event")
+        self.hooks = attached.hooks
+        tell = partial(limit_latencies, self._object, latencies)
+        self.event_source = EventSource(self._object.map("events"), self.decode, tell)
 
-    def tables(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
-        """The series of each namespace, and what became of the events."""
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+        """How often each bound was exceeded in each namespace, and what became of the events."""
         namespaces = list(namespaces)
         found = self._occurrences.read(namespaces)
         rows = {(each.inode, ()): [0] * len(self._columns) for each in namespaces}
@@ -87,5 +110,22 @@ class LatencyCounts:
                 if each.kind == kind and each.place >= bounds:
                     row[column] += each.total
         yield Table(self._probe, self._series, {key: tuple(row) for key, row in rows.items()})
-        yield events_table(self._probe, found, [latency.event for latency in self._latencies])
-        yield uncounted_table(self._probe, self._occurrences.uncounted, namespaces)
+        yield from self._occurrences.tables(found, namespaces)
+
+    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
+        """One record of the ring buffer as an event. Raises BadRecord."""
+        header, flow = self._header.read(record), self._flow.read(record)
+        if header.kind >= len(self._latencies):
+            raise BadRecord(f"{self._probe}: latency of unknown kind {header.kind}")
+        details = self._details(record, header.kind)
+        return header.event(
+            self._probe,
+            self._latencies[header.kind].event,
+            monotonic_to_unix_ns,
+            {**flow_attributes(flow), **details.attributes},
+            f"{flow_text(flow)} {details.text}",
+        )
+
+    def close(self) -> None:
+        """Take the programs out of the kernel."""
+        self._object.close()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel import procfs
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.probing.declaration import EventSettings
-from otel_netagent.telemetry.event import EventType
+from otel_netagent.probing.declaration import EventSettings, EventSource
+from otel_netagent.telemetry.event import Event, EventType
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table
 
@@ -84,12 +85,16 @@ def events_table(probe: str, occurrences: Iterable[Occurrence], types: Sequence[
     return Table(probe, (EVENTS,), {key: (count,) for key, count in outcomes.items()})
 
 
-def uncounted_table(probe: str, uncounted: int, namespaces: Iterable[Namespace]) -> Table:
-    """What a probe could not count, as the host's; no row where the host is not among the namespaces."""
-    host = procfs.host_netns()
+def uncounted_table(probe: str, uncounted: int, namespaces: Iterable[Namespace], host: int | None) -> Table:
+    """What a probe could not count, as that of `host`, an inode; no row where it is not among the namespaces."""
     return Table(
         probe, (UNCOUNTED,), {(each.inode, (probe,)): (uncounted,) for each in namespaces if each.inode == host}
     )
+
+
+def event_source(bpf_object: BpfObject, decode: Callable[[bytes, int], Event]) -> EventSource:
+    """The events of a loaded object, of which nothing but the limits can be set."""
+    return EventSource(bpf_object.map("events"), decode, partial(limit_events, bpf_object))
 
 
 def limit_events(bpf_object: BpfObject, events: EventSettings | None) -> None:
@@ -101,8 +106,10 @@ def limit_events(bpf_object: BpfObject, events: EventSettings | None) -> None:
 class Occurrences:
     """The table of one object, read for the namespaces that exist; entries of the others are removed in time."""
 
-    def __init__(self, bpf_object: BpfObject) -> None:
-        """Use the maps of a loaded object."""
+    def __init__(self, probe: str, types: Sequence[EventType], bpf_object: BpfObject) -> None:
+        """Use the maps of a loaded object. Kind N is `types[N]`, or the only one."""
+        self._probe = probe
+        self._types = types
         self._map = bpf_object.map("occurrences")
         self._uncounted = bpf_object.variable("uncounted")
         self._host = procfs.host_netns()
@@ -139,6 +146,11 @@ class Occurrences:
         self._forget(absent)
         self._warn_of_uncounted()
         return found
+
+    def tables(self, found: Iterable[Occurrence], namespaces: Iterable[Namespace]) -> Iterator[Table]:
+        """What became of those that were found in these namespaces, and how many could not be counted."""
+        yield events_table(self._probe, found, self._types)
+        yield uncounted_table(self._probe, self.uncounted, namespaces, self._host)
 
     def _entries(self) -> Iterator[tuple[bytes, bytes]]:
         keys, values = self._map.read_all()

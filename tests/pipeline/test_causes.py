@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from otel_netagent.pipeline.causes import REMEMBERED, Causes
@@ -43,7 +41,7 @@ def test_a_retransmission_has_the_place_and_the_reason_of_the_drop() -> None:
     joined = causes.joined(AGAIN)
     assert joined.attributes == {**DROP.attributes, **AGAIN.attributes}
     assert joined.body == "again drop:NETFILTER_DROP at:nft_do_chain"
-    assert replace(joined, attributes=AGAIN.attributes, body=AGAIN.body) == AGAIN
+    assert joined._replace(attributes=AGAIN.attributes, body=AGAIN.body) == AGAIN
 
 
 @pytest.mark.parametrize(
@@ -58,7 +56,7 @@ def test_a_retransmission_has_the_place_and_the_reason_of_the_drop() -> None:
 def test_another_segment_has_not(other: dict[str, str | int]) -> None:
     causes = Causes()
     causes.joined(DROP)
-    again = replace(AGAIN, attributes={**AGAIN.attributes, **other})
+    again = AGAIN._replace(attributes={**AGAIN.attributes, **other})
     assert causes.joined(again) is again
 
 
@@ -66,21 +64,21 @@ def test_another_segment_has_not(other: dict[str, str | int]) -> None:
 def test_a_drop_that_came_later_or_is_long_ago_is_no_cause(time_ns: int) -> None:
     causes = Causes()
     causes.joined(DROP)
-    again = replace(AGAIN, time_ns=time_ns)
+    again = AGAIN._replace(time_ns=time_ns)
     assert causes.joined(again) is again
 
 
 def test_other_events_pass_as_they_are() -> None:
-    event = replace(DROP, attributes={"netagent.drop.reason": "NO_SOCKET"})
+    event = DROP._replace(attributes={"netagent.drop.reason": "NO_SOCKET"})
     assert Causes().joined(event) is event
 
 
 def test_only_the_last_drops_are_remembered() -> None:
     causes = Causes()
     for sequence in range(REMEMBERED + 1):
-        causes.joined(replace(DROP, attributes={**DROP.attributes, "netagent.tcp.sequence": sequence}))
+        causes.joined(DROP._replace(attributes={**DROP.attributes, "netagent.tcp.sequence": sequence}))
     first, last = (
-        replace(AGAIN, attributes={**AGAIN.attributes, "netagent.tcp.sequence": sequence})
+        AGAIN._replace(attributes={**AGAIN.attributes, "netagent.tcp.sequence": sequence})
         for sequence in (0, REMEMBERED)
     )
     assert causes.joined(first) is first

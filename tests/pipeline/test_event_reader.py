@@ -141,15 +141,45 @@ def test_a_reader_that_was_never_started_stops(producer: Producer) -> None:
 def test_rings_that_cannot_be_read_are_said(
     producer: Producer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_rings: RingBuffers, _timeout_ms: int) -> None:
+    def fail(_rings: RingBuffers) -> None:
         raise BpfError("ring buffer: EBADF (Bad file descriptor)")
 
-    monkeypatch.setattr(RingBuffers, "poll", fail)
+    monkeypatch.setattr(RingBuffers, "drain", fail)
     reader = reader_of([], source(producer.ring, decoder("a")))
     reader.start()
+    producer.write()
     eventually(lambda: caplog.messages)
     reader.stop()
     assert caplog.messages == ["events are read no more: ring buffer: EBADF (Bad file descriptor)"]
+
+
+def test_while_nothing_happens_the_thread_does_nothing(producer: Producer) -> None:
+    """It sleeps until there is an event, or somebody wants it to pause; then the kernel has switched to it."""
+    told: list[AttributedEvent] = []
+    reader = reader_of(told, source(producer.ring, decoder("a")))
+    reader.start()
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "events")
+    try:
+        producer.write()
+        eventually(lambda: told and asleep(thread))
+        before = switches(thread)
+        threading.Event().wait(0.5)
+        assert switches(thread) == before
+    finally:
+        reader.stop()
+
+
+def asleep(thread: threading.Thread) -> bool:
+    """Whether it has not been woken for a while, longer than the pace of its turns."""
+    before = switches(thread)
+    threading.Event().wait(0.05)
+    return switches(thread) == before
+
+
+def switches(thread: threading.Thread) -> int:
+    """How often the thread has given the CPU away by itself, to wait (proc_pid_status(5))."""
+    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text(encoding="ascii")
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
 
 # --- Other sources
@@ -239,12 +269,13 @@ def test_rings_that_failed_are_read_again_after_a_change(
     told: list[AttributedEvent] = []
     reader = EventReader([source(producer.ring, decoder("a"))], Registry(), [told.append])
 
-    def fail(_rings: RingBuffers, _timeout_ms: int) -> None:
+    def fail(_rings: RingBuffers) -> None:
         raise BpfError("ring buffer: EBADF (Bad file descriptor)")
 
     with monkeypatch.context() as broken:
-        broken.setattr(RingBuffers, "poll", fail)
+        broken.setattr(RingBuffers, "drain", fail)
         reader.start()
+        producer.write()
         eventually(lambda: caplog.messages)
     try:
         other.write()

@@ -271,9 +271,10 @@ def test_raises_are_watched_last(probe: Running) -> None:
 def test_without_events_it_counts(access: KernelAccess) -> None:
     probe = catalogue()["net_softirq"].start(Environment(access.facts, access.no_kernel, access.walk))
     with contextlib.closing(probe):
-        *tables, outcomes = probe.collect(access.walk.walk.take())
+        *tables, outcomes, uncounted = probe.collect(access.walk.walk.take())
     assert [series for table in tables for series in table.series] == [*catalogue()["net_softirq"].series]
     assert not outcomes.rows
+    assert uncounted.rows == {(host(), ("net_softirq",)): (0,)}
 
 
 def test_where_the_host_is_not_among_the_namespaces_it_tells_nothing(probe: Running, netns: Namespace) -> None:

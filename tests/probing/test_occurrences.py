@@ -19,11 +19,12 @@ from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.kernel.ring_buffer import RingBuffers
 from otel_netagent.probing.declaration import EventSettings
 from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrence, Occurrences, events_table, limit_events, uncounted_table
+from otel_netagent.probing.occurrences import Occurrence, Occurrences, events_table, limit_events
 from otel_netagent.telemetry.event import EventType
 from tests.kernel.fixtures import CompileBpf
 
 TINY = r"""
+#define EVENTS_BYTES (1 << 19)
 #include "event.h"
 
 struct tiny_event {
@@ -126,14 +127,14 @@ def shared_tiny(compile_bpf: CompileBpf) -> Iterator[Tiny]:
         bpf_object.load()
         limit_events(bpf_object, EventSettings(per_second=LIMIT))
         with RingBuffers([bpf_object.map("events")]) as rings:
-            yield Tiny(bpf_object, Occurrences(bpf_object), rings)
+            yield Tiny(bpf_object, Occurrences("tiny", types("A"), bpf_object), rings)
 
 
 @pytest.fixture
 def tiny(shared_tiny: Tiny) -> Tiny:
     """The tiny program, of which nothing has happened."""
     shared_tiny.forget()
-    return Tiny(shared_tiny.object, Occurrences(shared_tiny.object), shared_tiny.rings)
+    return Tiny(shared_tiny.object, Occurrences("tiny", types("A"), shared_tiny.object), shared_tiny.rings)
 
 
 # --- Counting
@@ -187,7 +188,7 @@ def test_the_harmless_is_told_where_it_is_asked_for(compile_bpf: CompileBpf) -> 
     with BpfObject(compile_bpf(TINY), ("occur",)) as bpf_object:
         bpf_object.load()
         with RingBuffers([bpf_object.map("events")]) as rings:
-            tiny = Tiny(bpf_object, Occurrences(bpf_object), rings)
+            tiny = Tiny(bpf_object, Occurrences("tiny", types("A"), bpf_object), rings)
             what = Kind(1, harmless=True)
             limit_events(bpf_object, EventSettings(per_second=LIMIT, harmless=True))
             assert tiny.occur(what, times=50) == LIMIT
@@ -208,7 +209,7 @@ def test_what_is_wanted_may_change_at_any_time(compile_bpf: CompileBpf) -> None:
     with BpfObject(compile_bpf(TINY), ("occur",)) as bpf_object:
         bpf_object.load()
         with RingBuffers([bpf_object.map("events")]) as rings:
-            tiny = Tiny(bpf_object, Occurrences(bpf_object), rings)
+            tiny = Tiny(bpf_object, Occurrences("tiny", types("A"), bpf_object), rings)
             told = suppressed = 0
             for second, (wanted, newly_told, newly_suppressed) in enumerate(history):
                 limit_events(bpf_object, wanted)
@@ -311,7 +312,10 @@ def test_what_a_full_table_cannot_count_is_itself_counted(tiny: Tiny) -> None:
     host = procfs.host_netns()
     assert host is not None
     there = [*namespaces(1), Namespace(host, 5, 1, ())]
-    assert uncounted_table("tiny", tiny.occurrences.uncounted, there).rows == {(host, ("tiny",)): (3,)}
+    _, uncounted = tiny.occurrences.tables(tiny.occurrences.read(there), there)
+    assert uncounted.rows == {(host, ("tiny",)): (3,)}
+    _, uncounted = tiny.occurrences.tables([], namespaces(1))
+    assert uncounted.rows == {}
     assert tiny.occur(Kind(1, place=17)) == 1
     found = tiny.occurrences.read(namespaces(1, 2))
     assert len(found) == table.max_entries

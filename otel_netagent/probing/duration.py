@@ -1,0 +1,18 @@
+"""Durations as the kernel side gives and takes them: in nanoseconds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MICROSECOND_NS: Final = 1_000
+MILLISECOND_NS: Final = 1_000_000
+
+NEVER_NS: Final = 2**64 - 1
+"""The threshold of what is not to be told (NEVER of bpf/include/occurrences.h): no duration is above it."""
+
+
+def duration_text(duration_ns: int) -> str:
+    """An integer and its unit: `37 ms`, or `820 us` below a millisecond."""
+    if duration_ns >= MILLISECOND_NS:
+        return f"{duration_ns // MILLISECOND_NS} ms"
+    return f"{duration_ns // MICROSECOND_NS} us"
