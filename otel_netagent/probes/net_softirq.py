@@ -2,6 +2,8 @@
 
 A softirq runs on a CPU for whoever's packets are there, so all of this is the node's, told as the host's. The process
 that an event names is the one that the softirq interrupted: where to look on the CPU, not who is to blame.
+
+Not among the necessary probes: three programs run for each softirq, which under a light load is for each packet.
 """
 
 from __future__ import annotations
@@ -194,5 +196,6 @@ PROBE: Final = Probe(
     start=NetSoftirq,
     series=(*_COUNTERS, _WAITED, _RAN),
     events=_TYPES,
-    cost="three times 50 ns a softirq",
+    cost="three times 70 ns a softirq",
+    on_demand="it is paid by every softirq, and tells of the node only",
 )
