@@ -132,6 +132,7 @@ struct net_generic {
 struct net {
 	struct ns_common ns;
 	struct list_head dev_base_head;
+	__u32 hash_mix;
 	struct net_generic *gen;
 	struct netns_core core;
 	struct netns_ct ct; /* CONFIG_NF_CONNTRACK */

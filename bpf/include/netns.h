@@ -10,7 +10,10 @@ struct netns_id {
 	__u32 inode;  /* as in /proc/PID/ns/net; used again once a namespace is gone */
 };
 
-/* The cookie, or the inode's number on kernels that give none (before 5.12). */
+/*
+ * Where there is no cookie (before 5.12), a random number that each namespace has for its hashes (since 5.1,
+ * 355b98553789) does as well: one of four thousand million that get the inode of another would get its number too.
+ */
 static __always_inline struct netns_id netns_id(struct net *net)
 {
 	struct netns_id id = {};
@@ -19,7 +22,7 @@ static __always_inline struct netns_id netns_id(struct net *net)
 	if (bpf_core_field_exists(net->net_cookie))
 		id.cookie = BPF_CORE_READ(net, net_cookie);
 	else
-		id.cookie = id.inode;
+		id.cookie = (__u64)BPF_CORE_READ(net, hash_mix) << 32 | id.inode;
 	return id;
 }
 

@@ -23,7 +23,7 @@ class Namespace(NamedTuple):
     """A network namespace with a process in it.
 
     `inode` is as in /proc/PID/ns/net; `cookie` tells apart two namespaces that have the same inode one after
-    the other (the inode itself on kernels that give none, before 5.12); `counters` are its numbers, by position:
+    the other (the inode itself where a walk knows none); `counters` are its numbers, by position:
     a view that makes numbers only of those that are asked for.
     """
 
