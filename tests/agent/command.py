@@ -63,26 +63,26 @@ class Program:
         """Its process id, which is that of its session too."""
         return self.process.pid
 
-    def wait(self) -> int:
+    def wait(self, within_s: float = PATIENCE_S) -> int:
         """The exit code, once it has ended of itself and all its lines are here."""
-        self.process.wait(timeout=PATIENCE_S)
+        self.process.wait(timeout=within_s)
         return self._end()
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = PATIENCE_S) -> int:
         """Send a signal; the exit code."""
         self.process.send_signal(number)
-        return self.wait()
+        return self.wait(within_s)
 
-    def eventually(self, condition: Callable[[], T | None]) -> T:
+    def eventually(self, condition: Callable[[], T | None], within_s: float = PATIENCE_S) -> T:
         """The first true value of what only the living process can bring about."""
 
         def true_or_hopeless() -> T | None:
             ended = self.process.poll() is not None
             value = condition()
-            assert value or not ended, f"it ended with {self.process.returncode}"
+            assert value or not ended, "\n".join([f"it ended with {self.process.returncode}:", *self.err[-5:]])
             return value
 
-        value = eventually(true_or_hopeless, PATIENCE_S)
+        value = eventually(true_or_hopeless, within_s)
         assert value is not None
         return value
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +14,8 @@ from otel_netagent.telemetry.loki.streams import StreamsEncoder
 from otel_netagent.telemetry.loki.transport import PushTransport
 from otel_netagent.telemetry.outcome import Accepted, Outcome
 from tests.agent.closed_ports import closed_tcp_port
-from tests.agent.command import NETAGENT, NODE, Program
-from tests.agent.running import Agent, Told, configuration
+from tests.agent.command import NODE
+from tests.agent.running import Agent, Told
 from tests.agent.stage import await_known, named_pair
 from tests.integration.conftest import NewStack
 from tests.integration.far_end import Entry, FarEnd
@@ -33,21 +31,12 @@ _DAY_NS = 86_400_000_000_000
 _EVENTS = 3
 
 
-class _PushingAgent(Agent):
-    """It knows of Loki, and of no collector."""
-
-    def __init__(self, directory: Path, loki: str) -> None:
-        file = configuration(directory, event={"loki_enable": True, "loki_address": loki})
-        sections = json.loads(file.read_text())
-        self.http, self.grpc = (int(sections[name]["port"]) for name in ("metric_config", "event_config"))
-        Program.__init__(self, [NETAGENT, "run", "-c", str(file)])
-
-
 @pytest.fixture(scope="module")
 def pushed_to(_root: None, new_stack: NewStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarEnd]:
-    """An agent and Loki; the others do not run."""
+    """Loki, and an agent that knows of it and of no collector; the others do not run."""
     stack = new_stack()
-    with stack.loki() as loki, _PushingAgent(tmp_path_factory.mktemp("agent"), stack.loki_url) as agent:
+    pushing = {"loki_enable": True, "loki_address": stack.loki_url}
+    with stack.loki() as loki, Agent(tmp_path_factory.mktemp("agent"), event=pushing) as agent:
         yield FarEnd(stack, agent, stack.collector(), loki, stack.prometheus())
 
 
@@ -100,7 +89,7 @@ def test_loki_that_allows_no_metadata_gets_the_lines(pushed_to: FarEnd, stack: S
 def test_one_that_is_too_old_is_counted_and_the_others_arrive(pushed_to: FarEnd) -> None:
     """Older than limits_config.reject_old_samples_max_age, which is a week."""
     old, *others = _events(time.time_ns())
-    old = replace(old, event=replace(old.event, time_ns=old.event.time_ns - 8 * _DAY_NS))
+    old = old._replace(event=old.event._replace(time_ns=old.event.time_ns - 8 * _DAY_NS))
     outcome = _push(pushed_to, [old, *others])
     assert isinstance(outcome, Accepted)
     assert outcome.rejected == 1

@@ -1,7 +1,12 @@
-"""`make stack`: everything at its usual port, and nothing left of it. In a namespace, where all ports are free."""
+"""`make stack`: everything at its usual port, and nothing left of it.
+
+It runs in a network namespace of its own, where all ports are free, and in a PID namespace of its own, where the agent
+sees no more than itself: a machine with a thousand namespaces, of other tests, is too much for the collector.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -16,37 +21,54 @@ import requests
 from tests.agent.command import Program
 from tests.integration.far_end import ARRIVAL_S
 from tests.lab.namespace import Namespace
-from tests.lab.waiting import eventually
+from tools.stack.service import END_S, START_S
 from tools.stack.services import HOST, Ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("programs")]
 
 _COMMAND = [sys.executable, "-m", "tools.stack"]
+_ALONE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+# The command gives each of its programs so much time, one after the other, and tells which of them has taken more.
+_PROGRAMS = 4
+_START_S, _END_S = _PROGRAMS * START_S + ARRIVAL_S, _PROGRAMS * END_S + ARRIVAL_S
 
 
 @pytest.fixture
-def stack(netns: Namespace) -> Iterator[Program]:
-    """The running command. It is told to end even if the test fails, since what it has started ends only with it."""
-    with netns.run(Program, _COMMAND) as program:
-        try:
-            yield program
-        finally:
-            if program.process.poll() is None:
-                program.stop()
+def stack(netns: Namespace, tmp_path: Path) -> Iterator[Program]:
+    """The running command. With it ends its PID namespace, and all that it has started."""
+    with netns.run(Program, [*_ALONE, *_COMMAND], {"TMPDIR": str(tmp_path)}) as program:
+        yield program
+        print(*program.out, *program.err, sep="\n")  # what pytest shows of a test that fails
 
 
 def test_says_where_to_look_and_leaves_nothing(stack: Program, netns: Namespace) -> None:
-    eventually(lambda: stack.process.poll() is not None or any("Ctrl-C" in line for line in stack.out), 2 * ARRIVAL_S)
+    stack.eventually(lambda: any("Ctrl-C" in line for line in stack.out), _START_S)
     said = "\n".join(stack.out)
     (directory,) = map(Path, re.findall(r"(\S+)/\*\.log", said))
     assert directory.is_dir()
+    _ask_as_it_says(said, netns)
+    _make_a_fault_and_find_it(said, stack, netns)
+
+    (command,) = Path(f"/proc/{stack.pid}/task/{stack.pid}/children").read_text().split()
+    os.kill(int(command), signal.SIGINT)
+    assert stack.wait(_END_S) == 0
+    assert not directory.exists()
+    assert _inhabitants(netns) == {netns.pid}
+
+
+def _ask_as_it_says(said: str, netns: Namespace) -> None:
     urls = re.findall(r"^  .+  (http\S+)$", said, re.MULTILINE)
     assert len(urls) == 5
     for url in urls:
         assert netns.run(requests.get, url if url.endswith("/metrics") else f"{url}/metrics", timeout=ARRIVAL_S).ok
-    for promql in re.findall(r"^  (\S+promtool query .+)$", said, re.MULTILINE):
-        netns.command("sh", "-c", promql)
+    queries = re.findall(r"^  (\S+promtool query .+)$", said, re.MULTILINE)
+    assert len(queries) == 2
+    for query in queries:
+        netns.command("sh", "-c", query)
 
+
+def _make_a_fault_and_find_it(said: str, stack: Program, netns: Namespace) -> None:
     began_ns = time.time_ns()
     with pytest.raises(ConnectionRefusedError), netns.socket(socket.AF_INET, socket.SOCK_STREAM) as caller:
         caller.connect((HOST, 9))
@@ -56,14 +78,19 @@ def test_says_where_to_look_and_leaves_nothing(stack: Program, netns: Namespace)
 
     def found() -> bool:
         try:
-            return bool(netns.run(requests.get, url, parameters, timeout=ARRIVAL_S).json()["data"]["result"])
+            answer = netns.run(requests.get, url, parameters, timeout=ARRIVAL_S)
         except requests.ConnectionError:  # all end as soon as one has ended, of which the command tells
             return False
+        return answer.ok and bool(answer.json()["data"]["result"])
 
-    stack.eventually(found)
+    stack.eventually(found, ARRIVAL_S)
 
-    assert stack.stop(signal.SIGINT) == 0
-    assert not directory.exists()
+
+def test_ctrl_c_is_heeded_while_programs_start(netns: Namespace) -> None:
+    with netns.run(Program, _COMMAND) as stack:
+        stack.eventually(lambda: "otel-netagent: starting Loki" in stack.out)
+        assert stack.stop(signal.SIGINT, _END_S) == 0
+    assert stack.out == ["otel-netagent: starting Loki", "otel-netagent: ending"]
     assert _inhabitants(netns) == {netns.pid}
 
 
@@ -78,6 +105,15 @@ def test_taken_port_is_told_in_one_line(netns: Namespace) -> None:
     ]
 
 
+def test_cache_that_cannot_be_is_told_in_one_line() -> None:
+    with Program([*_COMMAND, "build"], {"XDG_CACHE_HOME": "/proc/none"}) as stack:
+        assert stack.wait() == 1
+    assert stack.err == [
+        "otel-netagent: the programs cannot be kept in /proc/none/otel-netagent/stack: No such file or directory; "
+        "let XDG_CACHE_HOME name a directory that can be written to and has room for them"
+    ]
+
+
 def _inhabitants(namespace: Namespace) -> set[int]:
     """Processes whose network namespace it is."""
     found = set()
@@ -85,6 +121,6 @@ def _inhabitants(namespace: Namespace) -> set[int]:
         try:
             if each.stat().st_ino == namespace.inode:
                 found.add(int(each.parts[2]))
-        except FileNotFoundError:  # it has ended since
+        except (FileNotFoundError, ProcessLookupError):  # it has ended since
             continue
     return found

@@ -11,8 +11,9 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from tools.stack.golang import BuildError
 from tools.stack.programs import provide
@@ -42,24 +43,41 @@ def main(arguments: Sequence[str]) -> int:
         return _fail(str(error))
 
 
+class _Interrupted(Exception):
+    """Somebody wants it to end."""
+
+
 def _run(stack: Stack) -> int:
-    ended = threading.Event()
+    interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: interrupted.set())
+
+    def pause(seconds: float) -> None:
+        if interrupted.wait(seconds):
+            raise _Interrupted
+
     with contextlib.ExitStack() as running:
-        services = [stack.loki(), stack.prometheus(), stack.collector(), _agent(stack)]
-        for service in services:
-            if ended.is_set():
-                return 0
-            _say(f"starting {service.name}")
-            running.enter_context(service)
-        print(_where_to_look(stack), flush=True)
-        while not ended.wait(_LOOK_S):
-            for service in services:
-                if service.has_ended():
-                    raise ServiceError(f"{service.name} has ended:\n{service.last_lines()}")
-        _say("ending")
+        try:
+            _keep_running([stack.loki(), stack.prometheus(), stack.collector(), _agent(stack)], stack, running, pause)
+        except _Interrupted:
+            _say("ending")
     return 0
+
+
+def _keep_running(
+    services: Sequence[Service], stack: Stack, running: contextlib.ExitStack, pause: Callable[[float], None]
+) -> NoReturn:
+    """Start them, and see to it that all run. Raises what `pause` raises, and ServiceError."""
+    for service in services:
+        _say(f"starting {service.name}")
+        service.start(pause)
+        running.callback(service.stop)
+    print(_where_to_look(stack), flush=True)
+    while True:
+        pause(_LOOK_S)
+        for service in services:
+            if service.has_ended():
+                raise ServiceError(f"{service.name} has ended:\n{service.last_lines()}")
 
 
 def _agent(stack: Stack) -> Service:
@@ -82,7 +100,7 @@ All are running. The agent's events and the programs' messages: {stack.directory
 
 Ask for the rate of new connections, by all three ways (label job):
   {promtool} {shlex.quote("rate(inspector_pod_tcppassiveopens[1m])")}
-Drops of the last minutes that were nobody's fault but the host's:
+Drops of the last minutes that are faults:
   {promtool} {shlex.quote("increase(inspector_pod_packetloss_abnormal[5m]) > 0")}
 Make a fault (a closed port), and find it:
   curl -s http://{HOST}:9/

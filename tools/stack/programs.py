@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ _LOKI = "github.com/grafana/loki/v3"
 _LOKI_VERSION = "v3.7.8"
 _LOKI_PUSH = "github.com/grafana/loki/pkg/push"
 _BUILDER = "go.opentelemetry.io/collector/cmd/builder"
+_KUBERNETES = "k8s.io/kubernetes"
+_KUBERNETES_VERSION = "v1.36.3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +38,46 @@ class Programs:
     promtool: Path
 
 
-def cache() -> Path:
-    """Where they are kept from one time to the next."""
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """Where the part of Kubernetes is that can be asked for pods: the API server, and its database."""
+
+    apiserver: Path
+    etcd: Path
+
+
+@contextlib.contextmanager
+def _cache() -> Iterator[Path]:
+    """Where they are kept from one time to the next. What the system has against it becomes a BuildError."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "otel-netagent" / "stack"
+    directory = Path(base) / "otel-netagent" / "stack"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield directory
+    except OSError as error:
+        raise BuildError(
+            f"the programs cannot be kept in {directory}: {error.strerror}; let XDG_CACHE_HOME name a directory that "
+            "can be written to and has room for them"
+        ) from error
 
 
 def provide(say: Callable[[str], None]) -> Programs:
     """The programs; those that are missing are built, of which `say` tells. Raises BuildError where that cannot be."""
-    directory = cache()
-    directory.mkdir(parents=True, exist_ok=True)
     manifest = _manifest()
     digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()[:12]
     name = f"{manifest['dist']['name']}-{manifest['dist']['version']}-{digest}"
-    collector = _kept(directory / name, _build_collector, say)
-    loki = _kept(directory / f"loki-{_LOKI_VERSION}", _build_loki, say)
-    return Programs(collector, loki, *_prometheus(directory, say))
+    with _cache() as directory:
+        collector = _kept(directory / name, _build_collector, say)
+        loki = _kept(directory / f"loki-{_LOKI_VERSION}", _build_loki, say)
+        return Programs(collector, loki, *_packaged(directory, "prometheus", ("prometheus", "promtool"), say))
+
+
+def provide_control_plane(say: Callable[[str], None]) -> ControlPlane:
+    """As `provide`, of Kubernetes."""
+    with _cache() as directory:
+        apiserver = _kept(directory / f"kube-apiserver-{_KUBERNETES_VERSION}", _build_apiserver, say)
+        (etcd,) = _packaged(directory, "etcd-server", ("etcd",), say)
+        return ControlPlane(apiserver, etcd)
 
 
 def _manifest() -> dict[str, Any]:
@@ -102,19 +128,36 @@ def _build_loki(go: Go, place: Path) -> Path:
     return place / "loki"
 
 
-def _prometheus(directory: Path, say: Callable[[str], None]) -> tuple[Path, Path]:
-    """Those in PATH, else Debian's package, unpacked and not installed: nothing is started, and no user is made."""
-    installed = shutil.which("prometheus"), shutil.which("promtool")
-    if installed[0] and installed[1]:
-        return Path(installed[0]), Path(installed[1])
-    unpacked = directory / "prometheus"
+def _build_apiserver(go: Go, place: Path) -> Path:
+    """As a dependency, for the same reason. The modules of the same repository are published as v0 of its minor."""
+    (place / "go.mod").write_text("module stack\n")
+    source = go.module(_KUBERNETES, _KUBERNETES_VERSION, place)
+    for name in ("go.mod", "go.sum"):
+        shutil.copyfile(source / name, place / name)
+    module = json.loads(go.run("mod", "edit", "-json", cwd=place))
+    published = f"v0{_KUBERNETES_VERSION.removeprefix('v1')}"
+    edits = [f"-dropreplace={each['Old']['Path']}" for each in module.get("Replace") or ()]
+    edits += [f"-require={each['Path']}@{published}" for each in module["Require"] if each["Version"] == "v0.0.0"]
+    go.run("mod", "edit", "-module=stack", f"-require={_KUBERNETES}@{_KUBERNETES_VERSION}", *edits, cwd=place)
+    version = f"-X k8s.io/component-base/version.gitVersion={_KUBERNETES_VERSION}"
+    command = f"{_KUBERNETES}/cmd/kube-apiserver"
+    go.run("build", "-mod=mod", f"-ldflags=-s -w {version}", "-o", "kube-apiserver", command, cwd=place)
+    return place / "kube-apiserver"
+
+
+def _packaged(directory: Path, package: str, names: Sequence[str], say: Callable[[str], None]) -> tuple[Path, ...]:
+    """Those in PATH, else of Debian's package, unpacked and not installed: nothing is started, and no user is made."""
+    installed = [Path(found) for name in names if (found := shutil.which(name))]
+    if len(installed) == len(names):
+        return tuple(installed)
+    unpacked = directory / package
     if not unpacked.exists():
         if shutil.which("apt-get") is None:
-            raise BuildError("no Prometheus: install prometheus and promtool, so that they are found in PATH")
-        say("fetching Prometheus from the distribution")
+            raise BuildError(f"no {package}: install {' and '.join(names)}, to be found in PATH")
+        say(f"fetching {package} from the distribution")
         with _building_place(directory) as place:
-            _unpack_package("prometheus", place).rename(unpacked)
-    return unpacked / "usr/bin/prometheus", unpacked / "usr/bin/promtool"
+            _unpack_package(package, place).rename(unpacked)
+    return tuple(unpacked / "usr/bin" / name for name in names)
 
 
 def _unpack_package(name: str, place: Path) -> Path:
