@@ -1,8 +1,7 @@
 """Reading the file, and saying what is wrong with it.
 
-The file is the content of the ConfigMap `inspector-config`: YAML, or JSON. No key is ignored in silence: one that this
-version cannot obey is refused unless it has its default, which asks for nothing. A probe that there is not is only
-warned of: it cannot run, and all others can.
+The file is the content of the ConfigMap `inspector-config`: YAML, or JSON. No key is ignored in silence. What cannot be
+had, but stops nothing else, is only warned of: a probe that there is not, labels that are chosen but not asked for.
 """
 
 from __future__ import annotations
@@ -21,11 +20,13 @@ from otel_netagent import marked_yaml
 from otel_netagent.config.schema import (
     ITEMS,
     NO_ADDRESS,
+    NO_LABEL,
     SAME_PORT,
     UNKNOWN_NAME,
     Config,
     DeliveryConfig,
     EventConfig,
+    ExposedLabel,
     Known,
     MetricConfig,
     advice,
@@ -48,15 +49,11 @@ _MOST_BYTES: Final = 1 << 20
 _SECTIONS: Mapping[Location, type[BaseModel]] = {
     (): Config,
     ("metric_config",): MetricConfig,
+    ("metric_config", "expose_labels", 0): ExposedLabel,
     ("event_config",): EventConfig,
     ("delivery",): DeliveryConfig,
 }
-
-_NOT_SUPPORTED: Mapping[Location, object] = {
-    ("metric_config", "verbose"): False,
-    ("metric_config", "expose_labels"): [],
-}
-"""Keys of the documentation that this version does not act on, with the default that asks for nothing."""
+"""The mappings whose keys are known, by their places; 0 stands for every item of a list."""
 
 _QUOTED_BY_MISTAKE = {
     "bool_type": re.compile(r"true|false|yes|no|on|off", re.IGNORECASE),
@@ -123,12 +120,13 @@ def parse(data: bytes, file: str, known: Known) -> Parsed:
     except NotYaml as error:
         raise ConfigError([_line(file, error.problem)]) from None
     settings = _settings(document.value)
-    problems = [*document.problems, *_unsupported(document), *_invalid(settings, document, known)]
+    problems = [*document.problems, *_invalid(settings, document, known)]
     if problems:
         in_order = sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0)
         raise ConfigError([_line(file, problem) for problem in in_order])
-    warnings = (_line(file, problem) for problem in _unknown_probes(settings, document, known))
-    return Parsed(_validated(settings, known), tuple(warnings))
+    config = _validated(settings, known)
+    in_vain = [*_unknown_probes(settings, document, known), *_labels_unasked_for(config, document)]
+    return Parsed(config, tuple(_line(file, problem) for problem in in_vain))
 
 
 def _validated(settings: object, known: Known) -> Config:
@@ -136,26 +134,20 @@ def _validated(settings: object, known: Known) -> Config:
 
 
 def _settings(value: object, at: Location = ()) -> object:
-    """The document without the keys that have no value, and without those that are not supported."""
+    """The document without the keys that have no value."""
     if value is None:
         return {}
-    if at not in _SECTIONS or not isinstance(value, dict):
+    if isinstance(value, list):
+        places = [(*at, number) for number in range(len(value))]
+        return [_settings(item, place) if _section(place) else item for item, place in zip(value, places, strict=True)]
+    if _section(at) is None or not isinstance(value, dict):
         return value
-    members = {(*at, key): member for key, member in value.items()}
-    return {
-        place[-1]: _settings(member, place)
-        for place, member in members.items()
-        if member is not None and place not in _NOT_SUPPORTED
-    }
+    return {key: _settings(member, (*at, key)) for key, member in value.items() if member is not None}
 
 
-def _unsupported(document: Document) -> Iterator[Problem]:
-    for place, default in _NOT_SUPPORTED.items():
-        value = _value_at(document.value, place)
-        if value is not None and (type(value), value) != (type(default), default):
-            mark = document.marks[place]
-            remedy = f"leave it out, or at its default {json.dumps(default)}"
-            yield Problem(mark.line, f"{spelled(place)}: {mark.written} is not supported by this version; {remedy}")
+def _section(place: Location) -> type[BaseModel] | None:
+    """What may be said here, where that is a mapping of known keys."""
+    return _SECTIONS.get(tuple(0 if isinstance(part, int) else part for part in place))
 
 
 def _value_at(value: object, place: Location) -> object:
@@ -168,7 +160,7 @@ def _invalid(settings: object, document: Document, known: Known) -> Iterator[Pro
     """What pydantic finds wrong. It compares the ports only when all else is right, so they are tried alone too."""
     ports = {
         section: {"port": port}
-        for (section,) in filter(None, _SECTIONS)
+        for section in ("metric_config", "event_config")
         if (port := _value_at(settings, (section, "port"))) is not None
     }
     for attempt in (settings, ports):
@@ -194,13 +186,23 @@ def _unknown_probes(settings: object, document: Document, known: Known) -> Itera
                 yield Problem(document.marks[place].line, f"{spelled(place)}: {written} is not {kind}; {remedy}")
 
 
+def _labels_unasked_for(config: Config, document: Document) -> Iterator[Problem]:
+    """The twin too takes `expose_labels` for a choice among what `verbose` asks for."""
+    if config.metric.expose_labels and not config.metric.verbose:
+        place = ("metric_config", "expose_labels")
+        remedy = "set metric_config.verbose to true, or leave it out"
+        yield Problem(document.marks[place].line, f"{spelled(place)}: has no effect by itself; {remedy}")
+
+
 def _problem(detail: ErrorDetails, document: Document) -> Problem:
     """An error of pydantic in words: the key, the value as it is written in the file, and what is allowed."""
     if detail["type"] == SAME_PORT:
         return Problem(None, detail["msg"])
     place = _place(detail)
+    if detail["type"] == "missing":
+        return Problem(document.marks[place[:-1]].line, f"{spelled(place)}: is missing; say {_allowed(place)}")
     mark = document.marks[place]
-    if detail["type"] in {UNKNOWN_NAME, NO_ADDRESS}:
+    if detail["type"] in {UNKNOWN_NAME, NO_ADDRESS, NO_LABEL}:
         return Problem(mark.line, f"{spelled(place)}: {detail['msg']}")
     if detail["type"] == "extra_forbidden":
         return Problem(mark.line, f"{spelled(place)}: unknown key; {advice(str(place[-1]), _keys(place[:-1]))}")
@@ -218,20 +220,19 @@ def _place(detail: ErrorDetails) -> Location:
 
 
 def _keys(section: Location) -> list[str]:
-    fields = _SECTIONS[section].model_fields
-    supported = [str(field.validation_alias or name) for name, field in fields.items()]
-    return sorted(supported + [str(place[-1]) for place in _NOT_SUPPORTED if place[:-1] == section])
+    model = _section(section)
+    return sorted(str(field.validation_alias or name) for name, field in model.model_fields.items()) if model else []
 
 
 def _allowed(place: Location) -> str:
     """What a value of this place must be, to be read after "is not"."""
     match place:
-        case _ if place in _SECTIONS:
+        case _ if _section(place):
             return f"a mapping with the keys {', '.join(_keys(place))}"
+        case (*section, str(key)) if model := _section(tuple(section)):
+            return model.model_fields[key].description or ""
         case (_, str(key), _):
             return ITEMS[key]
-        case (*section, str(key)):
-            return _SECTIONS[tuple(section)].model_fields[key].description or ""
     raise AssertionError(f"{place} is no place of the schema")
 
 

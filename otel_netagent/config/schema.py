@@ -6,9 +6,10 @@ The keys are those of the original and of its open-source twin, so their files g
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -22,12 +23,14 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from otel_netagent.telemetry.loki.address import LokiAddressError, push_url
+from otel_netagent.telemetry.metric_labels import META, MOST_LABELS, NAME, RESERVED, as_name
 
 _SETTING = ConfigDict(strict=True, frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
 
 SAME_PORT = "same_port"
 UNKNOWN_NAME = "unknown_name"
 NO_ADDRESS = "no_address"
+NO_LABEL = "no_label"
 """Types of the errors that are raised here; all others are pydantic's."""
 
 
@@ -35,12 +38,14 @@ NO_ADDRESS = "no_address"
 class Known:
     """Names that a file may use, each with the one that is meant: itself, or that of which it is an alias.
 
-    `thresholds` are the types of events that have one. It is handed to pydantic as the context of a validation.
+    `thresholds` are the types of events that have one, `labels` those that series have of their own. It is handed to
+    pydantic as the context of a validation.
     """
 
     metric_probes: Mapping[str, str]
     event_probes: Mapping[str, str]
     thresholds: Mapping[str, str]
+    labels: Collection[str] = ()
 
 
 def similar(name: str, allowed: Collection[str]) -> str:
@@ -91,6 +96,10 @@ def _place_of_loki(address: str) -> str:
     return address
 
 
+def _items(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
 _LIST_OF_PROBES = (
     BeforeValidator(names_of_probes),
     AfterValidator(_without_repetition),
@@ -119,6 +128,67 @@ _Thresholds = Annotated[
     Field(description="a mapping from types of events to milliseconds"),
 ]
 
+
+class ExposedLabel(BaseModel):
+    """An item of `expose_labels`: a pod's label by its key, or what is known of it otherwise, becomes a label.
+
+    Its name is `replace`, or where that is empty `source`, as far as a name can be that.
+    """
+
+    model_config = _SETTING
+
+    source: Annotated[str, Field(min_length=1, description="the key of a label, or what META has")]
+    type: Annotated[Literal["meta", "label"], Field(description="meta or label")]
+    replace: Annotated[str, Field(description="the name of a label, or empty")] = ""
+
+    @property
+    def name(self) -> str:
+        """The label's name."""
+        return self.replace or as_name(self.source)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every series has it already."""
+        return self.type == "meta" and self.source == self.name == "netns"
+
+    def __str__(self) -> str:
+        """As part of a log line."""
+        return f"{self.name} from {self.type} {self.source}"
+
+    @model_validator(mode="after")
+    def _can_be_had(self, info: ValidationInfo) -> ExposedLabel:
+        if self.type == "meta" and self.source not in META:
+            raise _no_label(f"{_written(self.source)} is not a source of type meta; {advice(self.source, META.keys())}")
+        if not NAME.fullmatch(self.name):
+            raise _no_label(f"{_written(self.name)} is no name of a label; say one in replace: letters, digits, _")
+        taken = {*RESERVED, *(info.context.labels if info.context else ())}
+        if self.name in taken and not self.changes_nothing:
+            raise _no_label(f"{self.name} is a label that series have already; say another name in replace")
+        return self
+
+
+def _written(name: str) -> str:
+    return name if name.isprintable() else json.dumps(name)
+
+
+def _no_label(text: str) -> PydanticCustomError:
+    return PydanticCustomError(NO_LABEL, "{text}", {"text": text})
+
+
+def _names_differ(labels: tuple[ExposedLabel, ...]) -> tuple[ExposedLabel, ...]:
+    names = [label.name for label in labels]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise _no_label(f"two items are called {twice}; say another name in replace of one of them")
+    return labels
+
+
+_ExposedLabels = Annotated[
+    tuple[ExposedLabel, ...],
+    BeforeValidator(_items),
+    AfterValidator(_names_differ),
+    Field(max_length=MOST_LABELS, description=f"a list of at most {MOST_LABELS} mappings with source and type"),
+]
+
 ITEMS: Mapping[str, str] = {
     "probes": "the name of a probe",
     "thresholds": "a whole number of milliseconds from 1 to 3600000",
@@ -129,7 +199,8 @@ ITEMS: Mapping[str, str] = {
 class MetricConfig(BaseModel):
     """Section `metric_config`. No `probes` means the necessary ones; `interval` is in seconds.
 
-    `aliases` has `/metrics` show series under their other names too, `timestamps` the time of each value.
+    `aliases` has `/metrics` show series under their other names too, `timestamps` the time of each value. `verbose`
+    gives every series the pod's address and labels, or those that `expose_labels` chooses.
     """
 
     model_config = _SETTING
@@ -140,6 +211,8 @@ class MetricConfig(BaseModel):
     probes: Annotated[tuple[_MetricProbe, ...], *_LIST_OF_PROBES] = ()
     aliases: _Switch = True
     timestamps: _Switch = True
+    verbose: _Switch = False
+    expose_labels: _ExposedLabels = ()
 
 
 class EventConfig(BaseModel):
@@ -218,7 +291,7 @@ def _shown(value: object) -> str:
         case float():
             return f"{value:g}"
         case tuple():
-            return f"[{', '.join(value)}]"
+            return f"[{', '.join(map(str, value))}]"
         case dict():
             return f"{{{', '.join(f'{key}: {item}' for key, item in value.items())}}}"
         case _:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from otel_netagent.identity.pod import Workload
+
+Labels: TypeAlias = tuple[tuple[str, str], ...]
+"""Names and values, in their order."""
 
 
 class EntityKind(enum.Enum):
@@ -23,6 +29,10 @@ class Entity:
     Kubernetes, `namespace` says in camel case what kind of thing `pod` names (as the original's
     `hostNetwork`), which no Kubernetes namespace can be called: names there are lower case (RFC 1123).
     `start_ns` is the Unix time at which the oldest process of the namespace started.
+
+    `labels` are those that its metrics have beside the four of every entity, if the configuration asks for any;
+    `labels_left_out` were too many or too long. These and `workload` have no part in the hash, which every row of every
+    collection asks for, so that they cost nothing while they stay the same.
     """
 
     netns: int
@@ -32,6 +42,9 @@ class Entity:
     start_ns: int
     pod_uid: str = ""
     container_id: str = ""
+    workload: Workload | None = field(default=None, hash=False)
+    labels: Labels = field(default=(), hash=False)
+    labels_left_out: int = field(default=0, hash=False)
 
     @property
     def netns_label(self) -> str:

@@ -4,7 +4,7 @@ The processes in a namespace tell whose it is, so procfs is scanned, but only wh
 Two facts shape the rest:
 
 - The kernel gives the inode number of a deleted namespace to the next that is created. So a namespace is known by
-  its cookie, a number that is never used twice. Where there is none (Linux before 5.12, the walk over procfs) its key
+  its cookie, a number that is never used twice. Where there is none (the walk over procfs) its key
   is the inode number, and a witness, one of its processes: while that lives in it, the number means the same namespace.
 - A pod's namespace is born with processes of the runtime in it that are in no container. So what no container
   owns is not settled: it is examined again.
@@ -21,6 +21,7 @@ from typing import Protocol
 
 from otel_netagent.identity import netns_names, processes
 from otel_netagent.identity.entity import Entity, EntityKind
+from otel_netagent.identity.naming import Names, Naming
 from otel_netagent.identity.owner import Finding, examine, host_entity
 from otel_netagent.kernel import procfs
 
@@ -69,6 +70,10 @@ class _Known:
         """Whether to examine it again."""
         return not self.settled and (now - self.first_seen < SETTLING_S or now - self.examined >= SETTLING_S)
 
+    def called(self, names: Names) -> _Known:
+        """The same by what is known of names now."""
+        return replace(self, finding=_called(self.finding, names))
+
 
 @dataclass(frozen=True, slots=True)
 class _Until:
@@ -99,7 +104,8 @@ class _Scan:
 class Registry:
     """Entities by network namespace. `update` and `lookup` may be called from different threads.
 
-    `clock` gives seconds that never go back. `netns_dir` is where `ip netns` keeps its names.
+    `clock` gives seconds that never go back. `netns_dir` is where `ip netns` keeps its names, `naming` knows of pods
+    what Kubernetes does.
     """
 
     def __init__(
@@ -107,11 +113,14 @@ class Registry:
         proc: Path = procfs.PROC,
         netns_dir: Path = netns_names.NETNS_DIR,
         clock: Callable[[], float] = time.monotonic,
+        naming: Naming | None = None,
     ) -> None:
         """Know the host's namespace from the beginning."""
         self._proc = proc
         self._netns_dir = netns_dir
         self._clock = clock
+        self._naming = naming or Naming()
+        self._names = self._naming.names
         self._lock = threading.Lock()
         self._host = self._know_host()
         # The keys of what follows are cookies; inode numbers as soon as an update shows that its walk has no cookies.
@@ -127,6 +136,7 @@ class Registry:
         A namespace that is missing in `live` is forgotten, but for its late events.
         """
         with self._lock:
+            self._follow_names()
             now = self._clock()
             known = {each.cookie: kept for each in live if (kept := self._still_known(each))}
             if any(each.cookie not in known or known[each.cookie].is_due(now) for each in live):
@@ -148,13 +158,22 @@ class Registry:
         known = self._known.get(key) or self._host.get(netns)
         return known.finding.entity if known is not None else self._search(netns, key)
 
+    def _follow_names(self) -> None:
+        """Call all by the names of the present; most of the time these are those of the update before."""
+        if self._names is self._naming.names:
+            return
+        self._names = self._naming.names
+        self._host = {key: known.called(self._names) for key, known in self._host.items()}
+        self._known = {key: known.called(self._names) for key, known in self._known.items()}
+
     def _know_host(self) -> Mapping[int, _Known]:
         """The host by its inode number, which nobody else can get."""
         netns = procfs.host_netns(self._proc)
         if netns is None:
             return {}
         now = self._clock()
-        return {netns: _Known(Finding(host_entity(netns, self._proc), witness=1), first_seen=now, examined=now)}
+        finding = _called(Finding(host_entity(netns, self._proc), witness=1), self._names)
+        return {netns: _Known(finding, first_seen=now, examined=now)}
 
     def _still_known(self, live: LiveNamespace) -> _Known | None:
         """What is known of a namespace, unless its number, for want of a cookie, now means another one."""
@@ -172,7 +191,7 @@ class Registry:
         Where only a thread is in the namespace, as of a CNI plugin, the scan has not seen it, but its pid is given.
         """
         now, pids = self._scan.time, self._scan.processes.get(live.inode) or (live.pid,)
-        finding = examine(live.inode, pids, self._scan.names.get(live.inode), self._proc)
+        finding = _called(examine(live.inode, pids, self._scan.names.get(live.inode), self._proc), self._names)
         if known is None:
             return _Known(finding, first_seen=now, examined=now)
         entity = replace(finding.entity, start_ns=known.finding.entity.start_ns)
@@ -187,6 +206,7 @@ class Registry:
 
     def _search(self, netns: int, key: int) -> Entity:
         with self._lock:
+            self._follow_names()
             now = self._clock()
             if remembered := self._remembered(netns, key, now):
                 return remembered.entity
@@ -215,7 +235,7 @@ class Registry:
         departed = self._departed.get(key)
         if finding.witness is None and departed is not None and self._clock() < departed.end:
             return departed.finding
-        return finding
+        return _called(finding, self._names)
 
     def _is_of_another(self, netns: int, key: int, since: float) -> bool:
         """Whether the last scan may speak of another namespace with this number.
@@ -230,3 +250,9 @@ class Registry:
 
     def _scan_now(self, now: float) -> _Scan:
         return _Scan(now, processes.by_netns(self._proc), netns_names.by_netns(self._netns_dir))
+
+
+def _called(finding: Finding, names: Names) -> Finding:
+    """The finding with its entity by the name that it has; itself where nothing new is known of it."""
+    entity = names.of(finding.entity)
+    return finding if entity is finding.entity else replace(finding, entity=entity)

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from otel_netagent.config import reading
 from otel_netagent.config.reading import ConfigError, read
-from otel_netagent.config.schema import Config, EventConfig, Known, MetricConfig, differences
+from otel_netagent.config.schema import Config, EventConfig, ExposedLabel, Known, MetricConfig, differences
 
 KNOWN = Known(
     metric_probes={"tcp": "tcp", "udp": "udp", "virtcmdlat": "virtcmdlat", "virtcmdlatency": "virtcmdlat"},
     event_probes={"packetloss": "packetloss", "tcpreset": "tcpreset"},
     thresholds={"RXKERNEL_SLOW": "RXKERNEL_SLOW", "RX_SLOW": "RXKERNEL_SLOW", "TXKERNEL_SLOW": "TXKERNEL_SLOW"},
+    labels={"reason"},
 )
 
 
@@ -110,9 +111,24 @@ def test_an_alias_means_the_same_and_counts_once() -> None:
     assert (config.metric.probes, config.event.thresholds) == (("virtcmdlat",), {"RXKERNEL_SLOW": 5})
 
 
-def test_keys_that_are_not_supported_yet_may_have_their_default() -> None:
-    text = "metric_config: {verbose: false, expose_labels: []}"
-    assert parse(text.encode(), "c.yaml") == Config()
+def test_labels_may_be_chosen_as_in_the_twin() -> None:
+    text = """
+    metric_config:
+      verbose: true
+      expose_labels:
+      - {source: ip, type: meta}
+      - {source: app.kubernetes.io/name, type: label, replace: app}
+      - {source: k8s-app, type: label, replace: }
+      - {source: netns, type: meta}
+    """
+    labels = parse(text.encode(), "c.yaml").metric.expose_labels
+    assert [(label.name, label.type, label.source) for label in labels] == [
+        ("ip", "meta", "ip"),
+        ("app", "label", "app.kubernetes.io/name"),
+        ("k8s_app", "label", "k8s-app"),
+        ("netns", "meta", "netns"),
+    ]
+    assert [label.changes_nothing for label in labels] == [False, False, False, True]
 
 
 def test_a_configuration_cannot_be_changed() -> None:
@@ -130,6 +146,7 @@ METRIC_PROBES = "allowed here: tcp, udp, virtcmdlat"
 SLOW = "a type of event with a threshold"
 MILLISECONDS = "a whole number of milliseconds from 1 to 3600000"
 A_PORT = "a whole number from 1 to 65535"
+EXPOSED = "a list of at most 20 mappings with source and type"
 SECONDS = "a number of seconds from 1 to 3600"
 
 
@@ -215,14 +232,53 @@ SECONDS = "a number of seconds from 1 to 3600"
             "1: event_config.loki_address: credentials do not belong in an address; "
             "set LOKI_AUTHORIZATION in the environment",
         ),
+        ("metric_config: {verbose: 0}", "1: metric_config.verbose: 0 is not true or false"),
+        ("metric_config: {expose_labels: app}", f"1: metric_config.expose_labels: app is not {EXPOSED}"),
         (
-            "metric_config: {expose_labels: [{source: app, type: label}]}",
-            "1: metric_config.expose_labels: a list is not supported by this version; "
-            "leave it out, or at its default []",
+            f"metric_config: {{expose_labels: {[{'source': f'l{n}', 'type': 'label'} for n in range(21)]}}}",
+            f"1: metric_config.expose_labels: a list is not {EXPOSED}",
         ),
         (
-            "metric_config: {verbose: 0}",
-            "1: metric_config.verbose: 0 is not supported by this version; leave it out, or at its default false",
+            "metric_config: {expose_labels: [app]}",
+            "1: metric_config.expose_labels[0]: app is not a mapping with the keys replace, source, type",
+        ),
+        (
+            "metric_config:\n  expose_labels:\n  - source: app",
+            "3: metric_config.expose_labels[0].type: is missing; say meta or label",
+        ),
+        (
+            "metric_config: {expose_labels: [{source: app, type: annotation}]}",
+            "1: metric_config.expose_labels[0].type: annotation is not meta or label",
+        ),
+        (
+            "metric_config:\n  expose_labels:\n  - source: app\n    type: label\n    name: x",
+            "5: metric_config.expose_labels[0].name: unknown key; allowed here: replace, source, type",
+        ),
+        (
+            'metric_config: {expose_labels: [{source: "i\\np", type: meta}]}',
+            '1: metric_config.expose_labels[0]: "i\\np" is not a source of type meta; did you mean ip? '
+            "allowed here: ip, netns, workload, workload_kind",
+        ),
+        (
+            "metric_config: {expose_labels: [{source: app, type: label, replace: 2nd}]}",
+            "1: metric_config.expose_labels[0]: 2nd is no name of a label; say one in replace: letters, digits, _",
+        ),
+        (
+            "metric_config: {expose_labels: [{source: app, type: label, replace: __app}]}",
+            "1: metric_config.expose_labels[0]: __app is no name of a label; say one in replace: letters, digits, _",
+        ),
+        (
+            "metric_config: {expose_labels: [{source: ip, type: meta, replace: pod}]}",
+            "1: metric_config.expose_labels[0]: pod is a label that series have already; say another name in replace",
+        ),
+        (
+            "metric_config: {expose_labels: [{source: reason, type: label}]}",
+            "1: metric_config.expose_labels[0]: reason is a label that series have already; "
+            "say another name in replace",
+        ),
+        (
+            "metric_config: {expose_labels: [{source: a-b, type: label}, {source: a/b, type: label}]}",
+            "1: metric_config.expose_labels: two items are called a_b; say another name in replace of one of them",
         ),
         ("metric_config:\n  port: 1\n  port: 2", "3: metric_config.port: given twice, first in line 2"),
         ("a: [", "1: not valid YAML: expected the node content, but found '<stream end>'"),
@@ -282,9 +338,16 @@ event_config:
                 '1: event_config.probes[1]: "a\\nb" is not a probe with events; allowed here: packetloss, tcpreset',
             ],
         ),
+        (
+            "metric_config:\n  expose_labels: [{source: app, type: label}]",
+            [
+                "2: metric_config.expose_labels: has no effect by itself; "
+                "set metric_config.verbose to true, or leave it out"
+            ],
+        ),
     ],
 )
-def test_a_probe_that_there_is_not_is_a_line_and_stops_nothing(text: str, lines: Sequence[str]) -> None:
+def test_what_is_asked_for_in_vain_is_a_line_and_stops_nothing(text: str, lines: Sequence[str]) -> None:
     assert warnings_of(text) == tuple(f"c.yaml:{line}" for line in lines)
 
 
@@ -343,12 +406,24 @@ def probes(known: Mapping[str, str]) -> st.SearchStrategy[tuple[str, ...]]:
     return st.lists(st.sampled_from(sorted(set(known.values()))), unique=True).map(tuple)
 
 
+def exposed(names: Sequence[str]) -> tuple[ExposedLabel, ...]:
+    items = [{"source": "ip", "type": "meta"}, {"source": "a.io/b", "type": "label"}, {"source": "c", "type": "label"}]
+    named = ({**item, "replace": name} for item, name in zip(items, names, strict=False))
+    return tuple(map(ExposedLabel.model_validate, named))
+
+
+verbose_or_not = st.sampled_from([(False, ()), (True, ())]) | st.lists(
+    st.from_regex(r"l_[a-z]{1,3}", fullmatch=True), max_size=3, unique=True
+).map(lambda names: (True, exposed(names)))
+
+
 configurations = st.builds(
     Config,
     debugmode=st.booleans(),
     enable_legacy_version=st.booleans(),
     metric=st.builds(
-        MetricConfig,
+        lambda labels, **settings: MetricConfig(verbose=labels[0], expose_labels=labels[1], **settings),
+        verbose_or_not,
         enable=st.booleans(),
         port=ports(0),
         interval=st.floats(1, 3600) | st.integers(1, 3600),
@@ -390,13 +465,15 @@ def test_differences_are_told_as_the_file_spells_them() -> None:
     first = Config(metric=MetricConfig(interval=5, probes=("tcp", "udp")))
     second = Config(
         debugmode=True,
-        metric=MetricConfig(interval=2.5),
+        metric=MetricConfig(interval=2.5, verbose=True, expose_labels=(ExposedLabel(source="ip", type="meta"),)),
         event=EventConfig(port=1, thresholds={"RXKERNEL_SLOW": 20}),
     )
     assert list(differences(first, second)) == [
         "debugmode false -> true",
         "metric_config.interval 5 -> 2.5",
         "metric_config.probes [tcp, udp] -> []",
+        "metric_config.verbose false -> true",
+        "metric_config.expose_labels [] -> [ip from meta ip]",
         "event_config.port 19102 -> 1",
         "event_config.thresholds {} -> {RXKERNEL_SLOW: 20}",
     ]
@@ -413,6 +490,10 @@ names = st.sampled_from(
         "probes",
         "infotolog",
         "verbose",
+        "expose_labels",
+        "source",
+        "type",
+        "replace",
         "name",
         "thresholds",
         "RXKERNEL_SLOW",

@@ -9,6 +9,7 @@ from typing import Self
 
 from otel_netagent.identity import processes
 from otel_netagent.identity.entity import Entity
+from otel_netagent.identity.naming import Naming
 from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.namespaces import Namespace
 from tests.identity.fake_proc import FakeProc
@@ -34,10 +35,10 @@ class Node:
     registry: Registry
 
     @classmethod
-    def below(cls, directory: Path) -> Self:
+    def below(cls, directory: Path, naming: Naming | None = None) -> Self:
         """A node whose files are in this directory."""
         proc, clock = FakeProc(directory / "proc"), Clock()
-        return cls(proc, clock, Registry(proc.root, directory / "netns", clock))
+        return cls(proc, clock, Registry(proc.root, directory / "netns", clock, naming))
 
     def update(self, cookies: Mapping[int, int] | None = None) -> dict[int, Entity]:
         """Update with what a walk would give: each namespace with its lowest pid, without cookies if none are given."""

@@ -1,7 +1,7 @@
 """Delivery: shared by all outputs that send. What is handed over arrives, waits on disk, or is counted as let go."""
 
+from otel_netagent.backoff import Backoff
 from otel_netagent.telemetry.delivery.account import Cause, Tally
-from otel_netagent.telemetry.delivery.backoff import Backoff
 from otel_netagent.telemetry.delivery.parcel import NO_POD, Encoder, Parcel, Pod
 from otel_netagent.telemetry.delivery.queue import Limits
 from otel_netagent.telemetry.delivery.sending import Delivery, close_all

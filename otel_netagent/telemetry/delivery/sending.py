@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
+from otel_netagent.backoff import Backoff
 from otel_netagent.telemetry.delivery.account import Account, Cause, Tally
-from otel_netagent.telemetry.delivery.backoff import Backoff
 from otel_netagent.telemetry.delivery.journal import Journal
 from otel_netagent.telemetry.delivery.outbox import Outbox
 from otel_netagent.telemetry.delivery.parcel import NO_POD, Encoder, Parcel

@@ -1,4 +1,4 @@
-"""How long to wait before a request is tried again."""
+"""How long to wait before something is tried again that failed."""
 
 from __future__ import annotations
 

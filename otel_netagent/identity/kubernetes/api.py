@@ -1,0 +1,133 @@
+"""Pods of a node at the API server. Answers are raw JSON: of a pod hardly anything is wanted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import threading
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Final
+
+import urllib3
+from urllib3.exceptions import HTTPError, ProtocolError
+
+from otel_netagent import __version__
+from otel_netagent.identity.kubernetes.connection import Connect
+from otel_netagent.identity.kubernetes.mirror import ApiFailed, Listing, Notice, VersionGone
+from otel_netagent.root_cause import root_cause
+
+_PODS: Final = "/api/v1/pods"
+
+_CONNECT_S: Final = 5.0
+_LIST_S: Final = 30.0
+
+_WATCH_S: Final = range(240, 480)
+"""A watch is asked to end after so long, each after another time, lest all nodes come back at once."""
+
+_GRACE_S: Final = 15.0
+"""A connection on which nothing has come for so long after that is dead."""
+
+_MOST_COMPLAINT_BYTES: Final = 16 << 10
+
+_HEADERS: Final = {"Accept": "application/json", "User-Agent": f"otel-netagent/{__version__}"}
+
+
+class NodePods:
+    """The pods of one node. For one thread, but for `interrupt`. Each request reads the token anew: it is renewed."""
+
+    def __init__(self, connect: Connect, node: str) -> None:
+        """Nothing is connected yet. `node` is the node's name in Kubernetes."""
+        self._connect = connect
+        self._selector = f"spec.nodeName={node}"
+        self._interrupted = threading.Event()
+        self._response: urllib3.BaseHTTPResponse | None = None
+
+    def list(self, version: str) -> Listing:
+        """See PodsApi."""
+        query = {"resourceVersion": version} if version else {}
+        with self._answer(query, _LIST_S) as response:
+            content = response.read()
+        try:
+            document = json.loads(content)
+            return Listing(str(document["metadata"]["resourceVersion"]), tuple(document["items"] or ()))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ApiFailed(f"the answer is no list of pods: {error!r}") from error
+
+    @contextlib.contextmanager
+    def watch(self, version: str) -> Iterator[Iterator[Notice]]:
+        """See PodsApi."""
+        seconds = random.SystemRandom().choice(_WATCH_S)
+        query = {
+            "watch": "true",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+        }
+        with self._answer(query, seconds + _GRACE_S) as response:
+            yield map(_notice, response)
+
+    def interrupt(self) -> None:
+        """End what is under way, as the end of its connection would. From any thread; every later request fails."""
+        self._interrupted.set()
+        if response := self._response:
+            with contextlib.suppress(ValueError, RuntimeError, OSError):  # it has ended meanwhile
+                response.shutdown()
+
+    @contextlib.contextmanager
+    def _answer(self, query: Mapping[str, str], read_s: float) -> Iterator[urllib3.BaseHTTPResponse]:
+        """The answer to a request, as it comes. What goes wrong, then or while it is read, is raised as ApiFailed."""
+        connection = self._connect()
+        try:
+            with connection.pool.request(
+                "GET",
+                connection.address + _PODS,
+                fields={"fieldSelector": self._selector, **query},
+                headers={**_HEADERS, **connection.headers},
+                timeout=urllib3.Timeout(connect=_CONNECT_S, read=read_s),
+                preload_content=False,
+            ) as response:
+                self._response = response
+                if self._interrupted.is_set():
+                    raise ApiFailed("the agent ends")
+                _check(response)
+                yield response
+        except ProtocolError as error:
+            raise ApiFailed("the connection broke off") from error
+        except (HTTPError, OSError) as error:
+            raise ApiFailed(root_cause(error)) from error
+        finally:
+            self._response = None
+            connection.pool.clear()
+
+
+def _check(response: urllib3.BaseHTTPResponse) -> None:
+    """Raises VersionGone or ApiFailed where the API refuses."""
+    if response.status == HTTPStatus.OK:
+        return
+    content = response.read(_MOST_COMPLAINT_BYTES)
+    try:
+        complaint = str(json.loads(content)["message"])
+    except (ValueError, KeyError, TypeError):
+        complaint = " ".join(content[:200].decode(errors="replace").split()) or str(response.reason)
+    raise _refusal(response.status, complaint, response.headers.get("Retry-After", ""))
+
+
+def _refusal(code: int, complaint: str, retry_after: str = "") -> ApiFailed | VersionGone:
+    if code == HTTPStatus.GONE:
+        return VersionGone(complaint)
+    right = "; it needs the right to list and watch pods" if code == HTTPStatus.FORBIDDEN else ""
+    return ApiFailed(f"HTTP status {code}: {complaint}{right}", float(retry_after) if retry_after.isdecimal() else None)
+
+
+def _notice(line: bytes) -> Notice:
+    """One message of a watch, which is a line of JSON. Raises VersionGone or ApiFailed where it tells of an error."""
+    try:
+        document = json.loads(line)
+        kind, thing = document["type"], document["object"]
+        if kind == "ERROR":
+            raise _refusal(int(thing.get("code") or 0), str(thing.get("message")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ApiFailed(f"the watch says what cannot be read: {error!r}") from error
+    return Notice(kind, thing)

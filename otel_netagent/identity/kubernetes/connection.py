@@ -1,0 +1,84 @@
+"""Ways to the API: by what Kubernetes gives to each pod, or by the file that KUBECONFIG names.
+
+Of a cluster there are an address, a token and a certificate to know, and urllib3 needs no more. The `kubernetes`
+package, which sends by urllib3 too, would take 10 MB of memory on every node, and its models three times as much: it is
+loaded for what it alone can do, to read that file.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import urllib3
+from urllib3.connection import HTTPConnection
+
+from otel_netagent.identity.kubernetes.mirror import ApiFailed
+from otel_netagent.root_cause import root_cause
+
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where Kubernetes puts a pod's token and the certificate of the API (`token`, `ca.crt`)."""
+
+_KEEPALIVE: Final = (
+    *HTTPConnection.default_socket_options,
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+)
+"""A watch is silent for minutes; that its other end is gone is to be noticed before. The times are client-go's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A pool that trusts the API, its address, and headers that say who asks."""
+
+    pool: urllib3.PoolManager
+    address: str
+    headers: Mapping[str, str] = field(repr=False)
+
+
+Connect: TypeAlias = Callable[[], Connection]
+"""A new connection, with the token and the certificates of this moment. Raises ApiFailed."""
+
+
+def way_to_api(environ: Mapping[str, str], account: Path = SERVICE_ACCOUNT) -> Connect:
+    """By the service account in a cluster, else by the file that KUBECONFIG names; one of both there must be."""
+    if host := environ.get("KUBERNETES_SERVICE_HOST"):
+        place = f"[{host}]" if ":" in host else host
+        return lambda: _in_cluster(f"https://{place}:{environ.get('KUBERNETES_SERVICE_PORT', '443')}", account)
+    return lambda: _by_file(environ["KUBECONFIG"])
+
+
+def _in_cluster(address: str, account: Path) -> Connection:
+    """As "Accessing the Kubernetes API from a Pod" says. No proxy is on the way."""
+    try:
+        token = (account / "token").read_text(encoding="ascii").strip()
+        pool = urllib3.PoolManager(
+            ca_certs=str((account / "ca.crt").resolve(strict=True)), socket_options=_KEEPALIVE, retries=False
+        )
+    except (OSError, UnicodeDecodeError) as error:
+        raise ApiFailed(f"the service account of this pod cannot be used: {error}") from error
+    if not token or not token.isprintable():
+        raise ApiFailed(f"the service account of this pod cannot be used: {account / 'token'} holds no token")
+    return Connection(pool, address, {"Authorization": f"Bearer {token}"})
+
+
+def _by_file(file: str) -> Connection:
+    from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
+    from kubernetes.config import ConfigException, load_kube_config  # noqa: PLC0415
+    from yaml import YAMLError  # noqa: PLC0415
+
+    configuration = Configuration()
+    try:
+        load_kube_config(file, client_configuration=configuration, persist_config=False)
+    except (ConfigException, OSError, YAMLError) as error:
+        raise ApiFailed(f"KUBECONFIG cannot be used: {root_cause(error)}") from error
+    configuration.socket_options = _KEEPALIVE
+    configuration.retries = False
+    client = ApiClient(configuration)
+    headers: dict[str, str] = {}
+    client.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
+    return Connection(client.rest_client.pool_manager, str(configuration.host), headers)

@@ -1,0 +1,273 @@
+"""The watch against a server that speaks HTTPS: tokens, certificates, outages, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import trustme
+
+from otel_netagent.backoff import Backoff
+from otel_netagent.identity.kubernetes.api import NodePods
+from otel_netagent.identity.kubernetes.condition import WatchCondition, WatchState
+from otel_netagent.identity.kubernetes.connection import way_to_api
+from otel_netagent.identity.kubernetes.watch import PodWatch, follow_pods
+from otel_netagent.identity.pod import Pod
+from tests.identity.kubernetes.conftest import Account, account_at
+from tests.identity.kubernetes.pods import NODE, UID, pod_document
+from tests.identity.kubernetes.server import Cluster, Refusal, serving
+from tests.lab.waiting import eventually
+
+QUICK = Backoff(first_s=0.01, most_s=0.05)
+
+
+@dataclass
+class Known:
+    """What the watch has made known last, and the watch."""
+
+    pods: Mapping[str, Pod] = field(default_factory=dict)
+    watch: PodWatch | None = None
+
+    def know(self, pods: Mapping[str, Pod]) -> None:
+        """Keep it."""
+        self.pods = pods
+
+    @property
+    def condition(self) -> WatchCondition:
+        """The watch's."""
+        assert self.watch is not None
+        return self.watch.condition
+
+    def names(self) -> set[str]:
+        """Those of all pods."""
+        return {pod.name for pod in self.pods.values()}
+
+
+@contextmanager
+def watching(account: Account, backoff: Backoff = QUICK) -> Iterator[Known]:
+    known = Known()
+    pods = NodePods(way_to_api(account.environ, account.directory), NODE)
+    known.watch = PodWatch(pods, NODE, known.know, backoff)
+    known.watch.start()
+    try:
+        yield known
+    finally:
+        known.watch.close()
+
+
+def is_in(known: Known, state: WatchState, reason: str = "") -> Callable[[], bool]:
+    return lambda: known.condition.state is state and reason in known.condition.reason
+
+
+# --- While all is well
+
+
+def test_pods_are_known_when_it_has_begun_and_so_is_each_change(cluster: Cluster, account: Account) -> None:
+    cluster.put(pod_document("first"))
+    with watching(account) as known:
+        assert known.names() == {"first"}
+        cluster.put(pod_document("second", uid="2", ip=""))
+        eventually(lambda: known.names() == {"first", "second"})
+        cluster.put(pod_document("second", uid="2", ip="10.1.17.41", labels={"a": "b"}))
+        eventually(lambda: known.pods["2"].ip == "10.1.17.41")
+        assert known.pods["2"].labels == {"a": "b"}
+        cluster.delete(UID)
+        eventually(lambda: known.condition.pods == 1)
+        assert known.condition == WatchCondition(WatchState.FOLLOWING, pods=1, lists=1)
+    assert [("watch" in each, each["resourceVersion"]) for each in cluster.requests] == [(False, "0"), (True, "2")]
+
+
+def test_after_a_break_it_goes_on_from_the_last_bookmark(cluster: Cluster, account: Account) -> None:
+    cluster.put(pod_document("first"))
+    with watching(account) as known:
+        cluster.elsewhere()
+        eventually(lambda: cluster.watchers)
+        cluster.put(pod_document("seen", uid="2"))
+        eventually(lambda: "seen" in known.names())
+        cluster.break_off()
+        cluster.put(pod_document("missed", uid="3"))
+        eventually(lambda: "missed" in known.names())
+        eventually(is_in(known, WatchState.FOLLOWING))
+        assert (known.condition.lists, known.condition.failures) == (1, 1)
+        assert cluster.requests[-1]["resourceVersion"] == "4"
+
+
+def test_what_the_api_has_forgotten_is_listed(cluster: Cluster, account: Account) -> None:
+    """Told in the watch, or at its beginning; what was deleted meanwhile is noticed."""
+    cluster.put(pod_document("first"))
+    cluster.put(pod_document("second", uid="2"))
+    with watching(account) as known:
+        eventually(lambda: cluster.watchers)
+        with cluster.lock:
+            cluster.delete("2")
+            cluster.put(pod_document("third", uid="3"))
+            cluster.forget()
+        eventually(lambda: "third" in known.names())
+        assert known.condition.lists == 2
+        with cluster.lock:
+            cluster.delete("3")
+            cluster.forget()
+            cluster.break_off()
+        eventually(lambda: known.condition.pods == 1)
+        assert known.condition.lists == 3
+
+
+def test_a_renewed_token_is_used(cluster: Cluster, account: Account) -> None:
+    cluster.put(pod_document("first"))
+    with watching(account) as known:
+        eventually(lambda: cluster.watchers)
+        cluster.tokens = {"second"}
+        cluster.break_off()
+        eventually(is_in(known, WatchState.FAILING, "HTTP status 401: Unauthorized"))
+        account.renew("second\n")
+        cluster.put(pod_document("second", uid="2"))
+        eventually(lambda: "second" in known.names())
+        assert known.condition.lists == 1
+
+
+# --- While it is not
+
+
+def test_an_outage_changes_nothing_that_is_known_and_is_told_once(
+    cluster: Cluster,
+    authority: trustme.CA,
+    certificate: trustme.LeafCert,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    cluster.put(pod_document("first"))
+    with serving(cluster, certificate) as port:
+        known_for_good = Known()
+        account = account_at(port, authority, tmp_path)
+        pods = NodePods(way_to_api(account.environ, account.directory), NODE)
+        watch = known_for_good.watch = PodWatch(pods, NODE, known_for_good.know, QUICK)
+        watch.start()
+    try:
+        eventually(is_in(known_for_good, WatchState.FAILING, "Connection refused"))
+        failures = known_for_good.condition.failures
+        eventually(lambda: known_for_good.condition.failures > failures + 3)
+        assert known_for_good.names() == {"first"}
+        with serving(cluster, certificate, port):
+            cluster.put(pod_document("second", uid="2"))
+            eventually(lambda: known_for_good.names() == {"first", "second"})
+    finally:
+        watch.close()
+    lines = [record.getMessage() for record in caplog.records if "Connection refused" in record.getMessage()]
+    assert len(lines) == 1
+    assert lines[0].startswith("Kubernetes: pods cannot be followed, what was known of them is held to: ")
+    assert f"Kubernetes: pods of node {NODE} are known by name: 1" in caplog.messages
+
+
+def test_without_the_right_it_says_which(cluster: Cluster, account: Account, caplog: pytest.LogCaptureFixture) -> None:
+    refusal = Refusal(403, 'pods is forbidden: User "x" cannot list resource "pods"')
+    cluster.refusals.extend([refusal] * 3)
+    cluster.put(pod_document("first"))
+    with watching(account) as known:
+        eventually(known.names)
+        assert known.condition.failures == 3
+    (line,) = [each for each in caplog.messages if "403" in each]
+    assert line == (
+        "Kubernetes: pods cannot be followed, they are called by their UID: HTTP status 403: pods is forbidden: "
+        'User "x" cannot list resource "pods"; it needs the right to list and watch pods'
+    )
+
+
+def test_it_comes_back_when_it_is_asked_to(cluster: Cluster, account: Account) -> None:
+    cluster.refusals.append(Refusal(429, "too many requests", {"Retry-After": "1"}))
+    cluster.put(pod_document("first"))
+    began = time.monotonic()
+    with watching(account) as known:
+        assert known.condition.state is WatchState.FAILING
+        eventually(known.names)
+    assert time.monotonic() - began >= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"what?\n", "the watch says what cannot be read"),
+        (b"[]\n", "the watch says what cannot be read"),
+        (b'{"type": "ADDED", "object": {}}\n', "it tells of an object that is no pod"),
+        (b'{"type": "ERROR", "object": {"code": 500, "message": "etcd"}}\n', "HTTP status 500: etcd"),
+    ],
+)
+def test_nonsense_is_told_and_survived(
+    cluster: Cluster, account: Account, caplog: pytest.LogCaptureFixture, line: bytes, reason: str
+) -> None:
+    cluster.put(pod_document("first"))
+    with watching(account) as known:
+        cluster.lines.append(line)
+        eventually(lambda: any(reason in line for line in caplog.messages))
+        cluster.put(pod_document("second", uid="2"))
+        eventually(lambda: known.names() == {"first", "second"})
+
+
+def test_a_stranger_is_not_trusted(cluster: Cluster, certificate: trustme.LeafCert, tmp_path: Path) -> None:
+    """Nor is the token shown to it."""
+    with serving(cluster, certificate) as port, watching(account_at(port, trustme.CA(), tmp_path)) as known:
+        assert known.condition.state is WatchState.FAILING
+        assert "CERTIFICATE_VERIFY_FAILED" in known.condition.reason
+    assert not cluster.requests
+
+
+@pytest.mark.parametrize("token", [None, "", "fir\nst"])
+def test_an_account_that_is_of_no_use_is_told_without_its_token(account: Account, token: str | None) -> None:
+    if token is None:
+        (account.directory / "token").unlink()
+    else:
+        account.renew(token)
+    with watching(account) as known:
+        assert known.condition.state is WatchState.FAILING
+        assert "fir" not in known.condition.reason.replace(str(account.directory), "")
+
+
+def test_a_node_without_a_pod_is_suspected_of_another_name(account: Account, caplog: pytest.LogCaptureFixture) -> None:
+    with watching(account):
+        assert any("NODE_NAME must be the node's name there" in line for line in caplog.messages)
+
+
+# --- The beginning and the end
+
+
+def test_it_ends_at_once_while_nothing_comes(cluster: Cluster, account: Account) -> None:
+    with watching(account) as known:
+        eventually(lambda: cluster.watchers)
+        assert known.watch is not None
+        began = time.monotonic()
+        known.watch.close()
+        assert time.monotonic() - began < 0.4
+    assert "pods" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_where_there_is_no_kubernetes_nothing_runs_and_it_says_so() -> None:
+    watch = follow_pods({}, NODE, lambda _: None)
+    assert watch.condition.state is WatchState.OFF
+    assert "KUBECONFIG" in watch.condition.reason
+    watch.close()
+
+
+def test_outside_of_a_cluster_a_file_leads_to_it(cluster: Cluster, account: Account, tmp_path: Path) -> None:
+    cluster.put(pod_document("first"))
+    host, port = account.environ["KUBERNETES_SERVICE_HOST"], account.environ["KUBERNETES_SERVICE_PORT"]
+    file = tmp_path / "kubeconfig"
+    it = {"server": f"https://{host}:{port}", "certificate-authority": str(account.directory / "ca.crt")}
+    contents = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "it", "user": "me"}}],
+        "clusters": [{"name": "it", "cluster": it}],
+        "users": [{"name": "me", "user": {"token": "first"}}],
+    }
+    file.write_text(json.dumps(contents))
+    with watching(replace(account, environ={"KUBECONFIG": str(file)})) as known:
+        assert known.names() == {"first"}
+    file.write_text("{")
+    with watching(replace(account, environ={"KUBECONFIG": str(file)})) as known:
+        assert known.condition.reason.startswith("KUBECONFIG cannot be used: ")
