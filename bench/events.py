@@ -10,10 +10,8 @@ marks which events have come. Who sends, the agent and the receiver share the CP
 from __future__ import annotations
 
 import contextlib
-import re
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.receiver import Receiver
+from bench.threads import cpu_seconds
 from tests.agent.running import Agent
 from tests.agent.stage import Stage, await_known, named_pair
 from tests.lab.truth import Family
@@ -45,7 +44,6 @@ _FIREWALL: Final = f"""
 _EVENT: Final = {"events_per_second": 1_000_000, "infotolog": False}
 _TICK_S: Final = 0.001
 _PATIENCE_S: Final = 30.0
-_THREAD: Final = re.compile(r"^(\S.*), (\d+)$", re.MULTILINE)
 
 
 @click.command()
@@ -101,10 +99,10 @@ def _run(rate: int, seconds: int) -> _Run:
     ):
         await_known(agent, stage)
         stage.pair.server.namespace.command("nft", "-f", "-", stdin=_FIREWALL)
-        before = _cpu_s(agent)
+        before = cpu_seconds(agent)
         _send(stage, rate, total)
         behind_s = _await_all(receiver)
-        spent = {name: cpu_s - before.get(name, 0.0) for name, cpu_s in _cpu_s(agent).items()}
+        spent = {name: cpu_s - before.get(name, 0.0) for name, cpu_s in cpu_seconds(agent).items()}
         outcomes = agent.next_collection().of(stage.server, "type", "outcome")
         told, lost = (int(outcomes[f"netagent_events,PACKETLOSS,{name}"]) for name in ("told", "lost"))
         return _Run(rate, total, told, lost, receiver.missing, receiver.twice, behind_s, spent)
@@ -156,17 +154,6 @@ def _await_all(receiver: Receiver) -> float:
         if receiver.missing != missing:
             missing, arrived = receiver.missing, time.monotonic()
     return arrived - began
-
-
-def _cpu_s(agent: Agent) -> Mapping[str, float]:
-    """CPU time so far by thread (the first number of schedstat, in nanoseconds); of gRPC's own, together."""
-    names = {number: name for name, number in _THREAD.findall(agent.get("/debug/stacks")[1].decode())}
-    spent: dict[str, float] = defaultdict(float)
-    for task in Path(f"/proc/{agent.pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            nanoseconds = int((task / "schedstat").read_text(encoding="ascii").split()[0])
-            spent[names.get(task.name, "threads of gRPC")] += nanoseconds / 1e9
-    return spent
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from otel_netagent.pipeline.kernel_access import find_kernel_access
 from otel_netagent.pipeline.probe_set import Wanted
 from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probes import catalogue
+from otel_netagent.telemetry.content_coding import gzipped
 from otel_netagent.telemetry.prometheus import PrometheusText
 from otel_netagent.telemetry.snapshot import Snapshot
 from otel_netagent.telemetry.text import TextSink
@@ -137,7 +138,7 @@ class SwitchedAgent:
         text = PrometheusText("node")
 
         def render(snapshot: Snapshot) -> None:
-            text.render(snapshot)
+            gzipped(text.render(snapshot))
 
         self.sources.apply(wanted, [render], [TextSink(io.StringIO()).write], self.interval_s)
         try:

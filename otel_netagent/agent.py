@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from otel_netagent import __version__
-from otel_netagent.config.schema import Config, DeliveryConfig, differences
+from otel_netagent.config.schema import Config, DeliveryConfig, MetricConfig, differences
 from otel_netagent.identity.entity import Entity
+from otel_netagent.identity.kubernetes.condition import WatchState
+from otel_netagent.identity.kubernetes.watch import NOWHERE, follow_pods
+from otel_netagent.identity.naming import Labelling, Naming, unlabelled
 from otel_netagent.identity.node_name import node_name
 from otel_netagent.pipeline.kernel_access import find_kernel_access
 from otel_netagent.pipeline.probe_set import Changes, Wanted
@@ -23,6 +26,7 @@ from otel_netagent.telemetry.delivery import Delivery, Limits, SpoolPlace, close
 from otel_netagent.telemetry.event import AttributedEvent
 from otel_netagent.telemetry.loki.address import push_url
 from otel_netagent.telemetry.loki.streams import StreamsEncoder
+from otel_netagent.telemetry.metric_labels import Chosen, ChosenLabels, all_labels
 from otel_netagent.telemetry.otlp.attributes import agent_resource
 from otel_netagent.telemetry.otlp.connect import connect
 from otel_netagent.telemetry.otlp.environment import Destination, Signal, destination
@@ -42,7 +46,8 @@ logger = logging.getLogger(__name__)
 PartT = TypeVar("PartT")
 
 _METRICS_QUEUE: Final = Limits(capacity=12)
-_LOGS_QUEUE: Final = Limits(capacity=8_192, batch=2_048, linger_s=1.0)
+_LOGS_QUEUE: Final = Limits(capacity=8_192, batch=512, linger_s=1.0)
+"""Small batches, since whoever reads events has to wait for Python's lock while one is packed."""
 
 
 class Agent:
@@ -70,8 +75,14 @@ class Agent:
             own = SelfTelemetry(self._resource, self._node, self._vitals)
             self._own = _started(own, parts, SelfTelemetry.close)
             self._servers = _started(Servers(self._node, lambda: self.status().to_json()), parts, Servers.close)
-            self._sources = _started(Sources(self._kinds, self._access, own.collected), parts, Sources.close)
-            self._own_export = self._start_own_export(parts)
+            # Before the first collection, so that pods have their names in it.
+            self._naming = Naming()
+            self._pods = follow_pods(environ, self._node, self._naming.know)
+            parts.callback(self._pods.close)
+            sources = Sources(self._kinds, self._access, own.collected, self._naming)
+            self._sources = _started(sources, parts, Sources.close)
+            if to := destination(Signal.METRICS, environ):
+                _started(SelfExport(to, own.data), parts, SelfExport.close)
             self._config = config
             self._follow(config)
             self._parts = parts.pop_all()
@@ -109,6 +120,7 @@ class Agent:
             btf=self._access.btf,
             probes=self._sources.statuses,
             entities=self._entities,
+            kubernetes=self._pods.condition,
         )
 
     def _follow(self, config: Config) -> Changes:
@@ -116,6 +128,9 @@ class Agent:
         sends = _sends(config)
         self._servers.listen(config.metric.port, config.event.port if config.event.enable else None)
         logging.getLogger(__package__).setLevel(logging.DEBUG if config.debugmode else logging.INFO)
+        self._naming.label_by(_labelling(config.metric))
+        if config.metric.verbose and self._pods.condition.state is WatchState.OFF:
+            logger.warning("metric_config.verbose: no pod is known by more than its UID: %s", NOWHERE)
         if sends == self._sends:
             return self._run(config, self._sending)
         # Two that send cannot use one spool: events are held until the old ones have ended and the new ones are there.
@@ -138,19 +153,21 @@ class Agent:
     def _outputs(self, config: Config, sending: _Outputs) -> _Outputs:
         """Whoever gets something by this configuration: those that are sending, and those that show it here."""
         outputs = _Outputs([self._keep_entities, *sending.snapshots], [*sending.events])
-        if http := self._servers.http:
-            http.switch_metrics(on=config.metric.enable)
-            http.debug = config.debugmode
-            text = PrometheusText(self._node, timestamps=config.metric.timestamps, aliases=config.metric.aliases)
-            outputs.snapshots.append(lambda snapshot: http.publish(lambda: text.render(snapshot) + self._own.page()))
         if stream := self._servers.stream:
             outputs.snapshots.append(stream.publish_snapshot)
             outputs.events.append(stream.publish)
         if config.event.enable and config.event.infotolog:
             outputs.events.append(self._text.write)
-        if export := self._own_export:
-            outputs.snapshots.append(lambda _: export.wake())
+        if http := self._servers.http:  # the last, since it renders
+            http.switch_metrics(on=config.metric.enable)
+            http.debug = config.debugmode
+            text = PrometheusText(self._node, timestamps=config.metric.timestamps, aliases=config.metric.aliases)
+            outputs.snapshots.append(lambda snapshot: http.publish(lambda: self._exposition(text, snapshot)))
         return outputs
+
+    def _exposition(self, text: PrometheusText, snapshot: Snapshot) -> Iterator[bytes]:
+        yield from text.render(snapshot)
+        yield self._own.page()
 
     def _start_sending(self, config: DeliveryConfig, loki_url: str | None) -> _Outputs:
         sending = _Outputs()
@@ -187,13 +204,16 @@ class Agent:
         outputs.deliveries.append(loki)
         outputs.events.append(loki.put)
 
-    def _start_own_export(self, parts: contextlib.ExitStack) -> SelfExport | None:
-        to = destination(Signal.METRICS, self._environ)
-        return _started(SelfExport(to, self._own.data), parts, SelfExport.close) if to else None
-
     def _vitals(self) -> Vitals:
         sources = self._sources
-        return Vitals(sources.statuses, self._entities, self._tallies.read(), sources.discarded, self._text.lost)
+        return Vitals(
+            sources.statuses,
+            self._entities,
+            self._tallies.read(),
+            sources.discarded,
+            self._text.lost,
+            self._pods.condition,
+        )
 
     def _keep_entities(self, snapshot: Snapshot) -> None:
         self._entities = snapshot.entities
@@ -221,6 +241,14 @@ class _Outputs:
 def _sends(config: Config) -> tuple[DeliveryConfig, str | None]:
     """What it says of sending: how, and to which Loki. Raises LokiAddressError."""
     return config.delivery, push_url(config.event.loki_address) if config.event.loki_enable else None
+
+
+def _labelling(config: MetricConfig) -> Labelling:
+    """Which labels of pods it has metrics get."""
+    if not config.verbose:
+        return unlabelled
+    chosen = [Chosen(item.name, item.source, item.type == "meta") for item in config.expose_labels]
+    return ChosenLabels(tuple(chosen)) if chosen else all_labels
 
 
 def _spool(config: DeliveryConfig, name: str) -> SpoolPlace | None:

@@ -7,22 +7,20 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from otel_netagent.agent import Agent
+from otel_netagent.cli.memory import give_back_what_is_between
 from otel_netagent.config.reading import ConfigError, Content
 from otel_netagent.config.schema import Config
 from otel_netagent.config.watching import LOOK_EVERY_S, Watch
 from otel_netagent.pipeline.probe_set import known_names
+from otel_netagent.pipeline.sources import RETRY_EVERY_S
 from otel_netagent.probes import catalogue
 from otel_netagent.telemetry.http_server import ListenError
 from otel_netagent.telemetry.loki.address import LokiAddressError
 from otel_netagent.telemetry.stream.service import EventPortError
 
 logger = logging.getLogger(__name__)
-
-_RETRY_EVERY_S: Final = 60.0
-"""Between two tries of a probe that is unavailable."""
 
 
 class Follower:
@@ -36,7 +34,7 @@ class Follower:
 
     def follow(self, stopping: threading.Event, asked: threading.Event) -> None:
         """Look at the file again and again until `stopping` is set, and load it anew whenever `asked` is."""
-        retry_due = time.monotonic() + _RETRY_EVERY_S
+        retry_due = time.monotonic() + RETRY_EVERY_S
         while not stopping.wait(LOOK_EVERY_S):
             content = self._watch.look()
             if asked.is_set():
@@ -46,7 +44,8 @@ class Follower:
                 self._load(content)
             if time.monotonic() >= retry_due:
                 self._agent.retry()
-                retry_due = time.monotonic() + _RETRY_EVERY_S
+                give_back_what_is_between()
+                retry_due = time.monotonic() + RETRY_EVERY_S
 
     def close(self) -> None:
         """End the agent."""

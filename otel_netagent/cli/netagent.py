@@ -11,13 +11,16 @@ import threading
 import traceback
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
 from otel_netagent import __version__
-from otel_netagent.cli.memory import give_back_freed_memory
+from otel_netagent.cli.memory import give_back_freed_memory, search_less_for_garbage
 from otel_netagent.cli.requirements import limits_of_sight, missing_capabilities
+
+_SWITCH_S: Final = 0.0005
+"""How long a thread may compute while others wait, which a scrape does several times: a tenth of Python's own."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -26,14 +29,23 @@ def main() -> None:
     """Find intermittent container-network faults on this node."""
 
 
-@main.command()
+_PLACES = """\b
+Without -c the configuration is the first of these that there is, if any:
+  /etc/otel-netagent/config.yaml
+  /etc/config/config.yaml
+  /etc/inspector-config/config.yaml
+  /etc/kubeskoop-config/config.yaml
+"""
+
+
+@main.command(epilog=_PLACES)
 @click.option(
     "-c",
     "--config",
     "file",
     type=click.Path(path_type=Path, readable=False),  # that it cannot be read is said in our own words
     metavar="FILE",
-    help="Configuration; without it /etc/otel-netagent/config.yaml or /etc/config/config.yaml if there is one.",
+    help="Take the configuration from here, and look nowhere else.",
 )
 def run(file: Path | None) -> None:
     """Run the agent until SIGTERM or Ctrl-C.
@@ -43,6 +55,7 @@ def run(file: Path | None) -> None:
     it anew at once.
     """
     give_back_freed_memory()
+    sys.setswitchinterval(_SWITCH_S)
     # First of all, since what is imported below takes as long to load as the agent to start.
     stopping, asked = threading.Event(), threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -69,6 +82,7 @@ def run(file: Path | None) -> None:
         running = Follower(file, os.environ)
     except (ConfigError, ListenError, EventPortError, LokiAddressError, OtlpConfigError) as error:
         _fail(str(error))
+    search_less_for_garbage()
     with contextlib.closing(running):
         running.follow(stopping, asked)
     if failed.is_set():

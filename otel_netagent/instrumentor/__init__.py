@@ -17,12 +17,15 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 
 from otel_netagent.config.schema import Config
+from otel_netagent.identity.kubernetes.watch import follow_pods
+from otel_netagent.identity.naming import Naming
 from otel_netagent.identity.node_name import node_name
 from otel_netagent.instrumentor.instruments import Instruments
 from otel_netagent.instrumentor.records import LogRecords
 from otel_netagent.pipeline.kernel_access import find_kernel_access
 from otel_netagent.pipeline.probe_set import Wanted
-from otel_netagent.pipeline.sources import Sources
+from otel_netagent.pipeline.sources import RETRY_EVERY_S, Sources
+from otel_netagent.pipeline.turns import Turns
 from otel_netagent.probes import catalogue
 
 _FIRST_S: Final = 10.0
@@ -53,8 +56,9 @@ class NetagentInstrumentor(BaseInstrumentor):  # type: ignore[misc] # for the sa
     ) -> None:
         """Start the probes; come back when the first numbers are there, or none have come for ten seconds.
 
-        Providers are the global ones unless given. Of `config` it matters which probes run, with what
-        settings, and how often they collect; without it the necessary ones do, every 5 seconds.
+        Providers are the global ones unless given. Of `config` it matters which probes run, with what settings, how
+        often they collect, and whether headers do for BTF; without it the necessary ones run, every 5 seconds. Those
+        that are unavailable are tried again, as the agent does.
         """
         config = config or Config()
         probes, node = catalogue(), node_name(os.environ)
@@ -63,12 +67,17 @@ class NetagentInstrumentor(BaseInstrumentor):  # type: ignore[misc] # for the sa
         collected = threading.Event()
         with contextlib.ExitStack() as parts:
             parts.callback(instruments.clear)
-            access = find_kernel_access()
+            access = find_kernel_access(legacy=config.enable_legacy_version)
             parts.callback(access.walk.walk.close)
-            sources = Sources(probes, access)
+            naming = Naming()
+            parts.callback(follow_pods(os.environ, node, naming.know).close)
+            sources = Sources(probes, access, naming=naming)
             parts.callback(sources.close)
             snapshots = [instruments.publish, lambda _: collected.set()]
             sources.apply(Wanted.of(config, probes), snapshots, [records.emit], config.metric.interval)
+            retries = Turns("retries", sources.retry)
+            parts.callback(retries.stop)
+            retries.go(RETRY_EVERY_S, first_s=RETRY_EVERY_S)
             collected.wait(_FIRST_S)
             self._parts = parts.pop_all()
 

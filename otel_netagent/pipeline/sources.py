@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
+from otel_netagent.identity.naming import Naming
 from otel_netagent.identity.registry import Registry
 from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.event_reader import EventReader
@@ -18,18 +20,25 @@ from otel_netagent.telemetry.status import ProbeStatus
 
 logger = logging.getLogger(__name__)
 
-_NOTHING = Wanted(frozenset(), frozenset())
+RETRY_EVERY_S: Final = 60.0
+"""How often to `retry`: seldom, since what a probe needs hardly ever comes, and trying costs as much as starting."""
+
+_NOTHING: Final = Wanted(frozenset(), frozenset())
 
 
 class Sources:
     """Go from one set of wanted probes, outputs and interval to the next; what stays notices nothing of it."""
 
     def __init__(
-        self, catalogue: Mapping[str, Probe], access: KernelAccess, took: Callable[[float], None] = lambda _: None
+        self,
+        catalogue: Mapping[str, Probe],
+        access: KernelAccess,
+        took: Callable[[float], None] = lambda _: None,
+        naming: Naming | None = None,
     ) -> None:
-        """Nothing runs before `apply`. `took` is told how many seconds each collection took."""
+        """Nothing runs before `apply`. `took` is told how many seconds each collection took; `naming` knows of pods."""
         self._catalogue = catalogue
-        registry = Registry()
+        registry = Registry(naming=naming)
         self._probes = ProbeSet(_NOTHING, catalogue, access)
         self._collector = Collector(access.walk.walk, registry, {}, (), interval_s=0)
         self._collector.took = took

@@ -24,10 +24,10 @@ class Turns:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def go(self, every_s: float = 0.0) -> None:
-        """Take a turn at once, and from then on every so many seconds."""
+    def go(self, every_s: float = 0.0, *, first_s: float = 0.0) -> None:
+        """Take a turn in `first_s` seconds, and from then on every `every_s`."""
         with self._changed:
-            self._every_s, self._due, self._paused = every_s, time.monotonic(), False
+            self._every_s, self._due, self._paused = every_s, time.monotonic() + first_s, False
             self._changed.notify_all()
         if self._thread.ident is None:
             self._thread.start()

@@ -52,10 +52,10 @@ class DebugPages:
 
 
 def stacks() -> str:
-    """The stack of every thread, innermost call last, as Python prints it."""
+    """The stack of every thread, innermost call last, as Python prints it, under its name and number (`top -H`)."""
     frames = sys._current_frames()
     return "\n".join(
-        f"{thread.name}{' (daemon)' if thread.daemon else ''}\n{''.join(traceback.format_stack(frames[thread.ident]))}"
+        f"{thread.name}, {thread.native_id}\n{''.join(traceback.format_stack(frames[thread.ident]))}"
         for thread in threading.enumerate()
         if thread.ident in frames
     )

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import logging
 import socket
 import socketserver
+import struct
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import ClassVar
+from typing import Final
 
 from otel_netagent import __version__
+from otel_netagent.telemetry.content_coding import Coding
 from otel_netagent.telemetry.debug_pages import DebugPages
+from otel_netagent.telemetry.exposition import Exposition
 from otel_netagent.telemetry.prometheus import CONTENT_TYPE as EXPOSITION
 
 logger = logging.getLogger(__name__)
+
+_SILENCE: Final = struct.pack("ll", 10, 0)
+"""How long a client may say or take nothing, as a `struct timeval`: seconds and microseconds."""
 
 _PLAIN = "text/plain; charset=utf-8"
 _INDEX = (
@@ -34,23 +38,23 @@ class ListenError(Exception):
     """The port cannot be listened on; the message is one line that says why and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a client wants: the target (path and query), the address that it asks from, the coding that it takes."""
+
+    target: str
+    peer: str
+    coding: Coding
+
+
+@dataclass(frozen=True, slots=True)
 class _Page:
-    """A body and its compressed form, which is made when first asked for."""
+    """What is answered."""
 
     body: bytes
     content_type: str
     status: HTTPStatus = HTTPStatus.OK
     headers: tuple[tuple[str, str], ...] = ()
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    @cached_property
-    def _compressed(self) -> bytes:
-        return gzip.compress(self.body, compresslevel=1, mtime=0)
-
-    def gzipped(self) -> bytes:
-        with self._lock:  # two scrapers at once must not compress it twice
-            return self._compressed
 
 
 _NO_SNAPSHOT_YET = _Page(
@@ -64,7 +68,7 @@ _UNKNOWN = _Page(b"unknown path; there are /, /metrics and /status\n", _PLAIN, H
 
 
 class HttpServer:
-    """Serves the snapshot last published. A scrape collects nothing; the first one renders, for all that follow.
+    """Serves the snapshot last published, and the agent's status. A scrape collects nothing.
 
     Answers on IPv4 and IPv6, each connection in a thread of its own. A client that hangs holds up
     neither the others nor `close`. While `debug` is true, clients on this machine are also answered `/debug/...`.
@@ -78,10 +82,7 @@ class HttpServer:
         self._status = status
         self.debug = False
         self._debug_pages = DebugPages()
-        self._on = metrics
-        self._metrics = _NO_SNAPSHOT_YET if metrics else _METRICS_OFF
-        self._render: Callable[[], bytes] | None = None
-        self._rendering = threading.Lock()
+        self._exposition = Exposition() if metrics else None
         self._server = _listen(port, self._page)
         # Closing wakes the accepting thread, so it need not look round for that (the poll interval).
         self._thread = threading.Thread(
@@ -94,47 +95,45 @@ class HttpServer:
         """The port that is listened on."""
         return int(self._server.server_address[1])
 
-    def publish(self, render: Callable[[], bytes]) -> None:
-        """Let `/metrics` answer what `render` gives from now on. Called at most once, and never two of them at once."""
-        with self._rendering:
-            if self._on:
-                self._render = render
+    def publish(self, render: Callable[[], Iterable[bytes]]) -> None:
+        """Let `/metrics` answer what `render` gives, in parts, from now on. Never two of them are at work at once."""
+        if self._exposition is not None:
+            self._exposition.publish(render)
 
     def switch_metrics(self, *, on: bool) -> None:
         """Let `/metrics` answer what is published from now on, or that metrics are switched off."""
-        with self._rendering:
-            if on != self._on:
-                self._on, self._render = on, None
-                self._metrics = _NO_SNAPSHOT_YET if on else _METRICS_OFF
+        if on is not (self._exposition is not None):
+            self._exposition = Exposition() if on else None
 
     def close(self) -> None:
         """Stop listening and cut every connection."""
         self._server.close()
         self._thread.join()
 
-    def _page(self, target: str, peer: str) -> _Page:
-        match target.partition("?")[0]:
+    def _page(self, request: _Request) -> _Page:
+        match request.target.partition("?")[0]:
             case "/metrics":
-                return self._metrics_page()
+                return self._metrics_page(request.coding)
             case "/status":
                 return _Page(self._status().encode(), "application/json")
             case "/":
                 return _Page(_INDEX, "text/html; charset=utf-8")
             case path if path.startswith("/debug/") and self.debug:
-                status, text = self._debug_pages.answer(target, peer)
+                status, text = self._debug_pages.answer(request.target, request.peer)
                 return _Page(text.encode(), _PLAIN, status)
             case _:
                 return _UNKNOWN
 
-    def _metrics_page(self) -> _Page:
-        with self._rendering:
-            if self._render is not None:
-                self._metrics = _Page(self._render(), EXPOSITION)
-                self._render = None
-            return self._metrics
+    def _metrics_page(self, coding: Coding) -> _Page:
+        if self._exposition is None:
+            return _METRICS_OFF
+        if (body := self._exposition.answer(coding)) is None:
+            return _NO_SNAPSHOT_YET
+        encoded = () if coding is Coding.IDENTITY else (("Content-Encoding", coding.value),)
+        return _Page(body, EXPOSITION, headers=(("Vary", "Accept-Encoding"), *encoded))
 
 
-def _listen(port: int, page: Callable[[str, str], _Page]) -> _Server:
+def _listen(port: int, page: Callable[[_Request], _Page]) -> _Server:
     try:
         try:
             return _Server(socket.AF_INET6, "::", port, page)
@@ -163,7 +162,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
     _MOST_CONNECTIONS = 64
 
-    def __init__(self, family: socket.AddressFamily, host: str, port: int, page: Callable[[str, str], _Page]) -> None:
+    def __init__(self, family: socket.AddressFamily, host: str, port: int, page: Callable[[_Request], _Page]) -> None:
         self.address_family = family
         self.page = page
         self._connections: dict[socket.socket, None] = {}  # oldest first
@@ -218,10 +217,13 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     server_version = f"otel-netagent/{__version__}"
     sys_version = ""
-    timeout: ClassVar[float | None] = 10.0  # seconds of silence
+    disable_nagle_algorithm = True  # the body goes out at once behind the head
 
     def setup(self) -> None:
         super().setup()
+        # With the kernel's timeouts instead of Python's, a large answer is one call, in which other threads go on.
+        for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self.connection.setsockopt(socket.SOL_SOCKET, direction, _SILENCE)
         self.server.enter(self.connection)
 
     def finish(self) -> None:
@@ -236,28 +238,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> bytes:
         """Send the head and return the body."""
-        page = self.server.page(self.path, self.client_address[0])
-        compress = _accepts_gzip(self.headers.get("Accept-Encoding", ""))
-        body = page.gzipped() if compress else page.body
+        coding = Coding.accepted(self.headers.get("Accept-Encoding", ""))
+        page = self.server.page(_Request(self.path, self.client_address[0], coding))
         self.send_response(page.status)
         self.send_header("Content-Type", page.content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Vary", "Accept-Encoding")
-        if compress:
-            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(page.body)))
         for name, value in page.headers:
             self.send_header(name, value)
         self.end_headers()
-        return body
+        return page.body
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's signature
         """Requests are not logged."""
-
-
-def _accepts_gzip(accept_encoding: str) -> bool:
-    """Whether an Accept-Encoding header (RFC 9110, section 12.5.3) names gzip, and not with weight 0."""
-    for coding in accept_encoding.lower().split(","):
-        name, _, weight = coding.partition(";")
-        if name.strip() == "gzip":
-            return weight.replace(" ", "").rstrip("0.") != "q="
-    return False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate, chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 from otel_netagent.telemetry.rows import RowNames
-from otel_netagent.telemetry.series import Series
-from otel_netagent.telemetry.snapshot import AnyTable, Distribution, Snapshot, ValueT
+from otel_netagent.telemetry.series import Kind, Series
+from otel_netagent.telemetry.snapshot import AnyTable, Distribution, Snapshot
 from otel_netagent.unicode import well_formed
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -26,6 +27,14 @@ def escape_label_value(text: str) -> str:
     return well_formed(text).translate(_LABEL_ESCAPES)
 
 
+class _Column(NamedTuple):
+    """A series of a table: for each row its labels and its value."""
+
+    series: Series
+    rows: Sequence[str]
+    values: Sequence[Any]
+
+
 class PrometheusText:
     """Renders snapshots, one after another.
 
@@ -39,22 +48,29 @@ class PrometheusText:
         self._timestamps = timestamps
         self._aliases = aliases
 
-    def render(self, snapshot: Snapshot) -> bytes:
-        """The whole answer to a scrape. A family whose table has no rows is left out."""
-        families: dict[str, list[str]] = {}
+    def render(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """The whole answer to a scrape, a family at a time. One whose table has no rows is left out."""
         ending = f" {snapshot.time_ns // 1_000_000}\n" if self._timestamps else "\n"
+        for name, columns in self._families(snapshot).items():
+            lines = [_header(name, columns[0].series)]
+            for series, rows, values in columns:
+                if series.kind is Kind.HISTOGRAM:
+                    lines += _buckets(name, series, zip(rows, values, strict=True), ending)
+                else:
+                    lines += [f"{name}{row} {value}{ending}" for row, value in zip(rows, values, strict=True)]
+            yield "".join(lines).encode()
+
+    def _families(self, snapshot: Snapshot) -> dict[str, list[_Column]]:
+        """What each family consists of, by its name: tables may have a series in common."""
+        families: dict[str, list[_Column]] = {}
         of_tables, of_histograms = self._label_sets.of(snapshot)
-        for table, rows in zip(snapshot.tables, of_tables, strict=True):
-            for series, column in _columns(table):
-                for name in self._names(series):
-                    family = families.setdefault(name, [_header(name, series)])
-                    family += [f"{name}{row} {value}{ending}" for row, value in zip(rows, column, strict=True)]
-        for histogram, rows in zip(snapshot.histograms, of_histograms, strict=True):
-            for series, distributions in _columns(histogram):
-                for name in self._names(series):
-                    family = families.setdefault(name, [_header(name, series)])
-                    family += _buckets(name, series, zip(rows, distributions, strict=True), ending)
-        return "".join(chain.from_iterable(families.values())).encode()
+        tables: tuple[AnyTable[Any], ...] = (*snapshot.tables, *snapshot.histograms)
+        for table, rows in zip(tables, (*of_tables, *of_histograms), strict=True):
+            if table.rows:
+                for series, values in zip(table.series, zip(*table.rows.values(), strict=True), strict=True):
+                    for name in self._names(series):
+                        families.setdefault(name, []).append(_Column(series, rows, values))
+        return families
 
     def _names(self, series: Series) -> tuple[str, ...]:
         return (series.name, *series.aliases) if self._aliases else (series.name,)
@@ -62,11 +78,6 @@ class PrometheusText:
 
 def _label_set(labels: Mapping[str, str]) -> str:
     return "{" + ",".join(f'{name}="{escape_label_value(value)}"' for name, value in labels.items()) + "}"
-
-
-def _columns(table: AnyTable[ValueT]) -> Iterator[tuple[Series, tuple[ValueT, ...]]]:
-    if table.rows:
-        yield from zip(table.series, zip(*table.rows.values(), strict=True), strict=True)
 
 
 def _buckets(name: str, series: Series, column: Iterable[tuple[str, Distribution]], ending: str) -> Iterator[str]:

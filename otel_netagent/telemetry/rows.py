@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from otel_netagent.identity.entity import Entity
-from otel_netagent.telemetry.snapshot import AnyTable, Snapshot
+from otel_netagent.telemetry.snapshot import AnyTable, RowKey, Snapshot
 
 T = TypeVar("T")
 
-_Row: TypeAlias = tuple[Entity, tuple[str, ...], tuple[str, ...]]
-"""(whose row it is, names of the table's labels, their values)."""
+_Rows: TypeAlias = dict[RowKey, tuple[Entity, T]]
+"""(whose row it is, its form), by key."""
 
 
 def entity_labels(entity: Entity, node: str) -> dict[str, str]:
     """The four labels that everything of an entity has, in their order."""
     return {"namespace": entity.namespace, "netns": entity.netns_label, "node": node, "pod": entity.pod}
+
+
+def metric_labels(entity: Entity, node: str) -> dict[str, str]:
+    """Those that its metrics have: the four, and what the configuration asks for."""
+    return entity_labels(entity, node) | dict(entity.labels)
 
 
 class RowNames(Generic[T]):
@@ -29,23 +34,29 @@ class RowNames(Generic[T]):
         """Name rows as those of this node."""
         self._node = node
         self._make = make
-        self._kept: dict[_Row, T] = {}
+        self._kept: dict[tuple[str, ...], _Rows[T]] = {}  # by the names of a table's labels
 
     def of(self, snapshot: Snapshot) -> tuple[list[list[T]], list[list[T]]]:
         """For each table of the snapshot, and for each of its histograms, a form for each row, in their order."""
-        # Only what this snapshot uses is kept, so that nothing stays of an entity that is gone; and since
-        # the entity is part of the key, a changed identity never meets what was made for the old one.
-        used: dict[_Row, T] = {}
-        names = []
+        # Only what this snapshot uses is kept, so that nothing stays of an entity that is gone.
+        used: dict[tuple[str, ...], _Rows[T]] = {}
         tables: tuple[AnyTable[Any], ...] = (*snapshot.tables, *snapshot.histograms)
-        for table in tables:
-            rows = [(snapshot.entities[netns], table.labels, values) for netns, values in table.rows]
-            forms = [self._kept[row] if row in self._kept else self._name(row) for row in rows]
-            used.update(zip(rows, forms, strict=True))
-            names.append(forms)
+        names = [self._forms(table, snapshot.entities, used.setdefault(table.labels, {})) for table in tables]
         self._kept = used
         return names[: len(snapshot.tables)], names[len(snapshot.tables) :]
 
-    def _name(self, row: _Row) -> T:
-        entity, labels, values = row
-        return self._make(entity_labels(entity, self._node) | dict(zip(labels, values, strict=True)))
+    def _forms(self, table: AnyTable[Any], entities: Mapping[int, Entity], used: _Rows[T]) -> list[T]:
+        kept = self._kept.get(table.labels, {})
+        forms = []
+        for key in table.rows:
+            entity = entities[key[0]]
+            row = used.get(key) or kept.get(key)
+            # By identity: a changed entity is another object, and to compare or to hash them would be most of the cost.
+            if row is None or row[0] is not entity:
+                row = entity, self._name(entity, table.labels, key[1])
+            used[key] = row
+            forms.append(row[1])
+        return forms
+
+    def _name(self, entity: Entity, labels: tuple[str, ...], values: tuple[str, ...]) -> T:
+        return self._make(metric_labels(entity, self._node) | dict(zip(labels, values, strict=True)))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from otel_netagent.identity.entity import Entity, EntityKind
+from otel_netagent.identity.kubernetes.condition import OFF, WatchCondition, WatchState
+from otel_netagent.identity.pod import Workload
 
 
 class ProbeState(enum.Enum):
@@ -58,7 +60,10 @@ class ProbeStatus:
 
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
-    """State of the agent: what `GET /status` answers and `inspector list` shows."""
+    """State of the agent: what `GET /status` answers and `inspector list` shows.
+
+    `kubernetes` says whether pods' names are known, and why not.
+    """
 
     version: str
     node: str
@@ -66,6 +71,7 @@ class AgentStatus:
     btf: str
     probes: tuple[ProbeStatus, ...]
     entities: Mapping[int, Entity]
+    kubernetes: WatchCondition = OFF
 
     def to_json(self) -> str:
         """The status as one JSON object; enumerations by their value, entities as a list."""
@@ -89,6 +95,7 @@ class AgentStatus:
                 btf=document["btf"],
                 probes=tuple(_probe(each) for each in document["probes"]),
                 entities={entity.netns: entity for entity in entities},
+                kubernetes=_condition(document["kubernetes"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"no status of an agent: {error!r}") from error
@@ -114,7 +121,18 @@ def _hook(document: Mapping[str, Any]) -> HookStatus:
     return HookStatus(purpose=document["purpose"], way=document["way"], refused=refused)
 
 
+def _condition(document: Mapping[str, Any]) -> WatchCondition:
+    return WatchCondition(
+        state=WatchState(document["state"]),
+        reason=document["reason"],
+        pods=document["pods"],
+        failures=document["failures"],
+        lists=document["lists"],
+    )
+
+
 def _entity(document: Mapping[str, Any]) -> Entity:
+    workload = document["workload"]
     return Entity(
         netns=document["netns"],
         kind=EntityKind(document["kind"]),
@@ -123,4 +141,7 @@ def _entity(document: Mapping[str, Any]) -> Entity:
         start_ns=document["start_ns"],
         pod_uid=document["pod_uid"],
         container_id=document["container_id"],
+        workload=Workload(workload["kind"], workload["name"]) if workload else None,
+        labels=tuple((name, value) for name, value in document["labels"]),
+        labels_left_out=document["labels_left_out"],
     )

@@ -66,9 +66,11 @@ def configuration(
     event: Mapping[str, Any] | None = None,
     *,
     legacy: bool = False,
+    debugmode: bool = False,
 ) -> Path:
     """A file with these settings, and beside them a collection each second, free ports and a spool of its own."""
     sections = {
+        "debugmode": debugmode,
         "enable_legacy_version": legacy,
         "metric_config": {"port": free_port(), "interval": 1, **(metric or {})},
         "event_config": {"port": free_port(), **(event or {})},
@@ -87,12 +89,14 @@ class Agent(Program):
         directory: Path,
         *,
         metric: Mapping[str, Any] | None = None,
+        event: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
         command: Sequence[str] = (NETAGENT,),
         legacy: bool = False,
+        debugmode: bool = False,
     ) -> None:
         """Start it, by way of this command, with these settings and variables beside the usual ones."""
-        file = configuration(directory, metric, legacy=legacy)
+        file = configuration(directory, metric, event, legacy=legacy, debugmode=debugmode)
         sections = json.loads(file.read_text())
         self.http, self.grpc = (int(sections[name]["port"]) for name in ("metric_config", "event_config"))
         super().__init__([*command, "run", "-c", str(file)], environ)

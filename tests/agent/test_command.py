@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from otel_netagent import __version__
+from otel_netagent.config.reading import DEFAULT_PLACES
 from tests.agent.command import NETAGENT, Program
 from tests.agent.running import Agent
 
@@ -23,9 +24,9 @@ def test_help_names_the_commands() -> None:
     assert re.search(r"^  run  Run the agent until SIGTERM or Ctrl-C\.$", text, re.MULTILINE)
 
 
-def test_help_of_run_names_file_ports_and_endpoint() -> None:
+def test_help_of_run_names_files_ports_and_endpoint() -> None:
     text = output_of("run", "--help")
-    for said in ("-c, --config FILE", "/etc/otel-netagent/config.yaml", "9102", "19102", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+    for said in ("-c, --config FILE", *map(str, DEFAULT_PLACES), "9102", "19102", "OTEL_EXPORTER_OTLP_ENDPOINT"):
         assert said in text
     assert max(map(len, text.splitlines())) <= 80
 

@@ -124,7 +124,7 @@ def test_what_is_unavailable_is_not_tried_again_at_each_look(followed: Followed)
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "_RETRY_EVERY_S", 0.01)
+    monkeypatch.setattr(following, "RETRY_EVERY_S", 0.01)
 
 
 @pytest.mark.usefixtures("_impatient")

@@ -14,8 +14,14 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from otel_netagent import instrumentor
 from otel_netagent.config.schema import Config, EventConfig, MetricConfig
 from otel_netagent.instrumentor import NetagentInstrumentor
+from otel_netagent.kernel.namespaces import ProcfsWalk
+from otel_netagent.pipeline.kernel_access import KernelAccess
+from otel_netagent.probing.declaration import WalkAccess
+from tests.lab.waiting import eventually
+from tests.pipeline.made_up import Starts
 
 PAGE = Path(__file__).parents[2] / "docs" / "instrumentor.md"
 CONFIG = Config(metric=MetricConfig(probes=("tcp",)), event=EventConfig(enable=False))
@@ -78,3 +84,36 @@ def test_another_provider_gets_the_numbers_next(reader: InMemoryMetricReader, me
 def test_only_the_probes_of_the_configuration_run(reader: InMemoryMetricReader, meters: MeterProvider) -> None:
     NetagentInstrumentor().instrument(meter_provider=meters, config=CONFIG)
     assert {scope for scope, _ in metrics(reader)} == {"otel_netagent.tcp"}
+
+
+def test_a_probe_that_was_unavailable_is_tried_again(
+    reader: InMemoryMetricReader, meters: MeterProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = Starts(refused={"late"})
+    probes = {name: starts.declare(name) for name in ("early", "late")}
+    monkeypatch.setattr(instrumentor, "catalogue", lambda: probes)
+    monkeypatch.setattr(instrumentor, "RETRY_EVERY_S", 0.01)
+    NetagentInstrumentor().instrument(meter_provider=meters, config=Config(event=EventConfig(enable=False)))
+    assert {scope for scope, _ in metrics(reader)} == {"otel_netagent.early"}
+    starts.refused.clear()
+    eventually(lambda: {scope for scope, _ in metrics(reader)} == {"otel_netagent.early", "otel_netagent.late"})
+    NetagentInstrumentor().uninstrument()
+    assert starts.running == {}
+    assert "retries" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_headers_do_for_btf_if_the_configuration_says_so(
+    legacy: bool, meters: MeterProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def find(*, legacy: bool) -> KernelAccess:
+        asked.append(legacy)
+        return KernelAccess(None, "not asked for", WalkAccess(ProcfsWalk()))
+
+    monkeypatch.setattr(instrumentor, "find_kernel_access", find)
+    NetagentInstrumentor().instrument(
+        meter_provider=meters, config=CONFIG.model_copy(update={"enable_legacy_version": legacy})
+    )
+    assert asked == [legacy]

@@ -74,6 +74,7 @@ def test_what_a_configuration_may_name() -> None:
         metric_probes={"measuring": "measuring", "counting": "measuring", "necessary": "necessary"},
         event_probes={"telling": "telling", "necessary": "necessary"},
         thresholds={"SLOW": "SLOW", "LATE": "SLOW"},
+        labels={"outcome", "type"},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -34,6 +35,18 @@ def test_it_goes_pauses_and_goes_on_in_one_thread() -> None:
         turns.stop()
     assert set(taken) == {"test"}
     assert "test" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_the_first_turn_may_be_later() -> None:
+    taken: list[float] = []
+    turns = Turns("test", lambda: taken.append(time.monotonic()))
+    try:
+        began = time.monotonic()
+        turns.go(3600, first_s=0.1)
+        (first,) = eventually(lambda: taken)
+        assert first - began >= 0.1
+    finally:
+        turns.stop()
 
 
 def test_a_pause_is_had_though_each_turn_takes_longer_than_the_interval() -> None:

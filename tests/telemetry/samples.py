@@ -59,9 +59,10 @@ def make_event(
     body: str = "protocol=TCP saddr=10.0.0.1 sport=443 daddr=10.0.0.2 dport=33488",
     probe: str = "tcpreset",
     time_ns: int = TIME_NS,
+    severity: Severity = Severity.WARN,
 ) -> AttributedEvent:
     entity = entity or make_entity()
-    kind = EventType("TCPRESET_NOSOCK", "netagent.tcpreset.nosock", "no socket matches", Severity.WARN)
+    kind = EventType("TCPRESET_NOSOCK", "netagent.tcpreset.nosock", "no socket matches", severity)
     if attributes is None:
         attributes = {"network.transport": "tcp", "source.address": "10.0.0.1", "source.port": 443}
     event = Event(probe, kind, time_ns, entity.netns, entity.netns, attributes, body)
@@ -78,6 +79,8 @@ _LABELS = st.lists(_NAMES.map("l_{}".format), max_size=2, unique=True).map(tuple
 
 
 _ANY_NETNS = st.integers(1, 2**32 - 1)
+_OF_POD = st.dictionaries(_NAMES.map("label_{}".format), ANY_TEXT, max_size=2).map(lambda each: tuple(each.items()))
+"""Labels that metrics have of an entity's pod."""
 
 
 def entities(netns: st.SearchStrategy[int] = _ANY_NETNS) -> st.SearchStrategy[Entity]:
@@ -90,6 +93,7 @@ def entities(netns: st.SearchStrategy[int] = _ANY_NETNS) -> st.SearchStrategy[En
         start_ns=_TIMES,
         pod_uid=ANY_TEXT,
         container_id=ANY_TEXT,
+        labels=_OF_POD,
     )
 
 

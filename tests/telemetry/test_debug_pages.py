@@ -33,8 +33,8 @@ def waiting_thread() -> Iterator[threading.Thread]:
 def test_stacks_are_of_every_thread() -> None:
     text = stacks()
     for thread in threading.enumerate():
-        assert re.search(rf"^{thread.name}( \(daemon\))?$", text, re.MULTILINE)
-    (own,) = [part for part in text.split("\n\n") if part.startswith("one-that-waits\n")]
+        assert f"{thread.name}, {thread.native_id}" in text.splitlines()
+    (own,) = [part for part in text.split("\n\n") if part.startswith("one-that-waits, ")]
     assert "in wait_until_it_is_enough\n    enough.wait()\n" in own
 
 
@@ -97,15 +97,15 @@ def test_the_server_offers_them_only_while_it_is_to() -> None:
 def test_metrics_are_switched_off_and_on() -> None:
     server = HttpServer(0, lambda: "{}")
     try:
-        server.publish(lambda: b"a 1\n")
+        server.publish(lambda: [b"a 1\n"])
         server.switch_metrics(on=True)
         assert _status(server, "/metrics") == HTTPStatus.OK, "it was on"
         server.switch_metrics(on=False)
-        server.publish(lambda: b"a 2\n")
+        server.publish(lambda: [b"a 2\n"])
         assert _status(server, "/metrics") == HTTPStatus.NOT_FOUND
         server.switch_metrics(on=True)
         assert _status(server, "/metrics") == HTTPStatus.SERVICE_UNAVAILABLE, "nothing old is shown"
-        server.publish(lambda: b"a 3\n")
+        server.publish(lambda: [b"a 3\n"])
         assert _status(server, "/metrics") == HTTPStatus.OK
     finally:
         server.close()

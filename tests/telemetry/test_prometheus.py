@@ -27,7 +27,7 @@ LABELS = 'namespace="shop",netns="ns4026534001",node="node-1",pod="web-0"'
 
 
 def render(snapshot: Snapshot, *, timestamps: bool = True, aliases: bool = True) -> str:
-    return PrometheusText(NODE, timestamps=timestamps, aliases=aliases).render(snapshot).decode()
+    return b"".join(PrometheusText(NODE, timestamps=timestamps, aliases=aliases).render(snapshot)).decode()
 
 
 def test_text_is_in_the_originals_shape() -> None:
@@ -88,8 +88,8 @@ def test_table_without_rows_leaves_nothing() -> None:
 def test_changed_identity_shows_at_once_and_gone_entity_no_longer() -> None:
     text = PrometheusText(NODE)
     unknown = make_entity(pod="ns4026534001", namespace="netns")
-    text.render(make_snapshot(entities=(unknown, make_entity(2, pod="other"))))
-    named = text.render(make_snapshot(entities=(make_entity(pod="web-7"),))).decode()
+    [*text.render(make_snapshot(entities=(unknown, make_entity(2, pod="other"))))]
+    named = b"".join(text.render(make_snapshot(entities=(make_entity(pod="web-7"),)))).decode()
     assert 'pod="web-7"' in named
     assert 'ns4026534001",node' in named
     assert "other" not in named
@@ -151,6 +151,7 @@ def expected_labels(snapshot: Snapshot, names: tuple[str, ...], key: RowKey) -> 
         "netns": f"ns{netns}",
         "node": NODE,
         "pod": well_formed(snapshot.entities[netns].pod),
+        **{name: well_formed(value) for name, value in snapshot.entities[netns].labels},
         **{name: well_formed(value) for name, value in zip(names, values, strict=True)},
     }
 

@@ -8,13 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_netagent.identity.entity import Entity, EntityKind
+from otel_netagent.identity.kubernetes.condition import WatchCondition, WatchState
+from otel_netagent.identity.pod import Workload
 from otel_netagent.telemetry.status import AgentStatus, HookStatus, ProbeState, ProbeStatus, Refusal
-from tests.telemetry.samples import make_entity
 
 TEXT = st.text(max_size=12)
 ENTITIES = st.builds(
-    make_entity, st.integers(1, 2**32 - 1), pod=TEXT, namespace=TEXT, start_ns=st.integers(0, 2**63 - 1), pod_uid=TEXT
+    Entity,
+    st.integers(1, 2**32 - 1),
+    st.sampled_from(EntityKind),
+    pod=TEXT,
+    namespace=TEXT,
+    start_ns=st.integers(0, 2**63 - 1),
+    pod_uid=TEXT,
+    container_id=TEXT,
+    workload=st.none() | st.builds(Workload, TEXT, TEXT),
+    labels=st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple),
+    labels_left_out=st.integers(0, 9),
 )
+CONDITIONS = st.builds(WatchCondition, st.sampled_from(WatchState), TEXT, *[st.integers(0, 9)] * 3)
 HOOKS = st.builds(HookStatus, TEXT, st.none() | TEXT, st.lists(st.builds(Refusal, TEXT, TEXT), max_size=3).map(tuple))
 PROBES = st.builds(ProbeStatus, TEXT, st.sampled_from(ProbeState), st.lists(HOOKS, max_size=3).map(tuple), TEXT)
 STATUSES = st.builds(
@@ -25,6 +38,7 @@ STATUSES = st.builds(
     btf=TEXT,
     probes=st.lists(PROBES, max_size=3).map(tuple),
     entities=st.lists(ENTITIES, max_size=3).map(lambda entities: {each.netns: each for each in entities}),
+    kubernetes=CONDITIONS,
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXT,
@@ -43,7 +57,7 @@ def test_what_a_newer_agent_adds_is_passed_over(status: AgentStatus) -> None:
     assert AgentStatus.from_json(json.dumps(document)) == status
 
 
-@given(STATUSES, st.sampled_from(["version", "node", "kernel", "btf", "probes", "entities"]))
+@given(STATUSES, st.sampled_from(["version", "node", "kernel", "btf", "probes", "entities", "kubernetes"]))
 def test_a_status_in_which_something_is_missing_is_none(status: AgentStatus, key: str) -> None:
     document = json.loads(status.to_json())
     del document[key]

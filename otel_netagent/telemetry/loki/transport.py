@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import re
 import time
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
+from otel_netagent.telemetry.content_coding import gzipped
 from otel_netagent.telemetry.http_post import Answer, Post, PostFailed
 from otel_netagent.telemetry.loki.streams import without_metadata
 from otel_netagent.telemetry.outcome import Accepted, Outcome, Refused, Retryable, TooLarge
@@ -82,7 +82,7 @@ class PushTransport:
         self._post.close()
 
     def _send(self, body: bytes) -> Answer:
-        return self._post.send(gzip.compress(body, compresslevel=1))
+        return self._post.send(gzipped((body,)))
 
 
 def _headers(environ: Mapping[str, str]) -> dict[str, str]:

@@ -91,10 +91,10 @@ def _channel(destination: Destination) -> grpc.Channel:
     compression = grpc.Compression.Gzip if compressed else grpc.Compression.NoCompression
     if destination.tls is None:
         return grpc.insecure_channel(destination.address, _OPTIONS, compression)
-    return grpc.secure_channel(destination.address, credentials(destination.tls), _OPTIONS, compression)
+    return grpc.secure_channel(destination.address, _credentials(destination.tls), _OPTIONS, compression)
 
 
-def credentials(tls: Tls) -> grpc.ChannelCredentials:
+def _credentials(tls: Tls) -> grpc.ChannelCredentials:
     """What these files hold now, for a channel by gRPC."""
 
     def content(path: str | None) -> bytes | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from http import HTTPStatus
 from typing import Final
 
@@ -10,6 +9,7 @@ import zstandard
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 
+from otel_netagent.telemetry.content_coding import gzipped
 from otel_netagent.telemetry.http_post import Answer, Post, PostFailed
 from otel_netagent.telemetry.otlp.environment import Compression, Destination
 from otel_netagent.telemetry.otlp.response import accepted, response_type
@@ -79,7 +79,7 @@ def _compressed(body: bytes, compression: Compression) -> bytes:
         case Compression.NONE:
             return body
         case Compression.GZIP:
-            return gzip.compress(body, compresslevel=1)
+            return gzipped((body,))
         case Compression.ZSTD:
             return zstandard.compress(body)
 

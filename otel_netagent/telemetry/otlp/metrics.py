@@ -24,7 +24,7 @@ from otel_netagent.telemetry.otlp.attributes import add_attributes, scope_name
 from otel_netagent.telemetry.otlp.dividing import halves_of_metrics
 from otel_netagent.telemetry.otlp.points import Points, points_of
 from otel_netagent.telemetry.otlp.wire import Parts, framed
-from otel_netagent.telemetry.rows import entity_labels
+from otel_netagent.telemetry.rows import metric_labels
 from otel_netagent.telemetry.series import Series
 from otel_netagent.telemetry.snapshot import AnyTable, Snapshot
 
@@ -156,7 +156,7 @@ class _KeptRows:
 
     def _head(self, points: Points[Any], row: _Row) -> bytes:
         entity, values, start_ns = row
-        labels = entity_labels(entity, self._node) | dict(zip(self._labels, values, strict=True))
+        labels = metric_labels(entity, self._node) | dict(zip(self._labels, values, strict=True))
         return points.head(labels, start_ns)
 
 

@@ -75,6 +75,14 @@ def _entities(vitals: Vitals) -> Points:
     return (({"kind": kind}, count) for kind, count in kinds.items())
 
 
+def _watch_state(vitals: Vitals) -> Points:
+    return iter([({"state": vitals.kubernetes.state.value}, 1)])
+
+
+def _labels_left_out(vitals: Vitals) -> float:
+    return sum(entity.labels_left_out for entity in vitals.entities.values())
+
+
 def _cpu_time(_: Vitals) -> Points:
     return (({"cpu.mode": mode}, seconds) for mode, seconds in cpu_seconds().items())
 
@@ -136,6 +144,31 @@ OBSERVABLES: Final = (
         "netagent.entities", Kind.AMOUNT, "{entity}",
         "Owners of network namespaces that numbers are collected of",
         ("kind",), _entities,
+    ),
+    Observable(
+        "netagent.kubernetes.state", Kind.AMOUNT, "{watch}",
+        "1 for the state that the watch of the node's pods is in: off, starting, following or failing",
+        ("state",), _watch_state,
+    ),
+    Observable(
+        "netagent.kubernetes.pods", Kind.AMOUNT, "{pod}",
+        "Pods of the node that Kubernetes has told of",
+        (), _sole(lambda vitals: vitals.kubernetes.pods),
+    ),
+    Observable(
+        "netagent.kubernetes.failures", Kind.COUNTER, "{failure}",
+        "Lists and watches of pods that failed",
+        (), _sole(lambda vitals: vitals.kubernetes.failures),
+    ),
+    Observable(
+        "netagent.kubernetes.lists", Kind.COUNTER, "{list}",
+        "Lists of all pods of the node: at the start, and where the API had forgotten what was seen last",
+        (), _sole(lambda vitals: vitals.kubernetes.lists),
+    ),
+    Observable(
+        "netagent.labels.left_out", Kind.AMOUNT, "{label}",
+        "Labels of pods that no series has, since they are too many or too long",
+        (), _sole(_labels_left_out),
     ),
     Observable(
         "process.cpu.time", Kind.COUNTER, "s",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_netagent.identity.entity import Entity
+from otel_netagent.identity.kubernetes.condition import OFF, WatchCondition
 from otel_netagent.telemetry.delivery import Delivery, Tally
 from otel_netagent.telemetry.status import ProbeStatus
 
@@ -28,6 +29,7 @@ class Vitals:
     deliveries: Mapping[str, Tally] = field(default_factory=dict)
     discarded_records: int = 0
     lost_lines: int = 0
+    kubernetes: WatchCondition = OFF
 
 
 class Tallies:

@@ -240,7 +240,7 @@ def expected_labels(snapshot: Snapshot, names: tuple[str, ...], key: RowKey) -> 
     netns, values = key
     entity = snapshot.entities[netns]
     labels = {"namespace": entity.namespace, "netns": f"ns{netns}", "node": NODE, "pod": entity.pod}
-    labels |= dict(zip(names, values, strict=True))
+    labels |= dict(entity.labels) | dict(zip(names, values, strict=True))
     return {name: well_formed(value) for name, value in labels.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -12,6 +12,7 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.sdk.metrics.export import MetricsData
 
 from otel_netagent.telemetry.otlp.environment import Compression, Destination, Protocol
 from otel_netagent.telemetry.self_telemetry.export import SelfExport
@@ -28,10 +29,9 @@ ARRIVAL_S = 20.0
 
 
 @contextmanager
-def exporting(destination: Destination) -> Iterator[SelfExport]:
-    export = SelfExport(destination, make_telemetry().data)
+def exporting(destination: Destination, data: Callable[[], MetricsData | None] | None = None) -> Iterator[SelfExport]:
+    export = SelfExport(destination, data or make_telemetry().data, every_s=0.1)
     try:
-        export.wake()
         yield export
     finally:
         export.close()
@@ -98,10 +98,16 @@ def test_outage_is_told_once_and_its_end_too(protocol: Protocol, caplog: pytest.
     """Not at each try, and by no traceback."""
     with dead_port() as port:
         to = grpc_destination(port) if protocol is Protocol.GRPC else http_destination(port)
-        with exporting(replace(to, timeout_s=0.2)) as export:
+        tries: list[float] = []
+        data = make_telemetry().data
+
+        def counted() -> MetricsData | None:
+            tries.append(time.monotonic())
+            return data()
+
+        with exporting(replace(to, timeout_s=0.2), counted):
             told = eventually(lambda: lines(caplog), ARRIVAL_S)
-            for _ in range(3):
-                export.wake()
+            eventually(lambda: len(tries) > 3, ARRIVAL_S)
     assert told == [f"self-telemetry: {to.address} does not take it"]
     assert not [record for record in caplog.records if record.exc_info]
     assert [record.name for record in caplog.records] == ["otel_netagent.telemetry.self_telemetry.export"]
@@ -109,9 +115,7 @@ def test_outage_is_told_once_and_its_end_too(protocol: Protocol, caplog: pytest.
 
 def test_recovery_is_told(caplog: pytest.LogCaptureFixture) -> None:
     refuse = fail(grpc.StatusCode.INVALID_ARGUMENT)
-    with grpc_receiver(refuse) as receiver, exporting(grpc_destination(receiver.port)) as export:
-        eventually(lambda: lines(caplog), ARRIVAL_S)
-        export.wake()
+    with grpc_receiver(refuse) as receiver, exporting(grpc_destination(receiver.port)):
         eventually(lambda: len(lines(caplog)) == 2, ARRIVAL_S)
     address = f"127.0.0.1:{receiver.port}"
     assert lines(caplog) == [f"self-telemetry: {address} does not take it", f"self-telemetry: {address} takes it again"]
