@@ -11,11 +11,11 @@ VENV := .venv
 .DELETE_ON_ERROR:
 # Prerequisites are made in the order in which they are written, also under -j: system packages come before their use.
 .NOTPARALLEL:
-.PHONY: help setup run test truth-table test-kernels kernels-table stack stack-build lint bpf lock docs clean \
+.PHONY: help setup run test truth-table test-kernels test-kubernetes kernels-table stack stack-build lint bpf lock docs clean \
         system system-test system-vm system-stack
 
 help: ## list these goals
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: system bpf $(VENV)/run.stamp ## install what is missing: system packages (apt), eBPF objects, .venv
 
@@ -30,6 +30,9 @@ truth-table: system-test bpf $(VENV)/dev.stamp ## make every fault of the labora
 
 test-kernels: system-test system-vm bpf $(VENV)/dev.stamp ## run the agent on kernels 5.10 to the newest, in qemu (root)
 	$(VENV)/bin/pytest -m kernels tests/vm $(ARGS)
+
+test-kubernetes: system-test system-stack bpf $(VENV)/dev.stamp ## test against a real API server of Kubernetes, built at first
+	$(VENV)/bin/pytest -m apiserver tests/identity/kubernetes $(ARGS)
 
 kernels-table: $(VENV)/dev.stamp ## write docs/kernels.md from the last make test-kernels
 	$(VENV)/bin/python -m tests.vm table

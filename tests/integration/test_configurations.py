@@ -68,7 +68,7 @@ def test_loki_takes_its_file(stack: Stack) -> None:
 def test_prometheus_takes_its_files(stack: Stack) -> None:
     done = _run([str(stack.programs.promtool), "check", "config", str(CONFIGURATION / "prometheus.yaml")])
     assert done.returncode == 0, done.stderr
-    assert "12 rules found" in done.stdout
+    assert "13 rules found" in done.stdout
 
 
 def test_alerts_fire_when_they_should(stack: Stack) -> None:
