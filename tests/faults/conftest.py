@@ -10,7 +10,7 @@ import pytest
 
 from otel_netagent.kernel.facts import KernelFacts
 from tests.faults.observer import Observer, observing
-from tests.lab.limits import NO_COOKIES, Kernel, limits
+from tests.lab.limits import Kernel, limits
 from tests.lab.scenario import Scenario
 from tests.lab.truth import Family, Truth
 
@@ -31,12 +31,10 @@ def limiting_kernel(kernel: KernelFacts) -> Kernel:
 
 
 @pytest.fixture
-def observer(whole_observer: Observer, limiting_kernel: Kernel, record_property: Record) -> Observer:
+def observer(whole_observer: Observer) -> Observer:
     """The observer, with nothing left of earlier tests."""
-    if NO_COOKIES.holds(limiting_kernel):
-        record_property("limit", NO_COOKIES.why)
-    # Nor does procfs tell cookies, by which namespaces are walked where the kernel itself has no BTF.
-    if NO_COOKIES.holds(limiting_kernel) or whole_observer.access.walk.refused:
+    # By procfs a namespace cannot be told from an earlier one that had the same number.
+    if whole_observer.access.walk.refused:
         whole_observer.forget_namespaces()
     whole_observer.events(())
     return whole_observer

@@ -22,7 +22,7 @@ _COLLECTIONS_UNTIL_FORGOTTEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Every probe, running."""
+    """Probes, running."""
 
     access: KernelAccess
     probes: ProbeSet
@@ -78,12 +78,12 @@ class Observer:
 
 
 @contextmanager
-def probing() -> Iterator[tuple[KernelAccess, ProbeSet]]:
-    """Run every probe for the time of the block."""
+def probing(names: Collection[str] = ()) -> Iterator[tuple[KernelAccess, ProbeSet]]:
+    """Run the named probes, or every one, for the time of the block."""
     access = find_kernel_access(legacy=True)
     kinds = catalogue()
-    every = frozenset(kinds)
-    probes = ProbeSet(Wanted(every, every), kinds, access)
+    wanted = frozenset(names or kinds)
+    probes = ProbeSet(Wanted(wanted, wanted), kinds, access)
     try:
         yield access, probes
     finally:
@@ -92,9 +92,9 @@ def probing() -> Iterator[tuple[KernelAccess, ProbeSet]]:
 
 
 @contextmanager
-def observing() -> Iterator[Observer]:
-    """Run every probe, and read its events when the test asks for them, for the time of the block."""
-    with probing() as (access, probes):
+def observing(names: Collection[str] = ()) -> Iterator[Observer]:
+    """Run the named probes, or every one, and read their events when the test asks, for the time of the block."""
+    with probing(names) as (access, probes):
         sources = [probe.event_source for probe in probes.running.values() if probe.event_source]
         with RingBuffers([source.ring for source in sources]) as rings:
             yield Observer(access, probes, sources, rings)

@@ -13,7 +13,7 @@ import pytest
 from otel_netagent.probing.drop_reasons import MALFORMED
 from otel_netagent.telemetry.event import Event
 from tests.faults.conftest import Play
-from tests.faults.expectation import expected, told, wrong_latencies
+from tests.faults.expectation import expected, told, too_slow
 from tests.faults.observer import Observer
 from tests.lab import catalogue, drops_full, resets_sent
 from tests.lab.links import Host, Pair, Router, loopback
@@ -60,7 +60,7 @@ def confirm(truth: Truth, observer: Observer, hosts: Collection[Host]) -> None:
     """Events as expected, and the counters of each namespace equal to the drops that were made."""
     events, values_of = observer.agreeing([host.namespace.inode for host in hosts], at_least=expected(truth).total())
     assert told(events, truth) == expected(truth)
-    assert not wrong_latencies(events, truth)
+    assert not too_slow(events, truth)
     for inode, values in values_of.items():
         # What the kernel itself sends when an interface comes up may be dropped too: those events are here as well.
         drops = [event for event in events if event.netns == inode and event.type.name == "PACKETLOSS"]

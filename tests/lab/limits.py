@@ -94,12 +94,6 @@ def _resets_without_reason(_: Kernel, truth: Truth) -> Truth:
     return replace(truth, sent_resets=tuple(replace(reset, reason="") for reset in truth.sent_resets))
 
 
-NO_COOKIES: Final = Limit(
-    "Before 5.12 (3d368ab87cf6) a network namespace has no cookie: one that gets the number of another that is gone, "
-    "within four collections, takes over its counts of events and drops.",
-    _before(5, 12),
-)
-
 LIMITS: Final = (
     Limit(
         "nftables has no egress hook before 5.16 (42df6e1d221d): the fault cannot be made.",

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 
-from tests.lab.links import Host, Pair, ip_batch
+from tests.lab.links import Host, Pair, configure, ip_batch
 from tests.lab.namespace import Namespace
 from tests.lab.scenario import WITHOUT_SOCKETS, Scenario
 from tests.lab.segments import Flag
@@ -100,6 +100,14 @@ def endless_rules(namespace: Namespace, hook: str, match: str, count: int) -> It
     namespace.command("nft", "delete", "table", "inet", "endless")
 
 
+def _least(rules_ns: int, took_ns: int) -> int:
+    """The least that passing rules takes: what they take on a fast machine, and most of all the time on a slow one.
+
+    A tenth of it, were the machine ever so busy with something else.
+    """
+    return max(rules_ns, took_ns // 10)
+
+
 def _segment_sent(pair: Pair, family: Family) -> Truth:
     with connected(pair, family) as (caller, reader, flow):
         match = f"tcp dport {flow.destination.port} tcp flags & psh == psh"
@@ -108,7 +116,7 @@ def _segment_sent(pair: Pair, family: Family) -> Truth:
             caller.sendall(b"data")
             reader.recv(_SIZE)
             took = time.monotonic_ns() - begin
-    return Truth(slow=(Slow(pair.client.namespace.inode, "TXKERNEL_SLOW", flow, _TEN_MS, took),))
+    return Truth(slow=(Slow(pair.client.namespace.inode, "TXKERNEL_SLOW", flow, _least(_TEN_MS, took), took),))
 
 
 def _segment_received(wire: Wire, family: Family) -> Truth:
@@ -121,7 +129,7 @@ def _segment_received(wire: Wire, family: Family) -> Truth:
             took = time.monotonic_ns() - begin
         puppet.expect(Flag.ACK)
         reader.recv(_SIZE)
-    return Truth(slow=(Slow(wire.host.namespace.inode, "RXKERNEL_SLOW", puppet.sends, _TEN_MS, took),))
+    return Truth(slow=(Slow(wire.host.namespace.inode, "RXKERNEL_SLOW", puppet.sends, _least(_TEN_MS, took), took),))
 
 
 def _datagram_received(pair: Pair, family: Family) -> Truth:
@@ -133,7 +141,7 @@ def _datagram_received(pair: Pair, family: Family) -> Truth:
             sender.sendto(b"data", reader.getsockname())
             reader.recv(_SIZE)
             took = time.monotonic_ns() - begin
-    return Truth(slow=(Slow(pair.server.namespace.inode, "RXKERNEL_SLOW", flow, _TEN_MS, took),))
+    return Truth(slow=(Slow(pair.server.namespace.inode, "RXKERNEL_SLOW", flow, _least(_TEN_MS, took), took),))
 
 
 def _slow_driver(pair: Pair, family: Family) -> Truth:
@@ -147,7 +155,7 @@ def _slow_driver(pair: Pair, family: Family) -> Truth:
             sender.sendto(b"data", reader.getsockname())
             reader.recv(_SIZE)
             took = time.monotonic_ns() - begin
-    return Truth(slow=(Slow(near.namespace.inode, "NETIFTXLAT_XMIT", flow, _HUNDRED_MS, took),))
+    return Truth(slow=(Slow(near.namespace.inode, "NETIFTXLAT_XMIT", flow, _least(_HUNDRED_MS, took), took),))
 
 
 @contextlib.contextmanager
@@ -176,13 +184,7 @@ def tunnel(pair: Pair, family: Family) -> tuple[Host, Host]:
         ip_batch(host.namespace, "link set vxlan0 addrgenmode none up")
     for end, other in zip(ends, reversed(ends), strict=True):
         end.namespace.sysctl("ipv6/conf/vxlan0/disable_ipv6", 0)
-        ip_batch(
-            end.namespace,
-            f"address add {end.ipv4}/24 dev vxlan0",
-            f"address add {end.ipv6}/64 dev vxlan0 nodad",
-            f"neighbour add {other.ipv4} lladdr {other.mac} dev vxlan0 nud permanent",
-            f"neighbour add {other.ipv6} lladdr {other.mac} dev vxlan0 nud permanent",
-        )
+        configure(end, other)
     return ends[0], ends[1]
 
 

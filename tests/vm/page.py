@@ -6,10 +6,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from otel_netagent.telemetry.status import HookStatus, ProbeState, ProbeStatus
 from tests.vm.report import Case, Report
+
+Thing = TypeVar("Thing")
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "kernels.md"
 
@@ -42,16 +44,16 @@ Each program of each object was loaded and attached alone, those too that a prob
 _LIMITS: Final = """\
 ## What a kernel cannot tell
 
-Each fault of the laboratory is told with its type, connection, state and reason on every kernel, but for this, in so
-many of the faults (`tests/lab/limits.py`):
+Each fault of the laboratory is told with its type, connection, state and reason on every kernel, but for this
+(`tests/lab/limits.py`):
 """
 
-_RELEASE: Final = re.compile(r"^\| `uname -r` .*$", re.MULTILINE)
+_OF_THE_DAY: Final = re.compile(r"^\| (?:`uname -r`|faults|other tests) .*$", re.MULTILINE)
 
 
-def without_releases(page: str) -> str:
-    """The page but for the exact releases, which change from week to week."""
-    return _RELEASE.sub("", page)
+def of_every_day(page: str) -> str:
+    """The page but for the exact releases, which change from week to week, and how many tests there are."""
+    return _OF_THE_DAY.sub("", page)
 
 
 def render(reports: Sequence[Report]) -> str:
@@ -67,7 +69,7 @@ def render(reports: Sequence[Report]) -> str:
             _REFUSED,
             _table(("program", "kernels", "reason"), _refused(reports)),
             _LIMITS,
-            _table(("", *(each.version for each in reports)), _limits(reports)),
+            _table(("what", "kernels"), _limits(reports)),
         ]
     )
 
@@ -75,12 +77,12 @@ def render(reports: Sequence[Report]) -> str:
 def _summary(reports: Sequence[Report]) -> Iterator[Sequence[str]]:
     yield ("Debian", *(each.suite for each in reports))
     yield ("`uname -r`", *(each.status.kernel for each in reports))
-    for title, part in (("faults", "tests/faults/"), ("other tests", "tests/vm/")):
-        yield (title, *(_passed(each, part) for each in reports))
+    for title, faults in (("faults", True), ("other tests", False)):
+        yield (title, *(_passed(each, faults=faults) for each in reports))
 
 
-def _passed(report: Report, part: str) -> str:
-    outcomes = Counter(case.passed for case in report.cases if case.test.startswith(part))
+def _passed(report: Report, *, faults: bool) -> str:
+    outcomes = Counter(case.passed for case in report.cases if _is_fault(case) is faults)
     failed = f", **{outcomes[False]} failed**" if outcomes[False] else ""
     return f"{outcomes[True]} passed{failed}"
 
@@ -117,31 +119,33 @@ def _otherwise(reports: Sequence[Report]) -> Iterator[Sequence[str]]:
 
 
 def _refused(reports: Sequence[Report]) -> Iterator[Sequence[str]]:
-    for (program, reason), versions in _by_version({each.version: each.refused.items() for each in reports}).items():
-        yield f"`{program}`", ", ".join(versions), _cell(reason)
+    refused = {each.version: [(program, _cell(why)) for program, why in each.refused.items()] for each in reports}
+    for (program, reason), versions in _versions(refused).items():
+        yield f"`{program}`", ", ".join(versions), reason
 
 
-def _by_version(found: Mapping[str, Iterable[tuple[str, str]]]) -> Mapping[tuple[str, str], list[str]]:
-    versions: dict[tuple[str, str], list[str]] = defaultdict(list)
+def _limits(reports: Sequence[Report]) -> Iterator[Sequence[str]]:
+    met = {each.version: dict.fromkeys(limit for case in each.cases for limit in case.limits) for each in reports}
+    for limit, versions in _versions(met).items():
+        yield limit, ", ".join(versions)
+
+
+def _versions(found: Mapping[str, Iterable[Thing]]) -> Mapping[Thing, list[str]]:
+    """The versions of each thing, from the things of each version."""
+    versions: dict[Thing, list[str]] = defaultdict(list)
     for version, things in found.items():
         for thing in things:
             versions[thing].append(version)
     return versions
 
 
-def _limits(reports: Sequence[Report]) -> Iterator[Sequence[str]]:
-    counted = [Counter(limit for case in _faults(each) for limit in case.limits) for each in reports]
-    for limit in dict.fromkeys(limit for each in counted for limit in each):
-        yield (limit, *(str(each[limit] or "") for each in counted))
-
-
-def _faults(report: Report) -> Iterator[Case]:
-    return (case for case in report.cases if case.test.startswith("tests/faults/"))
+def _is_fault(case: Case) -> bool:
+    return "/test_faults.py::" in case.test
 
 
 def _cell(text: str) -> str:
-    """Text that a cell of a table can hold, without addresses and numbers that differ from run to run."""
-    return re.sub(r"0x[0-9a-f]+", "0x…", text).replace("|", "\\|")
+    """Text that a cell can hold, without addresses; of what a verifier said the last line, which has no numbers."""
+    return re.sub(r"0x[0-9a-f]+", "0x…", text.rpartition(" / ")[2]).replace("|", "\\|")
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -7,24 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.vm import guest, kernels, page
-from tests.vm.guest import Job
+from tests.vm.guest import GuestFailed, Job
 from tests.vm.kernels import SUITES, Kernel
 from tests.vm.report import Report
 from tests.vm.results import RESULTS, held
+from tests.vm.tests_inside import ROOT, command, compile_ahead
 
 pytestmark = pytest.mark.kernels
 
-_ROOT: Final = Path(__file__).parents[2]
-_TESTS: Final = ("tests/vm/inside", "tests/faults")
-_PYTEST: Final = (".venv/bin/python", "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider")
-_JOB: Final = Job(("nice", *_PYTEST, "-p", "tests.vm.recorder", *_TESTS), _ROOT, nic=True, timeout_s=1200)
+_TESTS: Final = "tests/vm/inside"
+_CHOICE: Final = "not MAPPED"
+"""IPv4 on sockets of IPv6 is a third of all cases, and passes by nothing in a kernel that the two others do not."""
+
+_JOB: Final = Job(command("-p", "tests.vm.recorder", "-k", _CHOICE, _TESTS), ROOT, nic=True, timeout_s=1800)
 _GUESTS_AT_A_TIME: Final = 2
+_ALL_TRIED: Final = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,7 @@ def report_of() -> Iterator[Callable[[str], Report]]:
 
     None is booted before all are there, since some tests look at the files of the others.
     """
+    compile_ahead([_TESTS])
     with ThreadPoolExecutor(max_workers=_GUESTS_AT_A_TIME) as pool:
         obtained = {suite: pool.submit(kernels.obtain, suite) for suite in SUITES}
         wait(obtained.values())
@@ -45,7 +48,9 @@ def _run(obtained: Future[Kernel]) -> Report:
     kernel = obtained.result()
     directory = RESULTS / kernel.suite
     with held(directory):
-        guest.run(kernel, _JOB, directory)
+        status = guest.run(kernel, _JOB, directory).status
+        if status not in _ALL_TRIED:
+            raise GuestFailed(f"pytest ended with {status}:\n{(directory / 'output').read_text('utf-8', 'replace')}")
         return Report.read(kernel.suite)
 
 
@@ -60,4 +65,4 @@ def test_everything_passes(suite: str, report_of: Callable[[str], Report]) -> No
 def test_the_page_says_what_was_seen(report_of: Callable[[str], Report]) -> None:
     seen = page.render([report_of(suite) for suite in SUITES])
     published = page.PAGE.read_text(encoding="utf-8") if page.PAGE.exists() else ""
-    assert page.without_releases(published) == page.without_releases(seen), "write it anew: make kernels-table"
+    assert page.of_every_day(published) == page.of_every_day(seen), "write it anew: make kernels-table"

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from tests.faults.conftest import limiting_kernel, observer, whole_observer
+from tests.faults.conftest import limiting_kernel, observer, play, whole_observer
 
-__all__ = ["limiting_kernel", "observer", "whole_observer"]
+__all__ = ["limiting_kernel", "observer", "play", "whole_observer"]
 
 
 @pytest.fixture(scope="session", autouse=True)

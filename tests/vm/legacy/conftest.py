@@ -1,16 +1,5 @@
-"""The same eyes as in tests/faults, opened when the modules are loaded that some probes look for at their start."""
+"""The same eyes as in tests/vm/inside."""
 
-from __future__ import annotations
+from tests.vm.inside.conftest import _modules, limiting_kernel, observer, play, whole_observer
 
-import subprocess
-
-import pytest
-
-from tests.faults.conftest import whole_observer
-
-__all__ = ["whole_observer"]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _modules() -> None:
-    subprocess.run(["modprobe", "--all", "nf_conntrack", "ip_vs", "ip_vs_rr"], check=True)
+__all__ = ["_modules", "limiting_kernel", "observer", "play", "whole_observer"]

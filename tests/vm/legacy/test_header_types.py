@@ -23,24 +23,29 @@ _MODULES: Final = Path("/lib/modules") / platform.release()
 _HEADERS: Final = ("build", "source")
 
 _KERNEL: Final = Path("/run/vm/modules").resolve().parents[2]
-_OTHER: Final = next(
-    root
-    for root in (path.resolve() for path in _KERNEL.parents[1].glob("*/current"))
-    if root != _KERNEL and (root / "headers").is_dir()
-)
+"""Where tests/vm/kernels.py has unpacked the kernel that runs; the others are beside it."""
 
 _OF_USER_SPACE: Final = {"bpf_raw_tracepoint_args", "pt_regs"}
 """The same in all kernels, and so not asked for by CO-RE."""
 
 
+@pytest.fixture
+def other() -> Path:
+    """A kernel that does not run, but whose headers are here."""
+    unpacked = sorted(path.resolve() for path in _KERNEL.parents[1].glob("*/current"))
+    return next(path for path in unpacked if path != _KERNEL and (path / "headers").is_dir())
+
+
 @contextlib.contextmanager
-def other_headers(root: Path | None) -> Iterator[None]:
-    """Have other headers in place of the kernel's, or none."""
+def headers_of(kernel: Path | None) -> Iterator[None]:
+    """Have the headers of another kernel in place of the right ones, or none."""
     kept = {name: (_MODULES / name).readlink() for name in _HEADERS}
     for name in _HEADERS:
         (_MODULES / name).unlink()
-        if root:
-            (_MODULES / name).symlink_to(root / (root / "lib/modules" / _OTHER.name / name).readlink().relative_to("/"))
+        if kernel:
+            headers = kernel / "headers"
+            target = (headers / "lib/modules" / kernel.name / name).readlink()
+            (_MODULES / name).symlink_to(headers / target.relative_to("/"))
     try:
         yield
     finally:
@@ -83,14 +88,14 @@ def test_every_probe_runs_that_needs_nothing_of_the_kernels_own_btf(whole_observ
     assert "needs BTF in the kernel itself" in lacking["socketlatency"][1]
 
 
-def test_headers_of_another_kernel_are_refused(tmp_path: Path) -> None:
-    with other_headers(_OTHER / "headers"), pytest.raises(BtfNotFound, match="these are headers of another kernel"):
+def test_headers_of_another_kernel_are_refused(tmp_path: Path, other: Path) -> None:
+    with headers_of(other), pytest.raises(BtfNotFound, match="these are headers of another kernel"):
         from_headers(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_headers_what_to_install_is_said(tmp_path: Path) -> None:
-    with other_headers(None), pytest.raises(BtfNotFound, match=f"; install linux-headers-{platform.release()} "):
+    with headers_of(None), pytest.raises(BtfNotFound, match=f"; install linux-headers-{platform.release()} "):
         from_headers(tmp_path)
 
 
