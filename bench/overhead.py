@@ -32,8 +32,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from otel_netagent.config.schema import Config, EventConfig, MetricConfig
 from otel_netagent.pipeline.kernel_access import find_kernel_access
-from otel_netagent.pipeline.probe_set import Wanted
+from otel_netagent.pipeline.probe_set import NECESSARY, Wanted
 from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probes import catalogue
 from otel_netagent.telemetry.content_coding import gzipped
@@ -110,12 +111,20 @@ class Turn:
 @click.command()
 @click.option("--turns", default=24, show_default=True, help="Turns with the agent, of each load.")
 @click.option("--seconds", default=2, show_default=True, help="Length of each turn.")
-def main(turns: int, seconds: int) -> None:
+@click.option(
+    "--probe",
+    "opt_in",
+    type=click.Choice(sorted(catalogue())),
+    multiple=True,
+    metavar="NAME",
+    help="Another than the necessary ones.",
+)
+def main(turns: int, seconds: int, opt_in: Sequence[str]) -> None:
     """Print what traffic loses by the agent."""
     if not shutil.which("sockperf"):
         raise click.ClickException("sockperf is not installed: install it (Debian: apt-get install sockperf)")
     logging.getLogger("otel_netagent").setLevel(logging.ERROR)  # in each turn it would say what this kernel lacks
-    with joined_pair() as pair, _agent(seconds) as agent:
+    with joined_pair() as pair, _agent(seconds, opt_in) as agent:
         measured = [list(_turns(load, pair, agent, turns, seconds)) for load in LOADS]
     _print(measured)
 
@@ -125,16 +134,14 @@ class SwitchedAgent:
     """The agent but for its ports, to be had and not to be had."""
 
     sources: Sources
+    opt_in: Sequence[str]
     interval_s: float
 
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:
         """Run it for the time of the block."""
-        necessary = [(name, probe) for name, probe in catalogue().items() if probe.necessary]
-        wanted = Wanted(
-            frozenset(name for name, probe in necessary if probe.series),
-            frozenset(name for name, probe in necessary if probe.events),
-        )
+        named = (NECESSARY, *self.opt_in)
+        wanted = Wanted.of(Config(metric=MetricConfig(probes=named), event=EventConfig(probes=named)), catalogue())
         text = PrometheusText("node")
 
         def render(snapshot: Snapshot) -> None:
@@ -148,10 +155,10 @@ class SwitchedAgent:
 
 
 @contextlib.contextmanager
-def _agent(interval_s: float) -> Iterator[SwitchedAgent]:
+def _agent(interval_s: float, opt_in: Sequence[str]) -> Iterator[SwitchedAgent]:
     access = find_kernel_access()
     with contextlib.closing(access.walk.walk), contextlib.closing(Sources(catalogue(), access)) as sources:
-        yield SwitchedAgent(sources, interval_s)
+        yield SwitchedAgent(sources, opt_in, interval_s)
 
 
 def _turns(load: Load, pair: Pair, agent: SwitchedAgent, turns: int, seconds: int) -> Iterator[Turn]:
