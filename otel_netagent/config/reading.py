@@ -6,7 +6,6 @@ had, but stops nothing else, is only warned of: a probe that there is not, label
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from otel_netagent.config.schema import (
     MetricConfig,
     advice,
     names_of_probes,
+    written,
 )
 from otel_netagent.marked_yaml import Document, Location, NotYaml, Problem, spelled
 
@@ -181,9 +181,8 @@ def _unknown_probes(settings: object, document: Document, known: Known) -> Itera
         for number, name in enumerate(names if isinstance(names, tuple) else ()):
             if name not in allowed:
                 place = (section, "probes", number)
-                written = name if name.isprintable() else json.dumps(name)
                 remedy = advice(name, set(allowed.values()))
-                yield Problem(document.marks[place].line, f"{spelled(place)}: {written} is not {kind}; {remedy}")
+                yield Problem(document.marks[place].line, f"{spelled(place)}: {written(name)} is not {kind}; {remedy}")
 
 
 def _labels_unasked_for(config: Config, document: Document) -> Iterator[Problem]:

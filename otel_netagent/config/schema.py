@@ -48,6 +48,11 @@ class Known:
     labels: Collection[str] = ()
 
 
+def written(name: str) -> str:
+    """A name as a line can show it."""
+    return name if name.isprintable() else json.dumps(name)
+
+
 def similar(name: str, allowed: Collection[str]) -> str:
     """The question for a name that is not known, or nothing where none is like it."""
     found = difflib.get_close_matches(name, allowed, n=1)
@@ -70,7 +75,7 @@ def _type_with_threshold(name: str, info: ValidationInfo) -> str:
         return name
     known: Mapping[str, str] = info.context.thresholds
     if name not in known:
-        text = f"{name} is not a type of event with a threshold; {advice(name, set(known.values()))}"
+        text = f"{written(name)} is not a type of event with a threshold; {advice(name, set(known.values()))}"
         raise PydanticCustomError(UNKNOWN_NAME, "{text}", {"text": text})
     return known[name]
 
@@ -158,17 +163,13 @@ class ExposedLabel(BaseModel):
     @model_validator(mode="after")
     def _can_be_had(self, info: ValidationInfo) -> ExposedLabel:
         if self.type == "meta" and self.source not in META:
-            raise _no_label(f"{_written(self.source)} is not a source of type meta; {advice(self.source, META.keys())}")
+            raise _no_label(f"{written(self.source)} is not a source of type meta; {advice(self.source, META.keys())}")
         if not NAME.fullmatch(self.name):
-            raise _no_label(f"{_written(self.name)} is no name of a label; say one in replace: letters, digits, _")
+            raise _no_label(f"{written(self.name)} is no name of a label; say one in replace: letters, digits, _")
         taken = {*RESERVED, *(info.context.labels if info.context else ())}
         if self.name in taken and not self.changes_nothing:
             raise _no_label(f"{self.name} is a label that series have already; say another name in replace")
         return self
-
-
-def _written(name: str) -> str:
-    return name if name.isprintable() else json.dumps(name)
 
 
 def _no_label(text: str) -> PydanticCustomError:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pydantic
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from otel_netagent.config import reading
@@ -509,6 +509,7 @@ likely_files = st.dictionaries(st.sampled_from(["metric_config", "event_config"]
 
 
 @given(likely_files | anything)
+@example({"event_config": {"thresholds": {"\n": None}}})
 def test_any_file_is_a_configuration_or_its_errors_are_lines(content: object) -> None:
     try:
         lines = list(warnings_of(yaml.safe_dump(content)))
