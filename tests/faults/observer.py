@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -44,19 +44,22 @@ class Observer:
                 for _ in range(_COLLECTIONS_UNTIL_FORGOTTEN):
                     list(probe.collect(()))
 
-    def agreeing(self, netns: Collection[int], at_least: int) -> tuple[list[Event], dict[int, dict[str, int]]]:
+    def agreeing(
+        self, netns: Collection[int], enough: Callable[[Sequence[Event]], bool]
+    ) -> tuple[list[Event], dict[int, dict[str, int]]]:
         """Events of these namespaces, and their values of the same moment: no event came while the values were read.
 
-        Waits for `at_least` events, since a timer or another process may bring a fault about.
+        Waits until there are `enough`, since a timer or another process may bring a fault about. Their number alone
+        does not say so: a busy machine has events of its own.
         """
         events: list[Event] = []
 
-        def enough() -> bool:
+        def all_told() -> bool:
             events.extend(self.events(netns))
-            return len(events) >= at_least
+            return enough(events)
 
         with contextlib.suppress(TimeoutError):  # the comparison that follows says what is missing
-            eventually(enough)
+            eventually(all_told)
         while True:
             values = {inode: self.values(inode) for inode in netns}
             meanwhile = self.events(netns)

@@ -57,7 +57,7 @@ def test_every_fault_of_a_closed_port_is_told_with_types_from_a_file(
     scenario = next(scenario for scenario in resets_sent.ON_PAIR if scenario.name == "closed_port")
     with observing({"packetloss", "tcpreset", "tcp"}) as observer:
         truth = limited(limiting_kernel, scenario.play(loopback(netns), Family.IPV4))
-        events, _ = observer.agreeing([netns.inode], at_least=expected(truth).total())
+        events, _ = observer.agreeing([netns.inode], lambda events: told(events, truth) >= expected(truth))
         states = {status.name: status for status in observer.probes.statuses}
         walk = observer.access.walk
     assert states["packetloss"].state is ProbeState.RUNNING
