@@ -5,7 +5,8 @@ from __future__ import annotations
 import bisect
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -67,25 +68,33 @@ class Symbols:
 
         Of more than four parts, those that come first. All are (0, 0) where the kernel has no function of this name.
         """
-        bounds = array("Q")
-        for start in sorted({self._starts[index] for index in self._named(name)})[:_PARTS_MAX]:
-            following = bisect.bisect_right(self._starts, start)
-            bounds.extend((start, self._starts[following] if following < len(self._starts) else start + 1))
-        bounds.extend([0] * (2 * _PARTS_MAX - len(bounds)))
-        return bounds
+        return self.spans((name,))
 
-    def spans(self, names: Iterable[str]) -> array[int]:
+    def spans(self, names: Collection[str]) -> array[int]:
         """The spans of several functions, one after another."""
-        return array("Q", (bound for name in names for bound in self.span(name)))
+        self._locate([name for name in names if name not in self._parts])
+        return array("Q", (bound for name in names for bound in self._span(self._parts[name])))
 
-    def _named(self, name: str) -> Iterator[int]:
-        """Numbers of the symbols of a function."""
+    def _span(self, parts: Iterable[int]) -> Iterator[int]:
+        """The span of a function whose parts begin at these addresses."""
+        starts = sorted(parts)[:_PARTS_MAX]
+        for start in starts:
+            following = bisect.bisect_right(self._starts, start)
+            yield from (start, self._starts[following] if following < len(self._starts) else start + 1)
+        yield from repeat(0, 2 * (_PARTS_MAX - len(starts)))
+
+    def _locate(self, names: Collection[str]) -> None:
+        """Remember where the parts of these functions begin, all found in one pass through the names."""
+        if not names:
+            return
+        self._parts.update((name, set()) for name in names)
+        wanted = [name.encode() for name in names]
         for block, compressed in enumerate(self._blocks):
-            names = isal_zlib.decompress(compressed)
-            if name.encode() in names:
-                for place, each in enumerate(names.decode(errors="replace").split("\n")):
-                    if _of_source(each) == name:
-                        yield block * _BLOCK + place
+            text = isal_zlib.decompress(compressed)
+            if any(name in text for name in wanted):
+                for index, symbol in enumerate(text.decode(errors="replace").split("\n"), block * _BLOCK):
+                    if (function := _of_source(symbol)) in names:
+                        self._parts[function].add(self._starts[index])
 
     def _find(self, address: int) -> int | None:
         """Number of the symbol whose function an address is in."""
@@ -119,7 +128,9 @@ class Symbols:
         self._blocks = [
             isal_zlib.compress(b"\n".join(names[first : first + _BLOCK])) for first in range(0, len(names), _BLOCK)
         ]
-        self._text = _Area(self.span("_stext")[0], self.span("_etext")[0])
+        self._parts: dict[str, set[int]] = {}
+        text, text_end = self.spans(("_stext", "_etext"))[:: 2 * _PARTS_MAX]
+        self._text = _Area(text, text_end)
 
     def _functions(self) -> Iterator[tuple[int, bytes]]:
         """Address and name of each function; lines are `address kind name [module]`."""
