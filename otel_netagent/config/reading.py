@@ -28,11 +28,11 @@ from otel_netagent.config.schema import (
     ExposedLabel,
     Known,
     MetricConfig,
-    advice,
     names_of_probes,
     written,
 )
 from otel_netagent.marked_yaml import Document, Location, NotYaml, Problem, spelled
+from otel_netagent.unknown_name import advice
 
 DEFAULT_PLACES = (
     Path("/etc/otel-netagent/config.yaml"),

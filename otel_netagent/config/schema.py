@@ -5,7 +5,6 @@ The keys are those of the original and of its open-source twin, so their files g
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from otel_netagent.telemetry.loki.address import LokiAddressError, push_url
 from otel_netagent.telemetry.metric_labels import META, MOST_LABELS, NAME, RESERVED, as_name
+from otel_netagent.unknown_name import advice
 
 _SETTING = ConfigDict(strict=True, frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
 
@@ -51,17 +51,6 @@ class Known:
 def written(name: str) -> str:
     """A name as a line can show it."""
     return name if name.isprintable() else json.dumps(name)
-
-
-def similar(name: str, allowed: Collection[str]) -> str:
-    """The question for a name that is not known, or nothing where none is like it."""
-    found = difflib.get_close_matches(name, allowed, n=1)
-    return f"did you mean {found[0]}?" if found else ""
-
-
-def advice(name: str, allowed: Collection[str]) -> str:
-    """For a name that is not known: the most similar one, and all that are."""
-    return " ".join(filter(None, (similar(name, allowed), f"allowed here: {', '.join(sorted(allowed)) or 'none'}")))
 
 
 def _meant(names: Callable[[Known], Mapping[str, str]]) -> AfterValidator:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 
 import click
+
+from otel_netagent.unknown_name import advice
 
 
 class EventNameType(click.ParamType[str]):
@@ -22,14 +23,8 @@ class EventNameType(click.ParamType[str]):
         name = str(value)
         known = {each.casefold(): each for each in _names()}
         if name.casefold() not in known:
-            meant = difflib.get_close_matches(name.casefold(), known, n=1)
-            question = f"did you mean {known[meant[0]]}? " if meant else ""
-            self.fail(
-                f"{name!r} is neither a type of event nor a probe that has any; "
-                f"{question}allowed here: {', '.join(sorted(known.values()))}",
-                param,
-                ctx,
-            )
+            remedy = advice(name, known.values())
+            self.fail(f"{name!r} is neither a type of event nor a probe that has any; {remedy}", param, ctx)
         return name
 
 
