@@ -43,7 +43,7 @@ _FIREWALL: Final = f"""
 """
 _EVENT: Final = {"events_per_second": 1_000_000, "infotolog": False}
 _TICK_S: Final = 0.001
-_PATIENCE_S: Final = 30.0
+_PATIENCE_S: Final = 3.0
 
 
 @click.command()
@@ -149,7 +149,7 @@ def _await_all(receiver: Receiver) -> float:
     """Wait for the last event; for how many seconds. What was lost is not waited for longer than it can take."""
     began = time.monotonic()
     missing, arrived = receiver.missing, began
-    while missing and time.monotonic() - arrived < _PATIENCE_S / 10:
+    while missing and time.monotonic() - arrived < _PATIENCE_S:
         time.sleep(_TICK_S * 100)
         if receiver.missing != missing:
             missing, arrived = receiver.missing, time.monotonic()

@@ -16,9 +16,11 @@ import grpc
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
+from tests.agent.running import free_port
+from tests.lab.waiting import eventually
+
 _SERVICE: Final = "opentelemetry.proto.collector.logs.v1.LogsService"
 _SPAWN: Final = multiprocessing.get_context("spawn")
-_TICK_S: Final = 0.01
 
 
 class Receiver:
@@ -28,7 +30,7 @@ class Receiver:
         """`number_of`, a function of a module, tells which event a record is; None for one that is not counted."""
         self._seen = _SPAWN.RawArray(ctypes.c_uint8, total)
         self._number_of = number_of
-        self._port = _free_port()
+        self._port = free_port()
         self._process: BaseProcess | None = None
 
     def __enter__(self) -> Self:
@@ -65,10 +67,12 @@ class Receiver:
     def _begin(self) -> None:
         self._process = _SPAWN.Process(target=_receive, args=(self._port, self._seen, self._number_of), daemon=True)
         self._process.start()
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port)):
-                return
-            time.sleep(_TICK_S)
+        eventually(self._listens, 30)
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port)):
+            return True
+        return False
 
     def _kill(self) -> None:
         if self._process:
@@ -93,10 +97,3 @@ def _receive(port: int, seen: Any, number_of: Callable[[LogRecord], int | None])
     server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     server.wait_for_termination()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
