@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +105,16 @@ def test_tables_of_a_probe_share_its_scope() -> None:
     assert [metric.name for metric in scope.metrics] == [OPENS.name, ESTABLISHED.name, DROPS.name]
 
 
+def test_a_table_without_rows_opens_no_scope() -> None:
+    tables = (
+        make_table({}, probe="udp"),
+        make_table({(4026534001, ()): (1, 2)}),
+        make_table({(4026534001, ("X",)): (3,)}, DROPS, probe="udp"),
+    )
+    scopes = encode(make_snapshot(*tables)).resource_metrics[0].scope_metrics
+    assert [scope.scope.name for scope in scopes] == ["otel_netagent.tcp", "otel_netagent.udp"]
+
+
 def test_a_source_that_began_later_than_its_entity_gives_the_start() -> None:
     for since_ns, start_ns in ((START_NS + 5, START_NS + 5), (TIME_NS + 1, TIME_NS), (0, START_NS)):
         snapshot = make_snapshot(make_table({(4026534001, ()): (1,)}, OPENS, since_ns=since_ns))
@@ -147,7 +157,7 @@ def test_every_point_arrives(snapshot: Snapshot, aliases: bool) -> None:
             (name, series.unit, series.help, series.kind),
             expected_values(snapshot, table, row, column),
         )
-        for table in sorted(snapshot.tables, key=by_first_appearance(snapshot))
+        for table in in_scopes(snapshot.tables)
         for column, series in enumerate(table.series)
         for name in ((series.name, *series.aliases) if aliases else (series.name,))
         for row in range(len(table.rows))
@@ -217,9 +227,11 @@ def metrics_of(requests: Sequence[ExportMetricsServiceRequest]) -> list[tuple[by
     )
 
 
-def by_first_appearance(snapshot: Snapshot) -> Callable[[Table], int]:
-    probes = [table.probe for table in snapshot.tables]
-    return lambda table: probes.index(table.probe)
+def in_scopes(tables: Iterable[Table]) -> list[Table]:
+    """The tables that have rows, those of a probe together: a scope stands where its first point does."""
+    filled = [table for table in tables if table.rows]
+    probes = [table.probe for table in filled]
+    return sorted(filled, key=lambda table: probes.index(table.probe))
 
 
 def name_of(metric: Metric) -> tuple[str, str, str, Kind]:
