@@ -13,7 +13,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -23,6 +23,7 @@ from otel_netagent.cli.inspector.listing import age_text
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.telemetry.status import AgentStatus, HookStatus, ProbeState, ProbeStatus, Refusal
 from tests.cli.terminal import INSPECTOR
+from tests.http_serving import Handler, Server, listening
 
 FENTRY_REFUSED = Refusal("fentry/tcp_v4_send_reset", "EPERM: this kernel lets nobody attach to functions [lockdown]")
 KPROBE_REFUSED = Refusal(
@@ -64,28 +65,18 @@ Serve = Callable[[bytes], str]
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Starts HTTP servers that answer GET /status with the given bytes; gives their HOST:PORT."""
-    servers: list[ThreadingHTTPServer] = []
+    with ExitStack() as servers:
 
-    def start(body: bytes) -> str:
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200 if self.path == "/status" and body else 404)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+        def start(body: bytes) -> str:
+            class Agent(Handler):
+                def do_GET(self) -> None:
+                    self.answer(200 if self.path == "/status" and body else 404, body)
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class names it so)
-                """Say nothing."""
+            server = Server(Agent)
+            servers.enter_context(listening(server))
+            return f"127.0.0.1:{server.server_port}"
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-        servers.append(server)
-        return f"127.0.0.1:{server.server_port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield start
 
 
 @pytest.fixture

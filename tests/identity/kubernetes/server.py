@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import trustme
 
+from tests.http_serving import Handler, Server, listening
 from tests.identity.kubernetes.pods import NODE
 
 _SLICE_S: Final = 0.01
@@ -114,8 +114,7 @@ def _line(kind: str, thing: Mapping[str, Any]) -> bytes:
     return json.dumps({"type": kind, "object": thing}).encode() + b"\n"
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     server: _Server
 
     def do_GET(self) -> None:
@@ -135,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._watch(query)
         else:
             assert query.get("resourceVersion", "0") == "0"
-            self._send(200, cluster.listing())
+            self.answer(200, json.dumps(cluster.listing()).encode())
 
     def _is_known(self) -> bool:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
@@ -188,28 +187,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _refuse(self, code: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        self._send(code, {"kind": "Status", "status": "Failure", "code": code, "message": message}, headers)
-
-    def _send(self, code: int, document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
-        content = json.dumps(document).encode()
-        self.send_response(code)
-        for name, value in {**(headers or {}), "Content-Length": str(len(content))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's signature
-        pass
+        status = {"kind": "Status", "status": "Failure", "code": code, "message": message}
+        self.answer(code, json.dumps(status).encode(), headers)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
+class _Server(Server):
     def __init__(self, cluster: Cluster, certificate: trustme.LeafCert, port: int) -> None:
         self.cluster = cluster
         self.ending = threading.Event()
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(_Handler, port)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(context)
         self.socket = context.wrap_socket(self.socket, server_side=True)
@@ -221,15 +207,11 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def serving(cluster: Cluster, certificate: trustme.LeafCert, port: int = 0) -> Iterator[int]:
     """Have it listen; the port."""
-    with _Server(cluster, certificate, port) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
+    server = _Server(cluster, certificate, port)
+    try:
+        with listening(server):
             yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
-            # Before the watches end, whose clients come back at once: a connection that is reset before its handshake
-            # leaves a socket unclosed in the client (CPython 3.11, SSLSocket._create).
-            server.server_close()
-            server.ending.set()
+    finally:
+        # Only now end the watches, whose clients come back at once: a connection that is reset before its handshake
+        # leaves a socket unclosed in the client (CPython 3.11, SSLSocket._create).
+        server.ending.set()

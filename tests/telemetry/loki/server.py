@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+
+from tests.http_serving import Handler, Server, listening
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -122,8 +122,7 @@ def _values(stream: Mapping[str, Any]) -> list[Any]:
     return values
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     server: _Server
 
     def do_POST(self) -> None:
@@ -134,35 +133,18 @@ class _Handler(BaseHTTPRequestHandler):
             answer = self.server.loki.push(self.path, headers, body)
         except (AssertionError, LookupError, ValueError, TypeError) as error:
             answer = Answer(418, f"this is no request of the push API: {error!r}")
-        self.send_response(answer.status)
-        content = answer.text.encode()
-        for name, value in {**answer.headers, "Content-Length": str(len(content))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's signature
-        pass
+        self.answer(answer.status, answer.text.encode(), answer.headers)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False  # a kept connection of the client would hold it up
-
+class _Server(Server):
     def __init__(self, loki: Loki) -> None:
         self.loki = loki
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         loki.port = self.server_port
 
 
 @contextmanager
 def serving(loki: Loki) -> Iterator[Loki]:
     """Have it listen at a port."""
-    with _Server(loki) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield loki
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(_Server(loki)):
+        yield loki

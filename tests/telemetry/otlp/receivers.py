@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TypeAlias
 
 import grpc
@@ -23,6 +22,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from otel_netagent.telemetry.otlp.response import ExportResponse
+from tests.http_serving import Handler, Server, listening
 
 ExportRequest: TypeAlias = ExportMetricsServiceRequest | ExportLogsServiceRequest
 
@@ -130,8 +130,7 @@ _UNPACK: Mapping[str | None, Callable[[bytes], bytes]] = {
 }
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     server: _HttpServer
 
     def setup(self) -> None:
@@ -142,41 +141,32 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         body = _UNPACK[self.headers.get("Content-Encoding")](body)
         if len(body) > self.server.most_bytes:
-            self.answer(HttpAnswer(413))
+            self.give(HttpAnswer(413))
             return
         request_type = ExportLogsServiceRequest if "logs" in self.path else ExportMetricsServiceRequest
         headers = {key.lower(): value for key, value in self.headers.items()}
         self.server.receiver.received.append(Received(self.path, headers, body, request_type.FromString(body)))
-        self.answer(self.server.left.popleft() if self.server.left else HttpAnswer())
+        self.give(self.server.left.popleft() if self.server.left else HttpAnswer())
 
-    def answer(self, answer: HttpAnswer) -> None:
+    def give(self, answer: HttpAnswer) -> None:
         if answer.hangs:
             self.server.receiver.hold.wait()
             self.close_connection = True
             return
-        self.send_response(answer.status)
-        length = len(answer.body) + 1_000_000 * (answer.cut or answer.drips)
-        for name, value in {**answer.headers, "Content-Length": str(length)}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(answer.body)
+        promised = len(answer.body) + 1_000_000 * (answer.cut or answer.drips)
+        self.answer(answer.status, answer.body, {**answer.headers, "Content-Length": str(promised)})
         while answer.drips and not self.server.receiver.hold.wait(0.02):
             self.wfile.write(b"x")
         self.close_connection = self.close_connection or answer.cut or answer.drips
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's signature
-        pass
 
-
-class _HttpServer(ThreadingHTTPServer):
-    block_on_close = False  # a kept connection of the client would hold it up
-
+class _HttpServer(Server):
     def __init__(self, port: int, answers: tuple[HttpAnswer, ...], most_bytes: int, tls: ssl.SSLContext | None) -> None:
         self.receiver = Receiver()
         self.left = deque(answers)
         self.most_bytes = most_bytes
         self.connections: list[socket.socket] = []
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(_Handler, port)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.receiver.port = self.server_port
@@ -197,13 +187,11 @@ def http_receiver(
 ) -> Iterator[Receiver]:
     """A server of both paths, which gives these answers in turn and then accepts everything up to a size."""
     server = _HttpServer(port, answers, most_bytes, tls)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
     try:
-        yield server.receiver
+        with listening(server):
+            try:
+                yield server.receiver
+            finally:
+                server.receiver.hold.set()
     finally:
-        server.receiver.hold.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
         server.hang_up()
