@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_netagent.kernel import procfs
 from otel_netagent.kernel.conntrack import Conntrack, parse_conntrack
 from otel_netagent.kernel.procfs import MalformedTable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import conntrack
+from otel_netagent.probing.attach import Unavailable
 from tests.lab.links import Pair
 from tests.lab.namespace import Namespace
 from tests.lab.sockets import datagram
 from tests.lab.truth import Family
-from tests.probes.collected import Collected, changes, collected, without_walk
+from tests.probes.collected import Collected, changes, collected, environment, without_walk
 from tests.probes.reading import KERNEL, WAYS
 
 HEADERS = (  # of 6.18 and of 5.10
@@ -84,6 +87,16 @@ def test_the_limit_is_the_one_that_each_namespace_shows(probe: Collected, netns:
 
 
 words = st.integers(min_value=0, max_value=2**32 - 1)
+
+
+def test_a_kernel_without_the_table_needs_the_pass(
+    access: KernelAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(procfs, "PROC", tmp_path)
+    with collected(conntrack.PROBE, access) as probe:
+        assert "conntrackentries" in next(iter(probe.rows().values()))
+    with pytest.raises(Unavailable, match=r"stat/nf_conntrack: No such file or directory: load nf_conntrack"):
+        conntrack.PROBE.start(environment(without_walk(access)))
 
 
 @given(
