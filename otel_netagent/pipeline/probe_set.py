@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from otel_netagent.config.schema import Config, Known
+from otel_netagent.kernel.kallsyms import SymbolsUnreadable
 from otel_netagent.kernel.libbpf import BpfError
-from otel_netagent.kernel.symbols import SymbolsUnreadable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe, RunningProbe

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otel_netagent.kernel.symbols import Symbols, SymbolsUnreadable
+from otel_netagent.kernel.kallsyms import SymbolsUnreadable
+from otel_netagent.kernel.symbols import Symbols
 
 # --- The running kernel's
 
@@ -95,6 +96,8 @@ TEXT = """\
 VETH = "ffffffffc0000100 t in_veth\t[veth]\nffffffffc0000200 t last_of_veth\t[veth]\n"
 JITED = "ffffffffc0001000 t bpf_prog_6deef7357e7b4530\t[bpf]\n"
 LOADED = "veth 4096 0 - Live 0xffffffffc0000000\n"
+MORE = "more 4096 0 - Live 0xffffffffc0008000\n"
+IN_MORE = 0xFFFFFFFFC0008010
 IN_VETH, LAST_OF_VETH = 0xFFFFFFFFC0000110, 0xFFFFFFFFC0000FFF
 
 
@@ -196,6 +199,32 @@ def test_a_module_that_comes_is_found_and_one_that_goes_is_not(tmp_path: Path) -
     proc(tmp_path, TEXT)
     assert symbols.name(IN_VETH) == "0xffffffffc0000110"
     assert symbols.name(0x1010) == "first+0x10"
+
+
+def test_a_function_of_a_module_that_comes_has_a_span(tmp_path: Path) -> None:
+    symbols = Symbols(proc(tmp_path, TEXT))
+    assert symbols.span("in_veth").tolist() == NOWHERE
+    proc(tmp_path, TEXT + VETH, LOADED)
+    assert symbols.span("in_veth").tolist() == [0xFFFFFFFFC0000100, 0xFFFFFFFFC0000200, *NOWHERE[2:]]
+    proc(tmp_path, TEXT)
+    assert symbols.span("in_veth").tolist() == NOWHERE
+
+
+def test_what_was_known_stays_known_when_addresses_are_hidden_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    symbols = Symbols(proc(tmp_path, TEXT + VETH, LOADED))
+    proc(tmp_path, re.sub("(?m)^[0-9a-f]{16}", "0" * 16, TEXT + VETH), LOADED + MORE)
+    for _ in range(2):
+        assert symbols.name(IN_VETH) == "in_veth+0x10"
+        assert symbols.name(0x1010) == "first+0x10"
+        assert symbols.name(IN_MORE) == hex(IN_MORE)
+        assert symbols.span("second").tolist() == [0x1400, 0x2000, *NOWHERE[2:]]
+    [warning] = caplog.messages
+    assert warning.startswith("functions of the modules that came are shown as addresses: ")
+    assert "kernel.kptr_restrict" in warning
+    proc(tmp_path, TEXT, MORE)
+    assert symbols.name(IN_VETH) == hex(IN_VETH)
 
 
 def test_the_table_is_not_read_again_because_a_module_is_used_more(tmp_path: Path) -> None:

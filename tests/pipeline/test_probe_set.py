@@ -9,9 +9,9 @@ import pytest
 
 from otel_netagent.config.schema import Config, EventConfig, Known, MetricConfig
 from otel_netagent.kernel.bpf_object import Map
+from otel_netagent.kernel.kallsyms import SymbolsUnreadable
 from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.namespaces import ProcfsWalk
-from otel_netagent.kernel.symbols import SymbolsUnreadable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.pipeline.probe_set import Changes, ProbeSet, Wanted, known_names
 from otel_netagent.probing.attach import Unavailable
