@@ -9,9 +9,9 @@
  * in however many pieces it then reads that; and a long queue that moves is none.
  *
  * A socket's two moments are kept in the socket itself (bpf_sk_storage), which takes and frees the memory
- * with it. Where the kernel does not let a tracing program do so, they are in a table by the socket's address: before
- * 5.11 (8e4597c627fb), and on processors without cmpxchg16b, to which kmalloc_nolock() gives no memory (seen on 7.2).
- * Only programs with BTF may: hence tp_btf here, not raw_tp.
+ * with it. Only programs that the kernel attaches by type may do so: hence tp_btf here, not raw_tp. Where it does not
+ * let them, the moments are in a table by the socket's address: before 5.11 (8e4597c627fb), where the kernel itself has
+ * no BTF, and on processors without cmpxchg16b, to which kmalloc_nolock() gives no memory (seen on 7.2).
  */
 #include "flow.h"
 #include "latency.h"
@@ -62,6 +62,41 @@ enum where {
 	IN_TABLE,
 };
 
+/* A member of what an argument points to: by type it is read as in the kernel, which is the cheapest; else copied. */
+#define MEMBER(where, pointer, member)                                                                  \
+	((where) == IN_SOCKET ? (pointer)->member : BPF_CORE_READ(pointer, member))
+
+/* Programs at a tracepoint whose arguments HANDLER takes. */
+#define AT_TRACEPOINT(tracepoint, handler)                                                              \
+	SEC("tp_btf/" #tracepoint)                                                                      \
+	int handler##_typed(__u64 *arguments)                                                           \
+	{                                                                                               \
+		return handler(arguments, IN_SOCKET);                                                   \
+	}                                                                                               \
+	SEC("raw_tp/" #tracepoint)                                                                      \
+	int handler##_raw(__u64 *arguments)                                                             \
+	{                                                                                               \
+		return handler(arguments, IN_TABLE);                                                    \
+	}
+
+/* Programs at the entry of a kernel function whose first argument is the socket, all that HANDLER takes. */
+#define AT_ENTRY_WITH_SOCKET(function, handler)                                                         \
+	SEC("fentry/" #function)                                                                        \
+	int handler##_fentry(__u64 *arguments)                                                          \
+	{                                                                                               \
+		return handler((struct sock *)arguments[0], IN_SOCKET);                                 \
+	}                                                                                               \
+	SEC("fentry/" #function)                                                                        \
+	int handler##_fentry_in_table(__u64 *arguments)                                                 \
+	{                                                                                               \
+		return handler((struct sock *)arguments[0], IN_TABLE);                                  \
+	}                                                                                               \
+	SEC("kprobe/" #function)                                                                        \
+	int handler##_kprobe(struct pt_regs *registers)                                                 \
+	{                                                                                               \
+		return handler((struct sock *)PT_REGS_PARM1(registers), IN_TABLE);                      \
+	}
+
 /* What is known of a socket; NULL where it is nothing. */
 static __always_inline struct waiting *find_waiting(struct sock *sk, enum where where)
 {
@@ -93,11 +128,19 @@ static __always_inline struct waiting *make_waiting(struct sock *sk, enum where 
 }
 
 /* The protocol of a socket of the Internet, or 0: netlink's protocols have the same numbers. */
-static __always_inline __u16 protocol_of(const struct sock *sk)
+static __always_inline __u16 protocol_of(const struct sock *sk, enum where where)
 {
-	__u16 family = sk->__sk_common.skc_family;
+	__u16 family = MEMBER(where, sk, __sk_common.skc_family);
 
-	return family == AF_INET || family == AF_INET6 ? sk->sk_protocol : 0;
+	return family == AF_INET || family == AF_INET6 ? MEMBER(where, sk, sk_protocol) : 0;
+}
+
+/* The socket as one of TCP, or NULL where it is none. */
+static __always_inline const struct tcp_sock *tcp_of(struct sock *sk, enum where where)
+{
+	if (where == IN_SOCKET)
+		return bpf_skc_to_tcp_sock(sk);
+	return protocol_of(sk, where) == IPPROTO_TCP ? (const struct tcp_sock *)sk : NULL;
 }
 
 /* Apart from the way of all data, since it is rarely gone. `writer` is NULL where it is the current process. */
@@ -129,23 +172,30 @@ static __noinline int tell(const struct sock *sk, __u32 kind, __u64 now, __u64 l
 
 /* --- Reading */
 
+/* Datagrams go from the first queue to the second in one piece, when that is empty. */
+static __always_inline bool has_datagrams(struct sock *sk, enum where where, __u32 more_than)
+{
+	return MEMBER(where, sk, sk_receive_queue.qlen) > more_than ||
+	       BPF_CORE_READ((struct udp_sock *)sk, reader_queue.qlen);
+}
+
 /*
  * Nothing tells the end of a UDP socket, so that its entry in the table may be left of another at the same
  * address: the first datagram in the queue begins anew.
  */
 static __always_inline bool is_of_another(struct sock *sk, __u16 protocol, enum where where)
 {
-	return where == IN_TABLE && protocol == IPPROTO_UDP && sk->sk_receive_queue.qlen <= 1 &&
-	       !BPF_CORE_READ((struct udp_sock *)sk, reader_queue.qlen);
+	return where == IN_TABLE && protocol == IPPROTO_UDP && !has_datagrams(sk, where, 1);
 }
 
 static __always_inline int data_arrived(struct sock *sk, enum where where)
 {
-	__u16 protocol = protocol_of(sk);
+	__u16 protocol = protocol_of(sk, where);
 	struct waiting *waiting;
 
 	/* To a listener come connections, not data. */
-	if (protocol != IPPROTO_UDP && (protocol != IPPROTO_TCP || sk->__sk_common.skc_state == TCP_LISTEN))
+	if (protocol != IPPROTO_UDP &&
+	    (protocol != IPPROTO_TCP || MEMBER(where, sk, __sk_common.skc_state) == TCP_LISTEN))
 		return 0;
 	waiting = make_waiting(sk, where);
 	if (waiting && (!waiting->unread_since || is_of_another(sk, protocol, where)))
@@ -153,16 +203,14 @@ static __always_inline int data_arrived(struct sock *sk, enum where where)
 	return 0;
 }
 
-static __always_inline bool has_unread(struct sock *sk, __u16 protocol)
+static __always_inline bool has_unread(struct sock *sk, __u16 protocol, enum where where)
 {
-	struct tcp_sock *tcp;
+	const struct tcp_sock *tcp;
 
-	if (protocol == IPPROTO_TCP) {
-		tcp = bpf_skc_to_tcp_sock(sk);
-		return tcp && tcp->rcv_nxt != tcp->copied_seq;
-	}
-	/* Datagrams go from the first queue to the second in one piece, when that is empty. */
-	return sk->sk_receive_queue.qlen || BPF_CORE_READ((struct udp_sock *)sk, reader_queue.qlen);
+	if (protocol == IPPROTO_UDP)
+		return has_datagrams(sk, where, 0);
+	tcp = tcp_of(sk, where);
+	return tcp && MEMBER(where, tcp, rcv_nxt) != MEMBER(where, tcp, copied_seq);
 }
 
 /*
@@ -179,7 +227,7 @@ static __always_inline int data_read(struct sock *sk, __u16 protocol, enum where
 	since = waiting->unread_since;
 	now = bpf_ktime_get_ns();
 	*(volatile __u64 *)&waiting->unread_since = 0;
-	if (has_unread(sk, protocol) && !*(volatile __u64 *)&waiting->unread_since)
+	if (has_unread(sk, protocol, where) && !*(volatile __u64 *)&waiting->unread_since)
 		waiting->unread_since = now;
 	if (is_slow(READ, now - since))
 		tell(sk, READ, now, now - since, NULL);
@@ -187,64 +235,47 @@ static __always_inline int data_read(struct sock *sk, __u16 protocol, enum where
 }
 
 /* Since 6.3. */
-SEC("tp_btf/sk_data_ready")
-int data_ready(__u64 *arguments)
+static __always_inline int data_ready(__u64 *arguments, enum where where)
 {
-	return data_arrived((struct sock *)arguments[0], IN_SOCKET);
+	return data_arrived((struct sock *)arguments[0], where);
 }
+
+AT_TRACEPOINT(sk_data_ready, data_ready)
 
 /* Where that tracepoint is: the function that wakes whoever waits for data. */
-SEC("fentry/sock_def_readable")
-int data_ready_fentry(__u64 *arguments)
-{
-	return data_arrived((struct sock *)arguments[0], IN_SOCKET);
-}
-
-SEC("fentry/sock_def_readable")
-int data_ready_in_table(__u64 *arguments)
-{
-	return data_arrived((struct sock *)arguments[0], IN_TABLE);
-}
+AT_ENTRY_WITH_SOCKET(sock_def_readable, data_arrived)
 
 /* After each piece that was copied to a program, spliced, or looked at (MSG_PEEK): its program has come. */
-SEC("tp_btf/tcp_rcv_space_adjust")
-int stream_read(__u64 *arguments)
+static __always_inline int stream_read(__u64 *arguments, enum where where)
 {
-	return data_read((struct sock *)arguments[0], IPPROTO_TCP, IN_SOCKET);
+	return data_read((struct sock *)arguments[0], IPPROTO_TCP, where);
 }
 
-SEC("tp_btf/tcp_rcv_space_adjust")
-int stream_read_in_table(__u64 *arguments)
-{
-	return data_read((struct sock *)arguments[0], IPPROTO_TCP, IN_TABLE);
-}
+AT_TRACEPOINT(tcp_rcv_space_adjust, stream_read)
 
 #define MSG_ERRQUEUE 0x2000
 
 /* Since 6.3: after each recvmsg() of any socket. */
-SEC("tp_btf/sock_recv_length")
-int datagram_read(__u64 *arguments)
+static __always_inline int message_read(__u64 *arguments, enum where where)
 {
 	struct sock *sk = (struct sock *)arguments[0];
 
-	if ((int)arguments[1] < 0 || (int)arguments[2] & MSG_ERRQUEUE || protocol_of(sk) != IPPROTO_UDP)
+	if ((int)arguments[1] < 0 || (int)arguments[2] & MSG_ERRQUEUE || protocol_of(sk, where) != IPPROTO_UDP)
 		return 0;
-	return data_read(sk, IPPROTO_UDP, IN_SOCKET);
+	return data_read(sk, IPPROTO_UDP, where);
 }
 
-SEC("fentry/skb_consume_udp")
-int datagram_read_fentry(__u64 *arguments)
+AT_TRACEPOINT(sock_recv_length, message_read)
+
+static __always_inline int datagram_read(struct sock *sk, enum where where)
 {
-	return data_read((struct sock *)arguments[0], IPPROTO_UDP, IN_SOCKET);
+	return data_read(sk, IPPROTO_UDP, where);
 }
 
-SEC("fentry/skb_consume_udp")
-int datagram_read_in_table(__u64 *arguments)
-{
-	return data_read((struct sock *)arguments[0], IPPROTO_UDP, IN_TABLE);
-}
+AT_ENTRY_WITH_SOCKET(skb_consume_udp, datagram_read)
 
-SEC("tp_btf/tcp_destroy_sock")
+/* What is in the table does not go with its socket. */
+SEC("raw_tp/tcp_destroy_sock")
 int forget_socket(__u64 *arguments)
 {
 	__u64 address = arguments[0];
@@ -264,13 +295,15 @@ int forget_socket(__u64 *arguments)
  */
 static __always_inline int data_written(struct sock *sk, enum where where)
 {
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	const struct tcp_sock *tcp = tcp_of(sk, where);
 	struct waiting *waiting;
 	__u32 next;
 
-	if (!tcp || tcp->write_seq == tcp->snd_nxt)
+	if (!tcp)
 		return 0;
-	next = tcp->snd_nxt;
+	next = MEMBER(where, tcp, snd_nxt);
+	if (MEMBER(where, tcp, write_seq) == next)
+		return 0;
 	waiting = make_waiting(sk, where);
 	if (!waiting || (waiting->unsent_since && waiting->unsent_from == next))
 		return 0;
@@ -290,14 +323,16 @@ struct tcp_header {
 };
 
 /* The sequence number after the data of a packet, if that bears any from `next` on; else `next`. */
-static __always_inline __u32 end_of_new_data(struct sk_buff *skb, __u32 next)
+static __always_inline __u32 end_of_new_data(struct sk_buff *skb, __u32 next, enum where where)
 {
-	__u32 header_at = skb->transport_header, end;
+	__u32 header_at = MEMBER(where, skb, transport_header), data_at, end;
+	unsigned char *head = MEMBER(where, skb, head);
 	struct tcp_header header;
 
-	if (bpf_probe_read_kernel(&header, sizeof(header), skb->head + header_at))
+	if (bpf_probe_read_kernel(&header, sizeof(header), head + header_at))
 		return next;
-	end = bpf_ntohl(header.sequence) + skb->len + (__u32)(skb->data - skb->head) - header_at -
+	data_at = MEMBER(where, skb, data) - head;
+	end = bpf_ntohl(header.sequence) + MEMBER(where, skb, len) + data_at - header_at -
 	      (header.words_reserved >> 4) * 4;
 	return (__s32)(end - next) > 0 ? end : next;
 }
@@ -317,7 +352,7 @@ static __always_inline int packet_handed_on(struct sk_buff *skb, struct sock *sk
 	if (!waiting || !waiting->unsent_since)
 		return 0;
 	next = BPF_CORE_READ(tcp, snd_nxt);
-	end = end_of_new_data(skb, next);
+	end = end_of_new_data(skb, next, where);
 	if (end == next)
 		return 0;
 	since = waiting->unsent_from == next ? waiting->unsent_since : 0;
@@ -330,31 +365,23 @@ static __always_inline int packet_handed_on(struct sk_buff *skb, struct sock *sk
 }
 
 /* Since 6.16: before each piece that is copied from a program, and so before each wait for room. */
-SEC("tp_btf/tcp_sendmsg_locked")
-int piece_written(__u64 *arguments)
+static __always_inline int piece_written(__u64 *arguments, enum where where)
 {
-	return data_written((struct sock *)arguments[0], IN_SOCKET);
+	return data_written((struct sock *)arguments[0], where);
 }
+
+AT_TRACEPOINT(tcp_sendmsg_locked, piece_written)
 
 /* Where that is not: the wait for room itself. */
-SEC("fentry/sk_stream_wait_memory")
-int piece_written_fentry(__u64 *arguments)
-{
-	return data_written((struct sock *)arguments[0], IN_SOCKET);
-}
-
-SEC("fentry/sk_stream_wait_memory")
-int piece_written_in_table(__u64 *arguments)
-{
-	return data_written((struct sock *)arguments[0], IN_TABLE);
-}
+AT_ENTRY_WITH_SOCKET(sk_stream_wait_memory, data_written)
 
 /* Since 6.3: after each sendmsg() of any socket. */
-SEC("tp_btf/sock_send_length")
-int all_written(__u64 *arguments)
+static __always_inline int all_written(__u64 *arguments, enum where where)
 {
-	return data_written((struct sock *)arguments[0], IN_SOCKET);
+	return data_written((struct sock *)arguments[0], where);
 }
+
+AT_TRACEPOINT(sock_send_length, all_written)
 
 SEC("fexit/tcp_sendmsg")
 int all_written_fexit(__u64 *arguments)
@@ -363,27 +390,29 @@ int all_written_fexit(__u64 *arguments)
 }
 
 SEC("fexit/tcp_sendmsg")
-int all_written_in_table(__u64 *arguments)
+int all_written_fexit_in_table(__u64 *arguments)
 {
 	return data_written((struct sock *)arguments[0], IN_TABLE);
 }
 
-SEC("tp_btf/net_dev_queue")
-int handed_on(__u64 *arguments)
+/*
+ * Before the last piece goes out, so that a wait begins with each write and mostly ends at once. Not a kretprobe of
+ * tcp_sendmsg: the kernel follows as many calls at a time as it has CPUs, and who waits for room keeps one of them.
+ */
+SEC("kprobe/tcp_push")
+int all_written_kprobe(struct pt_regs *registers)
 {
-	struct sk_buff *skb = (struct sk_buff *)arguments[0];
-	struct sock *sk = skb->sk;
-
-	return sk ? packet_handed_on(skb, sk, IN_SOCKET) : 0;
+	return data_written((struct sock *)PT_REGS_PARM1(registers), IN_TABLE);
 }
 
-SEC("tp_btf/net_dev_queue")
-int handed_on_in_table(__u64 *arguments)
+static __always_inline int handed_on(__u64 *arguments, enum where where)
 {
 	struct sk_buff *skb = (struct sk_buff *)arguments[0];
-	struct sock *sk = skb->sk;
+	struct sock *sk = MEMBER(where, skb, sk);
 
-	return sk ? packet_handed_on(skb, sk, IN_TABLE) : 0;
+	return sk ? packet_handed_on(skb, sk, where) : 0;
 }
+
+AT_TRACEPOINT(net_dev_queue, handed_on)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

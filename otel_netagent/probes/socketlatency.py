@@ -104,23 +104,32 @@ _LATENCIES: Final = (
 )
 """By the numbers of enum socket_latency."""
 
+
+def _at_entry(handler: str) -> tuple[Way, Way]:
+    """The programs of AT_ENTRY_WITH_SOCKET that use the table."""
+    return Way(f"{handler}_fentry_in_table"), Way(f"{handler}_kprobe")
+
+
 _IN_SOCKETS: Final = (
     # Whatever ends a wait comes first: a wait that began must not miss its end.
-    Hook("reading of TCP sockets", (Way("stream_read"),)),
-    Hook("reading of UDP sockets", (Way("datagram_read"), Way("datagram_read_fentry"))),
-    Hook("arrival of data", (Way("data_ready"), Way("data_ready_fentry"))),
-    Hook("handing on of written data", (Way("handed_on"),)),
-    Hook("writing to TCP sockets", (Way("all_written"), Way("all_written_fexit"))),
-    Hook("waiting within a write", (Way("piece_written"), Way("piece_written_fentry"))),
+    Hook("reading of TCP sockets", (Way("stream_read_typed"),)),
+    Hook("reading of UDP sockets", (Way("message_read_typed"), Way("datagram_read_fentry"))),
+    Hook("arrival of data", (Way("data_ready_typed"), Way("data_arrived_fentry"))),
+    Hook("handing on of written data", (Way("handed_on_typed"),)),
+    Hook("writing to TCP sockets", (Way("all_written_typed"), Way("all_written_fexit"))),
+    Hook("waiting within a write", (Way("piece_written_typed"), Way("data_written_fentry"))),
 )
 _IN_TABLE: Final = (
     Hook("end of TCP sockets", (Way("forget_socket"),)),
-    Hook("reading of TCP sockets", (Way("stream_read_in_table"),)),
-    Hook("reading of UDP sockets", (Way("datagram_read_in_table"),)),
-    Hook("arrival of data", (Way("data_ready_in_table"),)),
-    Hook("handing on of written data", (Way("handed_on_in_table"),)),
-    Hook("writing to TCP sockets", (Way("all_written_in_table"),)),
-    Hook("waiting within a write", (Way("piece_written_in_table"),)),
+    Hook("reading of TCP sockets", (Way("stream_read_raw"),)),
+    Hook("reading of UDP sockets", (Way("message_read_raw"), *_at_entry("datagram_read"))),
+    Hook("arrival of data", (Way("data_ready_raw"), *_at_entry("data_arrived"))),
+    Hook("handing on of written data", (Way("handed_on_raw"),)),
+    Hook(
+        "writing to TCP sockets",
+        (Way("all_written_raw"), Way("all_written_fexit_in_table"), Way("all_written_kprobe")),
+    ),
+    Hook("waiting within a write", (Way("piece_written_raw"), *_at_entry("data_written"))),
 )
 """For kernels that let tracing programs keep nothing in a socket: bpf/socketlatency.bpf.c says which."""
 
@@ -154,7 +163,7 @@ def _attach(kernel: KernelFacts) -> Attached:
         attached = attach(kernel, "socketlatency", _IN_SOCKETS, prepare)
     except Unavailable:
         return attach(kernel, "socketlatency", _IN_TABLE, prepare)
-    if _sockets_keep(attached.object):
+    if all(hook.way for hook in attached.hooks) and _sockets_keep(attached.object):
         return attached
     attached.object.close()
     return attach(kernel, "socketlatency", _IN_TABLE, prepare)
