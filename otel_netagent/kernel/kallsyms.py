@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import re
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -74,7 +75,7 @@ class FunctionTable:
     def name(self, index: int) -> str:
         """Name of a function by its number, with what the compiler appended."""
         block, place = divmod(index, _BLOCK)
-        return isal_zlib.decompress(self._blocks[block]).split(b"\n")[place].decode(errors="replace")
+        return _name(self._blocks[block], place)
 
     def spans(self, names: Collection[str]) -> array[int]:
         """Start and end of each part of several functions, four parts for each: see Symbols.span."""
@@ -101,6 +102,12 @@ class FunctionTable:
                     if (function := of_source(symbol)) in found:
                         found[function].add(self.starts[index])
         return {name: frozenset(parts) for name, parts in found.items()}
+
+
+@functools.lru_cache(maxsize=1024)
+def _name(block: bytes, place: int) -> str:
+    """A name of a block. Cached: drops happen at few places, each of which is named at every collection."""
+    return isal_zlib.decompress(block).split(b"\n")[place].decode(errors="replace")
 
 
 def of_source(name: str) -> str:

@@ -131,8 +131,12 @@ class PacketLoss:
         drops = self._occurrences.read(namespaces)
         totals = {(each.inode, ()): [0] * len(_TOTALS) for each in namespaces}
         places: dict[int, dict[Labels, Values]] = defaultdict(dict)
+        names = {
+            (place, kind): (self._symbols.function(place), self._reasons.name(kind))
+            for place, kind in {(drop.place, drop.kind) for drop in drops}
+        }
         for drop in drops:
-            function, reason = self._symbols.function(drop.place), self._reasons.name(drop.kind)
+            function, reason = names[drop.place, drop.kind]
             row = totals[drop.netns, ()]
             for column, counted in enumerate(_columns(drop, function, reason)):
                 row[column] += counted
