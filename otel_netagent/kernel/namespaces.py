@@ -87,25 +87,25 @@ class KernelWalk:
             self._object.load()
             self._refuse_offline_cpus()
             self._learn_percpu_offsets()
-            learnt = {SOCKETS: learn_sockets(self._object), CONNTRACK: learn_conntrack(self._object), QUEUES: True}
+            sockets_known = learn_sockets(self._object)
             self._iterator = self._object.attach_iterator("walk_namespaces")
         except BaseException:
             self._object.close()
             raise
         self._record_size, members = self._object.btf.structure("namespace_record")
         self._starts = {member.name: member.offset for member in members}
-        self._tracking = learnt[CONNTRACK]
         self.positions: Mapping[Field, int] = {
             **dict(self._find_positions(kernel)),
-            **{field: at for part, known in learnt.items() if known for field, at in self._positions_in(part)},
+            **(self._positions_in(SOCKETS) if sockets_known else {}),
+            **self._positions_in(QUEUES),
         }
+        self._follow_conntrack()
 
     def take(self) -> list[Namespace]:
         """All network namespaces that have a process now, each once. Raises BpfError."""
         if cpus.cpu_list("online") != self._online:
             self._learn_percpu_offsets()
-        if self._tracking:  # its module may have gone, and have come back elsewhere
-            learn_conntrack(self._object)
+        self._follow_conntrack()
         records = memoryview(self._iterator.read())
         size = self._record_size
         return [
@@ -133,6 +133,11 @@ class KernelWalk:
         count = self._object.variable("percpu_count")
         count[0] = max(count[0], max(online) + 1)
 
+    def _follow_conntrack(self) -> None:
+        """Find the counters of connection tracking: its module may come, go, and come back elsewhere."""
+        if learn_conntrack(self._object) and (CONNTRACK, "entries") not in self.positions:
+            self.positions = {**self.positions, **self._positions_in(CONNTRACK)}
+
     def _find_positions(self, kernel: KernelFacts) -> Iterator[tuple[MibField, int]]:
         """Where each counter is that /proc has a name for."""
         parts = {
@@ -145,9 +150,9 @@ class KernelWalk:
             if place and place.number < len(parts[place.structure][place.member]):
                 yield field, parts[place.structure][place.member][place.number]
 
-    def _positions_in(self, part: str) -> Iterator[tuple[Field, int]]:
-        for name, counters in self._counters_of(_STRUCTURES[part], part).items():
-            yield (part, name), counters.start
+    def _positions_in(self, part: str) -> dict[Field, int]:
+        counters = self._counters_of(_STRUCTURES[part], part)
+        return {(part, name): places.start for name, places in counters.items()}
 
     def _counters_of(self, structure: str, member: str) -> dict[str, range]:
         """Positions of the counters of each member of one of the record's parts."""

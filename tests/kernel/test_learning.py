@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import resource
 import socket
@@ -126,6 +127,19 @@ def test_where_nothing_is_tracked_nothing_is_learnt(kernel: KernelFacts, tmp_pat
         assert learn_conntrack(bpf_object)
         assert not learn_conntrack(bpf_object, tmp_path / "none")
         assert not learn_conntrack(bpf_object, other)
+
+
+def test_a_module_that_is_loaded_later_is_learnt_of(
+    kernel: KernelFacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    not_yet = functools.partial(learn_conntrack, count=tmp_path / "none")
+    monkeypatch.setattr("otel_netagent.kernel.namespaces.learn_conntrack", not_yet)
+    with contextlib.closing(KernelWalk(kernel)) as walk:
+        walk.take()
+        assert CONNTRACK not in {part for part, _ in walk.positions}
+        monkeypatch.undo()
+        walk.take()
+        assert [name for part, name in walk.positions if part == CONNTRACK] == list(Conntrack._fields)
 
 
 def test_without_a_descriptor_for_a_socket_nothing_is_learnt(kernel: KernelFacts) -> None:
