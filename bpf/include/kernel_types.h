@@ -291,6 +291,7 @@ struct super_block {
 struct inode {
 	unsigned short i_mode;
 	struct super_block *i_sb;
+	void *i_private;
 };
 
 struct file {

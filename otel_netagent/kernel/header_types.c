@@ -9,6 +9,7 @@
 _Static_assert(__builtin_strcmp(UTS_RELEASE, RUNNING_RELEASE) == 0, "these are headers of another kernel");
 
 #include <linux/fdtable.h>
+#include <linux/fs.h>
 #include <linux/ipv6.h>
 #include <linux/net.h>
 #include <linux/netdevice.h>
@@ -62,6 +63,7 @@ struct kernel_types {
 	struct fdtable descriptors;
 	struct file file;
 	struct files_struct files;
+	struct inode inode;
 	struct inet_timewait_sock time_wait;
 	struct net namespace;
 	struct net_device device;

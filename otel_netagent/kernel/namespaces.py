@@ -17,6 +17,7 @@ from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.learning import learn_conntrack, learn_sockets
 from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.mibs import MibField, Places, fields_in_procfs, tables_of
+from otel_netagent.kernel.netns_cookies import NetnsCookies
 
 
 class Namespace(NamedTuple):
@@ -166,28 +167,41 @@ class KernelWalk:
 
 
 class ProcfsWalk:
-    """The same by /proc: slower by an order of magnitude, but every kernel has it."""
+    """The same by /proc: slower by an order of magnitude, but every kernel has it.
+
+    Where a kernel takes eBPF programs, but no iterators, `cookies` tells apart what has the same inode.
+    """
 
     way: Final = "procfs"
 
-    def __init__(self, proc: Path = procfs.PROC) -> None:
+    def __init__(self, proc: Path = procfs.PROC, cookies: NetnsCookies | None = None) -> None:
         """Learn which counters there are."""
         self._proc = proc
+        self._cookies = cookies
         self.positions = {field: position for position, field in enumerate(fields_in_procfs(proc))}
         self._protocols = {protocol for protocol, _ in self.positions}
 
     def take(self) -> list[Namespace]:
-        """All network namespaces that have a process now, each once."""
+        """All network namespaces that have a process now, each once. Raises BpfError."""
         pids: dict[int, int] = {}
         for pid in sorted(procfs.pids(self._proc)):
             inode = procfs.netns_of(pid, self._proc)
             if inode is not None:
                 pids.setdefault(inode, pid)
-        found = (Namespace(inode, inode, pid, self._counters(pid)) for inode, pid in pids.items())
-        return [namespace for namespace in found if namespace.counters]
+        return [namespace for inode, pid in pids.items() if (namespace := self._namespace(inode, pid))]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Leave nothing in the kernel."""
+        if self._cookies:
+            self._cookies.close()
+
+    def _namespace(self, inode: int, pid: int) -> Namespace | None:
+        """What is told of a namespace by one of its processes; None where that has gone meanwhile."""
+        identity = self._cookies.of(pid, self._proc) if self._cookies else (inode, inode)
+        counters = self._counters(pid)
+        if identity is None or identity[0] != inode or not counters:
+            return None
+        return Namespace(*identity, pid, counters)
 
     def _counters(self, pid: int) -> tuple[int, ...]:
         """In the order of `positions`; nothing where the process has gone, maybe between two of the files."""

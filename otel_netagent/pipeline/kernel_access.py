@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from otel_netagent.kernel.btf import BtfInvalid, BtfNotFound
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.libbpf import BpfError, LibbpfMissing
 from otel_netagent.kernel.namespaces import KernelWalk, ProcfsWalk
+from otel_netagent.kernel.netns_cookies import NetnsCookies
 from otel_netagent.probing.declaration import WalkAccess
 from otel_netagent.telemetry.status import Refusal
 
@@ -46,8 +48,12 @@ def find_kernel_access(objects: Path = OBJECTS, *, legacy: bool = False) -> Kern
     try:
         return KernelAccess(facts, "", WalkAccess(KernelWalk(facts)))
     except BpfError as error:
-        return KernelAccess(facts, "", _procfs_walk(str(error)))
+        return KernelAccess(facts, "", _procfs_walk(str(error), facts))
 
 
-def _procfs_walk(reason: str) -> WalkAccess:
-    return WalkAccess(ProcfsWalk(), (Refusal(KernelWalk.way, reason),))
+def _procfs_walk(reason: str, facts: KernelFacts | None = None) -> WalkAccess:
+    cookies = None
+    if facts:
+        with contextlib.suppress(BpfError):  # the probes say what keeps programs out
+            cookies = NetnsCookies(facts)
+    return WalkAccess(ProcfsWalk(cookies=cookies), (Refusal(KernelWalk.way, reason),))

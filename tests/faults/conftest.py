@@ -33,9 +33,6 @@ def limiting_kernel(kernel: KernelFacts) -> Kernel:
 @pytest.fixture
 def observer(whole_observer: Observer) -> Observer:
     """The observer, with nothing left of earlier tests."""
-    # By procfs a namespace cannot be told from an earlier one that had the same number.
-    if whole_observer.access.walk.refused:
-        whole_observer.forget_namespaces()
     whole_observer.events(())
     return whole_observer
 

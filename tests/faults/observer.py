@@ -17,8 +17,6 @@ from otel_netagent.telemetry.event import Event
 from tests.lab.waiting import eventually
 from tests.tables import numbers
 
-_COLLECTIONS_UNTIL_FORGOTTEN = 4
-
 
 @dataclass(frozen=True, slots=True)
 class Observer:
@@ -36,13 +34,6 @@ class Observer:
         while records := self.rings.drain():
             found += [self.sources[record.ring].decode(record.content, offset) for record in records]
         return [event for event in found if event.netns in netns]
-
-    def forget_namespaces(self) -> None:
-        """Let go of the counts of all namespaces, as the agent does of those that are gone for some collections."""
-        for probe in self.probes.running.values():
-            if probe.event_source:
-                for _ in range(_COLLECTIONS_UNTIL_FORGOTTEN):
-                    list(probe.collect(()))
 
     def agreeing(
         self, netns: Collection[int], enough: Callable[[Sequence[Event]], bool]

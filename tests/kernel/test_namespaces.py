@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.mibs import MibField
 from otel_netagent.kernel.namespaces import KernelWalk, NamespaceWalk, ProcfsWalk
 from otel_netagent.kernel.namespaces import Namespace as Walked
+from otel_netagent.kernel.netns_cookies import NetnsCookies
 from tests.lab.counters import counters
 from tests.lab.links import loopback
 from tests.lab.namespace import Namespace
@@ -32,16 +33,17 @@ SO_NETNS_COOKIE = 71
 PROTOCOLS = ("Tcp", "Udp", "TcpExt")
 
 
-@pytest.fixture(scope="module", params=[KernelWalk.way, ProcfsWalk.way])
+WALKS: Mapping[str, Callable[[KernelFacts], NamespaceWalk]] = {
+    "iter/task": KernelWalk,
+    "procfs, with cookies": lambda kernel: ProcfsWalk(cookies=NetnsCookies(kernel)),
+    "procfs": lambda _kernel: ProcfsWalk(),
+}
+
+
+@pytest.fixture(scope="module", params=WALKS)
 def walk(request: pytest.FixtureRequest, kernel: KernelFacts) -> Iterator[NamespaceWalk]:
     """Each walk in turn."""
-    with contextlib.closing(ProcfsWalk() if request.param == ProcfsWalk.way else KernelWalk(kernel)) as walk:
-        yield walk
-
-
-@pytest.fixture(scope="module")
-def kernel_walk(kernel: KernelFacts) -> Iterator[KernelWalk]:
-    with contextlib.closing(KernelWalk(kernel)) as walk:
+    with contextlib.closing(WALKS[request.param](kernel)) as walk:
         yield walk
 
 
@@ -178,12 +180,27 @@ def test_namespaces_that_come_and_go_meanwhile_disturb_nobody(walk: NamespaceWal
     assert [inodes.count(netns.inode) for inodes in told] == [1] * 50
 
 
-def test_the_cookie_is_the_kernels(kernel_walk: KernelWalk, netns: Namespace) -> None:
+@pytest.mark.parametrize("way", [way for way in WALKS if way != "procfs"])
+def test_the_cookie_is_the_kernels(kernel: KernelFacts, netns: Namespace, way: str) -> None:
     with netns.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         cookie = int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
-    walked = find(kernel_walk, netns)
+    with contextlib.closing(WALKS[way](kernel)) as walk:
+        walked = find(walk, netns)
     assert walked is not None
     assert walked.cookie == cookie
+
+
+def test_a_process_that_has_gone_has_no_cookie(kernel: KernelFacts) -> None:
+    with contextlib.closing(NetnsCookies(kernel)) as cookies, subprocess.Popen(["true"]) as gone:
+        gone.wait()
+        assert cookies.of(gone.pid) is None
+
+
+def test_a_file_that_is_no_namespace_has_no_cookie(kernel: KernelFacts, tmp_path: Path) -> None:
+    (tmp_path / "1/ns").mkdir(parents=True)
+    (tmp_path / "1/ns/net").touch()
+    with contextlib.closing(NetnsCookies(kernel)) as cookies:
+        assert cookies.of(1, tmp_path) is None
 
 
 # --- Their counters

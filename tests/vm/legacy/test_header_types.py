@@ -17,6 +17,8 @@ from otel_netagent.kernel.header_types import CACHE, from_headers
 from otel_netagent.pipeline.kernel_access import OBJECTS
 from otel_netagent.telemetry.status import ProbeState
 from tests.faults.observer import Observer
+from tests.identity.reused import SEVERAL, namespace_with_one_of
+from tests.lab.namespace import Namespace
 
 _OWN: Final = BtfSource(Path("/run/own.btf"), in_kernel=False)
 _MODULES: Final = Path("/lib/modules") / platform.release()
@@ -83,6 +85,16 @@ def test_every_probe_runs(whole_observer: Observer) -> None:
     }
     states = {name: state for name, (state, _) in lacking.items()}
     assert states == {"tcpsummary": ProbeState.DEGRADED}, lacking  # procfs has not all of it
+
+
+def test_a_new_namespace_is_told_from_a_dead_one_of_its_number(whole_observer: Observer) -> None:
+    walk = whole_observer.access.walk.walk
+    with contextlib.ExitStack() as alive:
+        made = {alive.enter_context(Namespace()).inode for _ in range(SEVERAL)}
+        cookies = {each.inode: each.cookie for each in walk.take()}
+    with namespace_with_one_of(made) as new:
+        cookie = next(each.cookie for each in walk.take() if each.inode == new.inode)
+        assert cookie != cookies[new.inode]
 
 
 def test_headers_of_another_kernel_are_refused(tmp_path: Path, other: Path) -> None:
