@@ -173,8 +173,12 @@ class BpfObject:
         """Close."""
         self.close()
 
+    def leave_out(self, name: str) -> None:
+        """Have `load` not make a map, which no chosen program may use then. Raises BpfError where there is none."""
+        self._library.bpf_map__set_autocreate(self._find_map(name), False)
+
     def load(self) -> None:
-        """Put the chosen programs and all maps into the kernel. Raises ProgramRejected or BpfError."""
+        """Put the chosen programs and the maps into the kernel. Raises ProgramRejected or BpfError."""
         log = (c_char * _LOG_SIZE).from_buffer(mmap.mmap(-1, _LOG_SIZE))  # memory only as far as it is written
         for program in self._programs.values():
             self._library.bpf_program__set_log_buf(program, log, _LOG_SIZE)

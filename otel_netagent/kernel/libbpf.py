@@ -131,6 +131,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_map__key_size": (c_uint32, [c_void_p]),
     "bpf_map__value_size": (c_uint32, [c_void_p]),
     "bpf_map__max_entries": (c_uint32, [c_void_p]),
+    "bpf_map__set_autocreate": (c_int, [c_void_p, c_bool]),
     "bpf_map__initial_value": (c_void_p, [c_void_p, POINTER(c_size_t)]),
     "ring_buffer__new": (c_void_p, [c_int, SAMPLE_FUNCTION, c_void_p, c_void_p]),
     "ring_buffer__add": (c_int, [c_void_p, c_int, SAMPLE_FUNCTION, c_void_p]),

@@ -158,15 +158,23 @@ def _start(environment: Environment) -> RunningLatencies:
 
 
 def _attach(kernel: KernelFacts) -> Attached:
-    prepare = partial(set_bounds, latencies=_LATENCIES)
     try:
-        attached = attach(kernel, "socketlatency", _IN_SOCKETS, prepare)
+        attached = attach(kernel, "socketlatency", _IN_SOCKETS, partial(_prepare, unused="in_table"))
     except Unavailable:
-        return attach(kernel, "socketlatency", _IN_TABLE, prepare)
+        return _attach_with_table(kernel)
     if all(hook.way for hook in attached.hooks) and _sockets_keep(attached.object):
         return attached
     attached.object.close()
-    return attach(kernel, "socketlatency", _IN_TABLE, prepare)
+    return _attach_with_table(kernel)
+
+
+def _attach_with_table(kernel: KernelFacts) -> Attached:
+    return attach(kernel, "socketlatency", _IN_TABLE, partial(_prepare, unused="in_sockets"))
+
+
+def _prepare(bpf_object: BpfObject, unused: str) -> None:
+    bpf_object.leave_out(unused)
+    set_bounds(bpf_object, _LATENCIES)
 
 
 def _sockets_keep(bpf_object: BpfObject) -> bool:

@@ -339,7 +339,28 @@ def test_a_map_that_has_no_entries_to_read_says_so(loaded: BpfObject) -> None:
         loaded.map("ring").read_all()
 
 
-def test_an_unknown_map_is_named(loaded: BpfObject) -> None:
+def test_a_map_that_is_left_out_is_not_made(tiny: Path) -> None:
+    made: dict[bool, int] = {}
+    for left_out in (False, True):
+        before = held()["map"]
+        with BpfObject(tiny, ("count_calls",)) as bpf_object:
+            if left_out:
+                bpf_object.leave_out("many")
+            bpf_object.load()
+            made[left_out] = held()["map"] - before
+    assert made[True] == made[False] - 1
+
+
+def test_a_program_whose_map_is_left_out_is_refused(tiny: Path) -> None:
+    with BpfObject(tiny, ("compute",)) as bpf_object:
+        bpf_object.leave_out("three")
+        with pytest.raises(ProgramRejected):
+            bpf_object.load()
+
+
+def test_an_unknown_map_is_named(loaded: BpfObject, tiny: Path) -> None:
+    with BpfObject(tiny, ()) as unloaded, pytest.raises(BpfError, match=r"^the object has no map no_such_map$"):
+        unloaded.leave_out("no_such_map")
     with pytest.raises(BpfError, match=r"^the object has no map no_such_map$"):
         loaded.map("no_such_map")
 

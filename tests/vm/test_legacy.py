@@ -21,7 +21,7 @@ _TESTS: Final = "tests/vm/legacy"
 _SUITES: Final = ("bullseye", "bookworm")
 """Not newer kernels than Debian 12 has BCC for: its compiler would not understand their headers."""
 
-_CHOICE: Final = "test_header_types or IPV4"
+_CHOICE: Final = "test_header_types or test_programs or IPV4"
 """Of the faults one family, to save time."""
 
 

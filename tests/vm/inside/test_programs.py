@@ -54,6 +54,13 @@ def test_no_program_in_use_brings_a_verifier_near_its_limit(whole_observer: Obse
     assert gone_through or not KernelFacts.find(OBJECTS).btf.has_member("bpf_prog_aux", "verified_insns")
 
 
+def test_the_kernel_has_not_warned(whole_observer: Observer) -> None:
+    """There are kernels that are told to die when they do (panic_on_warn)."""
+    assert whole_observer.probes.running
+    warned = 1 << 9  # Documentation/admin-guide/tainted-kernels.rst
+    assert not int(Path("/proc/sys/kernel/tainted").read_text()) & warned
+
+
 def _open_files() -> Iterator[str]:
     """What the kernel says of each file that this process has open (proc(5), /proc/PID/fdinfo)."""
     for path in Path("/proc/self/fdinfo").iterdir():
