@@ -7,6 +7,7 @@ tells more than MIBs: what it costs nothing to read on the way. Where it does no
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -75,7 +76,7 @@ _HEAD: Final = struct.Struct("=QII")
 
 
 class KernelWalk:
-    """One pass over all tasks inside the kernel."""
+    """One pass over all tasks inside the kernel. Of several threads one walks at a time: the record there is one."""
 
     way: Final = "iter/task"
 
@@ -83,6 +84,7 @@ class KernelWalk:
         """Load and attach. Raises BpfError where this kernel does not let it be done."""
         if not kernel.source.in_kernel:
             raise BpfError("iterators need BTF in the kernel itself")
+        self._one_reader = threading.Lock()
         self._object = BpfObject(kernel.objects / "namespaces.bpf.o", _PROGRAMS, kernel.custom_btf)
         try:
             self._object.load()
@@ -104,10 +106,11 @@ class KernelWalk:
 
     def take(self) -> list[Namespace]:
         """All network namespaces that have a process now, each once. Raises BpfError."""
-        if cpus.cpu_list("online") != self._online:
-            self._learn_percpu_offsets()
-        self._follow_conntrack()
-        records = memoryview(self._iterator.read())
+        with self._one_reader:
+            if cpus.cpu_list("online") != self._online:
+                self._learn_percpu_offsets()
+            self._follow_conntrack()
+            records = memoryview(self._iterator.read())
         size = self._record_size
         return [
             Namespace(inode, cookie, pid, records[start + _HEAD.size : start + size].cast("Q"))

@@ -6,6 +6,7 @@ An inode number is used again as soon as its namespace is gone, a cookie never. 
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +18,11 @@ _PROGRAM: Final = "identify"
 
 
 class NetnsCookies:
-    """Tells the cookie of the namespace that a process is in (bpf/netns_file.bpf.c), in some 10 us. For one thread."""
+    """Tells the cookie of the namespace that a process is in (bpf/netns_file.bpf.c), in some 10 us."""
 
     def __init__(self, kernel: KernelFacts) -> None:
         """Load the program. Raises BpfError."""
+        self._one_question = threading.Lock()
         self._object = BpfObject(kernel.objects / "netns_file.bpf.o", (_PROGRAM,), kernel.custom_btf)
         try:
             self._object.load()
@@ -35,12 +37,16 @@ class NetnsCookies:
         except OSError:
             return None
         try:
+            return self._identify(file)
+        finally:
+            os.close(file)
+
+    def _identify(self, file: int) -> tuple[int, int] | None:
+        with self._one_question:
             self._object.variable("descriptor")[0] = file
             if self._object.run(_PROGRAM):
                 return None
-        finally:
-            os.close(file)
-        return self._object.variable("inode")[0], self._object.variable("cookie")[0]
+            return self._object.variable("inode")[0], self._object.variable("cookie")[0]
 
     def close(self) -> None:
         """Take the program out of the kernel."""

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,15 @@ def test_a_file_that_is_no_namespace_has_no_cookie(kernel: KernelFacts, tmp_path
     (tmp_path / "1/ns/net").touch()
     with contextlib.closing(NetnsCookies(kernel)) as cookies:
         assert cookies.of(1, tmp_path) is None
+
+
+def test_walks_of_several_threads_do_not_disturb_each_other(walk: NamespaceWalk) -> None:
+    with contextlib.ExitStack() as alive, ThreadPoolExecutor(2) as threads:
+        inodes = [alive.enter_context(Namespace()).inode for _ in range(20)]
+        walks = [threads.submit(walk.take) for _ in range(100)]
+        for each in walks:
+            told = Counter(namespace.inode for namespace in each.result())
+            assert [told[inode] for inode in inodes] == [1] * len(inodes)
 
 
 # --- Their counters
