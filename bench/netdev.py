@@ -39,7 +39,7 @@ def main(namespaces: int, rounds: int) -> None:
         ids = _assign_ids(host, pids)
         ways = {
             "/proc/PID/net/dev, parsed": lambda: [
-                procfs.sum_net_dev(procfs.read_net(pid, "dev") or "") for pid in pids
+                procfs.parse_net_dev(procfs.read_net(pid, "dev") or "") for pid in pids
             ],
             "/proc/PID/net/dev, read only": lambda: [procfs.read_net(pid, "dev") for pid in pids],
             "setns and RTM_GETSTATS": lambda: _from_within(made),

@@ -16,7 +16,7 @@ import operator
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -39,10 +39,7 @@ class MalformedTable(ValueError):
 
 
 class NetDev(NamedTuple):
-    """Counters of one network interface, or of several together, since the interface exists.
-
-    A named tuple, so that it can be a row of a table of values as it is.
-    """
+    """Counters of one network interface, since it exists."""
 
     rx_bytes: int
     rx_packets: int
@@ -52,9 +49,6 @@ class NetDev(NamedTuple):
     tx_packets: int
     tx_errors: int
     tx_dropped: int
-
-
-_NO_DEVICE = NetDev(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def parse_mib_pairs(text: str, file: str = "/proc/net/snmp") -> dict[str, dict[str, int]]:
@@ -96,19 +90,12 @@ def parse_snmp6(text: str, file: str = "/proc/net/snmp6") -> dict[str, dict[str,
     return tables
 
 
-def sum_net_dev(text: str, file: str = "/proc/net/dev") -> NetDev:
-    """Sum over all interfaces of `/proc/PID/net/dev` but `lo`: what went in and out of the namespace.
+def parse_net_dev(text: str, file: str = "/proc/net/dev") -> dict[str, NetDev]:
+    """Counters of each interface of `/proc/PID/net/dev` but `lo`: what went in and out of the namespace.
 
     Raises MalformedTable, which calls the table `file`, where a column is missing or a line does not fit.
     """
-    devices = list(_net_devices(text, file))
-    if len(devices) == 1:  # the usual pod; the general way costs half as much again
-        return NetDev._make(devices[0])
-    return NetDev._make(map(sum, zip(*devices, strict=True))) if devices else _NO_DEVICE
-
-
-def _net_devices(text: str, file: str) -> Iterator[tuple[int, ...]]:
-    """Counters of each interface but `lo`, in the order of NetDev."""
+    devices: dict[str, NetDev] = {}
     lines = _lines(text)
     pick = _net_dev_columns(lines[1] if len(lines) > 1 else "", file)
     for number, line in enumerate(lines[2:], start=3):
@@ -118,9 +105,10 @@ def _net_devices(text: str, file: str) -> Iterator[tuple[int, ...]]:
         if name == "lo":
             continue
         try:
-            yield tuple(map(int, pick(counters.split())))
-        except (ValueError, IndexError):
+            devices[name] = NetDev._make(map(int, pick(counters.split())))
+        except (ValueError, IndexError, TypeError):
             raise MalformedTable(file, number, f"not one integer for each column, of interface {name!r}") from None
+    return devices
 
 
 @functools.lru_cache(maxsize=8)

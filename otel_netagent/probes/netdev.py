@@ -13,6 +13,7 @@ from typing import Final
 from otel_netagent.kernel import procfs
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
+from otel_netagent.probing.monotonic import Monotonic
 from otel_netagent.probing.per_namespace import read_each
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table, Values
@@ -41,10 +42,14 @@ class _RunningNetDev:
     hooks: Final = (HookStatus("device counters of every namespace", "procfs"),)
     event_source: EventSource | None = None
 
+    def __init__(self) -> None:
+        # What an interface has counted stays when it goes: on a node one goes with every pod.
+        self._counters = Monotonic[tuple[int, int], str](len(_COLUMNS))
+
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
-        rows: dict[RowKey, Values] = {
-            (namespace.inode, ()): procfs.sum_net_dev(text) for namespace, text in read_each(namespaces, "dev")
-        }
+        read = {namespace.key: procfs.parse_net_dev(text) for namespace, text in read_each(namespaces, "dev")}
+        totals = self._counters.totals(read)
+        rows: dict[RowKey, Values] = {(inode, ()): values for (inode, _), values in totals.items()}
         yield Table("netdev", _COLUMNS, rows)
 
     def close(self) -> None:
