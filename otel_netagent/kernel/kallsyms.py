@@ -17,7 +17,7 @@ from isal import isal_zlib
 _TEXT_KINDS: Final = frozenset(b"tTwW")
 _JITED: Final = b"[bpf]"
 _EDGES: Final = (b"_stext", b"_etext")
-"""Where the kernel's own functions begin and end."""
+"""Where the kernel's own functions begin and end. To arm64 and powerpc the end is data already (kind D)."""
 
 _PART: Final = re.compile(r"(?:\.(?:cold|isra\.\d+|constprop\.\d+|part\.\d+))+")
 """What compilers append to the name of a part of a function that stands elsewhere, or is a variant of it."""
@@ -121,5 +121,5 @@ def _functions(path: Path) -> Iterator[tuple[int, bytes]]:
     with path.open("rb") as lines:
         for line in lines:
             address, kind, name, *module = line.split()
-            if kind[0] in _TEXT_KINDS and module != [_JITED]:
+            if (kind[0] in _TEXT_KINDS or name in _EDGES) and module != [_JITED]:
                 yield int(address, 16), name

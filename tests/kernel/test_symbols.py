@@ -170,6 +170,14 @@ def test_the_last_function_of_the_table_has_a_span(tmp_path: Path) -> None:
     assert start == 0x3000 < end
 
 
+def test_the_end_of_the_text_may_be_data(tmp_path: Path) -> None:
+    """As on arm64, whose read-only data begin there."""
+    symbols = Symbols(proc(tmp_path, TEXT.replace("T _etext", "D _etext")))
+    assert symbols.name(0x1010) == "first+0x10"
+    assert symbols.name(0x2FFF) == "third+0xFFF"
+    assert symbols.name(0x3001) == "0x3001"
+
+
 names = st.from_regex(r"[a-z][a-z0-9_.$]{0,9}", fullmatch=True)
 
 
