@@ -12,6 +12,7 @@ from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
 from otel_netagent.kernel.procfs import MalformedTable
 from otel_netagent.pipeline.turns import Turns
+from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import RunningProbe
 from otel_netagent.telemetry.snapshot import HistogramTable, Snapshot, Table
 
@@ -59,7 +60,7 @@ class Collector:
         self._turns.stop()
 
     def collect(self) -> Snapshot:
-        """All numbers of this moment. Raises BpfError where the namespaces cannot be walked."""
+        """All numbers of this moment. Raises BpfError or OSError where the namespaces cannot be walked."""
         time_ns = time.time_ns()
         namespaces = self._walk.take()
         entities = self._registry.update(namespaces)
@@ -72,7 +73,7 @@ class Collector:
         began = time.monotonic()
         try:
             snapshot = self.collect()
-        except BpfError as error:
+        except (BpfError, OSError) as error:
             self._note_failure(_WALK, error)
             return
         self.took(time.monotonic() - began)
@@ -84,7 +85,7 @@ class Collector:
         """Tables of one probe; one that fails leaves a gap in its own series and nowhere else."""
         try:
             yield from list(self.probes[probe].collect(namespaces))
-        except (BpfError, MalformedTable, OSError) as error:
+        except (BpfError, MalformedTable, OSError, Unavailable) as error:
             self._note_failure(probe, error)
         else:
             self._failing.discard(probe)

@@ -19,6 +19,7 @@ from otel_netagent.kernel.procfs import MalformedTable
 from otel_netagent.pipeline import collector as collector_module
 from otel_netagent.pipeline import turns as turns_module
 from otel_netagent.pipeline.collector import Collector
+from otel_netagent.probing.attach import Unavailable
 from otel_netagent.telemetry.snapshot import Snapshot
 from tests.lab.waiting import eventually
 from tests.pipeline.made_up import HERE, MadeUpProbe, MadeUpWalk
@@ -56,7 +57,9 @@ def test_every_namespace_of_a_snapshot_has_its_entity() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [BpfError("map x: EPERM"), MalformedTable("dev", 3, "no integer"), OSError("gone")], ids=repr
+    "error",
+    [BpfError("map x: EPERM"), MalformedTable("dev", 3, "no integer"), OSError("gone"), Unavailable("no file")],
+    ids=repr,
 )
 def test_a_probe_that_fails_leaves_a_gap_in_its_own_tables(error: Exception) -> None:
     failing = MadeUpProbe("b", error=error)
@@ -175,7 +178,7 @@ def test_a_walk_that_fails_is_said_once_and_tried_again(
 ) -> None:
     clock = MadeUpTime()
     clock.install(monkeypatch)
-    failures = [BpfError("first"), BpfError("second"), None, None, BpfError("third"), None]
+    failures = [BpfError("first"), BpfError("second"), None, None, OSError("third"), None]
 
     def perhaps_fail() -> None:
         failure = failures.pop(0)
