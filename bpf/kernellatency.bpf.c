@@ -152,24 +152,25 @@ AT_HOP(ip6_protocol_deliver_rcu, 2, LET_IN)
 
 /* --- Transmitting */
 
-#define TOLD_SLOTS 256
+#define TOLD_SLOTS 4096
 
-/* Times of departure of slow packets, by their packet's address: one passes a device after another on its way down. */
+/* Slow packets that were told, each by address and time of departure: one passes a device after another on its way. */
 __u64 told[TOLD_SLOTS];
 
 static __noinline int tell_transmitted(struct sk_buff *skb, struct net_device *dev, __u64 departed, __u64 latency_ns)
 {
-	/* Packets are more than 128 bytes apart. */
-	__u64 *slot = &told[(__u64)skb >> 7 & (TOLD_SLOTS - 1)];
+	__u64 packet = departed ^ (__u64)skb;
+	/* Multiplied by the golden ratio (include/linux/hash.h), since addresses of packets differ in few bits. */
+	__u64 *slot = &told[packet * 0x61C8864680B583EBull >> 52];
 	struct flow flow = {};
 
-	if (*slot == departed)
+	if (*slot == packet)
 		return 0;
 	flow_of_packet(&flow, skb);
 	/* Of others, SO_TXTIME says when they shall leave, by whatever clock. */
 	if (flow.protocol != IPPROTO_TCP)
 		return 0;
-	*slot = departed;
+	*slot = packet;
 	tell(netns_of_device(dev), TRANSMIT, latency_ns, skb, &flow, departed);
 	return 0;
 }
