@@ -46,6 +46,9 @@ ORDINARY_PLACES: Final = (
     # The same of UDP; the second is what older kernels call it.
     "udp_destruct_common",
     "udp_destruct_sock",
+    # VMware's driver, of what it has sent (vmxnet3; gcc puts the second into the first).
+    "vmxnet3_tq_tx_complete",
+    "vmxnet3_unmap_pkt",
 )
 """Functions that free what is ordinary as if it were dropped, without giving a reason."""
 
