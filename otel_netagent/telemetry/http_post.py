@@ -122,7 +122,7 @@ def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float | None:
     if value.isdecimal():
         return float(value)
     try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
+        date = parsedate_to_datetime(value).astimezone(UTC)
+    except (ValueError, OverflowError):  # the last hours of the year 9999 may be in 10000 by UTC
         return None
-    return max(0.0, (date.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())

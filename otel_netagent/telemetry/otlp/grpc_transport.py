@@ -42,13 +42,16 @@ _OPTIONS = (
     # A channel fails every call at once while it waits to connect again: by default for up to two
     # minutes, in which a receiver that is back would not be noticed.
     ("grpc.max_reconnect_backoff_ms", 5_000),
+    # Else all channels of the process to one address share one connection, and a new channel does not leave it.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 
 
 class GrpcTransport:
     """Calls `Export` of one signal's service on one channel, which connects when it is first needed.
 
-    When certificates have been renewed a new channel takes its place.
+    A new channel takes its place when certificates have been renewed, and when a call was not answered in time: its
+    connection may lead to a receiver that has vanished, which TCP finds out after a quarter of an hour, if ever.
     """
 
     def __init__(self, destination: Destination) -> None:
@@ -58,6 +61,7 @@ class GrpcTransport:
         self._response = response_type(destination.signal)
         self._metadata = tuple(destination.headers.items())
         self._channel = _channel(destination)
+        self._outworn = False
 
     @property
     def target(self) -> str:
@@ -66,9 +70,12 @@ class GrpcTransport:
 
     def send(self, body: bytes) -> Outcome:
         """Send once."""
-        if self._renewal.happened():
-            self._channel.close()
-            self._channel = _channel(self._destination)
+        self._outworn |= self._renewal.happened()
+        if self._outworn:
+            try:
+                self._reconnect()
+            except OSError as error:
+                return Retryable(f"the certificates cannot be read: {error}")
         export = self._channel.unary_unary(
             _METHODS[self._destination.signal],
             request_serializer=None,  # it is encoded
@@ -77,9 +84,15 @@ class GrpcTransport:
         try:
             return accepted(export(body, timeout=self._destination.timeout_s, metadata=self._metadata))
         except grpc.RpcError as error:
+            self._outworn = isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             return _failure(error)
         except ValueError:  # how gRPC says that the channel was closed before the call
             return Retryable("the connection is closed")
+
+    def _reconnect(self) -> None:
+        channel = _channel(self._destination)
+        self._channel.close()
+        self._channel, self._outworn = channel, False
 
     def close(self) -> None:
         """Close the channel; a call under way ends as cancelled."""
@@ -129,6 +142,6 @@ def _delay_of_status(status: bytes) -> float | None:
         details = Status.FromString(status).details
         if any(detail.Unpack(retry) for detail in details):
             return retry.retry_delay.ToTimedelta().total_seconds()
-    except DecodeError:
+    except (DecodeError, OverflowError):  # a duration may be longer than Python can say
         pass
     return None

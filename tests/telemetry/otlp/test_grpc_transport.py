@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
 import grpc
@@ -25,7 +26,7 @@ from otel_netagent.telemetry.otlp.environment import Compression, Signal
 from otel_netagent.telemetry.outcome import Accepted, Refused, Retryable, TooLarge
 from otel_netagent.telemetry.tls import Tls
 from tests.telemetry.otlp.pki import Pki
-from tests.telemetry.otlp.receivers import fail, grpc_receiver, hang, respond
+from tests.telemetry.otlp.receivers import Receiver, fail, grpc_receiver, hang, respond
 from tests.telemetry.otlp.sending import (
     BOTH_SIGNALS,
     HEADERS,
@@ -81,6 +82,33 @@ def test_rubbish_for_details_is_no_delay() -> None:
     answer = fail(grpc.StatusCode.UNAVAILABLE, ("grpc-status-details-bin", b"\xff\xff"))
     with grpc_receiver(answer) as receiver:
         assert send(grpc_destination(receiver.port)) == Retryable("UNAVAILABLE: as the test wants it")
+
+
+def test_a_delay_longer_than_can_be_said_is_none() -> None:
+    detail = Any()
+    detail.Pack(RetryInfo(retry_delay=Duration(seconds=1 << 62)))
+    code = grpc.StatusCode.UNAVAILABLE
+    trailer = Status(code=code.value[0], details=[detail]).SerializeToString()
+    with grpc_receiver(fail(code, ("grpc-status-details-bin", trailer))) as receiver:
+        assert send(grpc_destination(receiver.port)) == Retryable(f"{code.name}: as the test wants it")
+
+
+def test_what_is_not_answered_in_time_is_tried_by_another_connection() -> None:
+    """Whoever was at the end of that one may be gone, as TCP would find out after a quarter of an hour."""
+    peers: list[str] = []
+
+    def hang_and_remember(context: grpc.ServicerContext, receiver: Receiver) -> None:
+        peers.append(context.peer())
+        if len(peers) == 2:
+            hang(context, receiver)
+
+    with (
+        grpc_receiver(*(hang_and_remember,) * 4) as receiver,
+        closing(connect(replace(grpc_destination(receiver.port), timeout_s=1.0))) as transport,
+    ):
+        outcomes = [transport.send(METRICS) for _ in range(4)]
+    assert [isinstance(outcome, Retryable) for outcome in outcomes] == [False, True, False, False]
+    assert peers[0] == peers[1] != peers[2] == peers[3]
 
 
 def test_dead_port_and_hanging_receiver_are_tried_again_later() -> None:

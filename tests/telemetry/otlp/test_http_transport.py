@@ -121,7 +121,7 @@ def test_receiver_may_say_when_to_come_back() -> None:
         assert 90.0 < (delay_of(send(http_destination(receiver.port))) or 0) <= 100.0
 
 
-@pytest.mark.parametrize("value", ["soon", "-1", "", "Mon, 99 Foo 2026"])
+@pytest.mark.parametrize("value", ["soon", "-1", "", "Mon, 99 Foo 2026", "Fri, 31 Dec 9999 23:59:59 -0100"])
 def test_rubbish_for_a_date_is_no_delay(value: str) -> None:
     with http_receiver(HttpAnswer(503, headers={"Retry-After": value})) as receiver:
         assert delay_of(send(http_destination(receiver.port))) is None
