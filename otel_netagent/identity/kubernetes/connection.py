@@ -74,7 +74,8 @@ def _by_file(file: str) -> Connection:
     configuration = Configuration()
     try:
         load_kube_config(file, client_configuration=configuration, persist_config=False)
-    except (ConfigException, OSError, YAMLError) as error:
+    except (ConfigException, OSError, YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # The last four are how it takes a file that is YAML, but no such file, or holds what is no base64.
         raise ApiFailed(f"KUBECONFIG cannot be used: {root_cause(error)}") from error
     configuration.socket_options = _KEEPALIVE
     configuration.retries = False

@@ -270,6 +270,8 @@ def test_outside_of_a_cluster_a_file_leads_to_it(cluster: Cluster, account: Acco
     file.write_text(json.dumps(contents))
     with watching(replace(account, environ={"KUBECONFIG": str(file)})) as known:
         assert known.names() == {"first"}
-    file.write_text("{")
-    with watching(replace(account, environ={"KUBECONFIG": str(file)})) as known:
-        assert known.condition.reason.startswith("KUBECONFIG cannot be used: ")
+    no_base64 = contents | {"clusters": [{"name": "it", "cluster": it | {"certificate-authority-data": "A"}}]}
+    for wrong in ("{", "[]", "null", "7", '{"clusters": 7}', json.dumps(no_base64)):
+        file.write_text(wrong)
+        with watching(replace(account, environ={"KUBECONFIG": str(file)})) as known:
+            assert known.condition.reason.startswith("KUBECONFIG cannot be used: "), wrong
