@@ -71,7 +71,7 @@ class Agent:
             access = find_kernel_access(legacy=config.enable_legacy_version)
             self._access = _started(access, parts, lambda access: access.walk.walk.close())
             self._sending_parts = _started(contextlib.ExitStack(), parts, contextlib.ExitStack.close)
-            self._sending = self._start_sending(*self._sends)
+            self._sending = self._start_sending(*self._sends, self._destinations())
             own = SelfTelemetry(self._resource, self._node, self._vitals)
             self._own = _started(own, parts, SelfTelemetry.close)
             self._servers = _started(Servers(self._node, lambda: self.status().to_json()), parts, Servers.close)
@@ -96,7 +96,8 @@ class Agent:
     def apply(self, config: Config) -> None:
         """Go over to another configuration; what it has in common with the one before is not disturbed.
 
-        Raises ListenError, EventPortError or LokiAddressError where it cannot be had; then all goes on as before.
+        Raises ListenError, EventPortError, OtlpConfigError or LokiAddressError where it cannot be had; then all goes on
+        as before.
         """
         changed = [*differences(self._config, config)] or ["no setting has changed"]
         probes = str(self._follow(config))
@@ -126,6 +127,8 @@ class Agent:
     def _follow(self, config: Config) -> Changes:
         """First what can be refused, then the rest."""
         sends = _sends(config)
+        # The environment stays, but files that it names may be gone, or half renewed.
+        where = self._destinations() if sends != self._sends else {}
         self._servers.listen(config.metric.port, config.event.port if config.event.enable else None)
         logging.getLogger(__package__).setLevel(logging.DEBUG if config.debugmode else logging.INFO)
         self._naming.label_by(_labelling(config.metric))
@@ -137,7 +140,7 @@ class Agent:
         held: list[AttributedEvent] = []
         changes = self._run(config, _Outputs(events=[held.append]))
         self._sending_parts.close()
-        self._sends, self._sending = sends, self._start_sending(*sends)
+        self._sends, self._sending = sends, self._start_sending(*sends, where)
         self._run(config, self._sending)
         for event in held:
             for output in self._sending.events:
@@ -169,9 +172,13 @@ class Agent:
         yield from text.render(snapshot)
         yield self._own.page()
 
-    def _start_sending(self, config: DeliveryConfig, loki_url: str | None) -> _Outputs:
+    def _destinations(self) -> Mapping[Signal, Destination]:
+        return {signal: found for signal in Signal if (found := destination(signal, self._environ))}
+
+    def _start_sending(
+        self, config: DeliveryConfig, loki_url: str | None, where: Mapping[Signal, Destination]
+    ) -> _Outputs:
         sending = _Outputs()
-        where = {signal: found for signal in Signal if (found := destination(signal, self._environ))}
         # Together, since they share the time that is left at the end.
         self._sending_parts.callback(close_all, sending.deliveries, config.flush_seconds)
         self._start_otlp(config, where, sending)

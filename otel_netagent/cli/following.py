@@ -18,6 +18,7 @@ from otel_netagent.pipeline.sources import RETRY_EVERY_S
 from otel_netagent.probes import catalogue
 from otel_netagent.telemetry.http_server import ListenError
 from otel_netagent.telemetry.loki.address import LokiAddressError
+from otel_netagent.telemetry.otlp.environment import OtlpConfigError
 from otel_netagent.telemetry.stream.service import EventPortError
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Follower:
     def _load(self, content: Content) -> None:
         try:
             self._agent.apply(self._config(content))
-        except (ConfigError, ListenError, EventPortError, LokiAddressError) as error:
+        except (ConfigError, ListenError, EventPortError, LokiAddressError, OtlpConfigError) as error:
             for line in str(error).splitlines():
                 logger.error("%s", line)  # noqa: TRY400 - the line says it all
             logger.error("%s is refused: the agent goes on with the configuration that it has", content)  # noqa: TRY400

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from otel_netagent.telemetry.status import ProbeState
@@ -358,6 +359,19 @@ def _bodies(receiver: Receiver, pod: str) -> list[str]:
     )
     events = (Told.of(record.body.string_value) for record in records)
     return [event.body for event in events if event and event.pod == pod]
+
+
+def test_settings_of_sending_are_refused_while_its_certificates_are_gone(tmp_path: Path) -> None:
+    certificate = tmp_path / "ca.pem"
+    certificate.write_bytes(trustme.CA().cert_pem.bytes())
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://127.0.0.1:9", "OTEL_EXPORTER_OTLP_CERTIFICATE": str(certificate)}
+    with _reloaded(tmp_path, environ) as reloaded:
+        certificate.rename(tmp_path / "away")
+        wanted = reloaded.sections | {"delivery": reloaded.sections["delivery"] | {"flush_seconds": 2}}
+        refused = reloaded.write(json.dumps(wanted), _REFUSED)
+        assert any("OTEL_EXPORTER_OTLP_CERTIFICATE" in line for line in refused)
+        (tmp_path / "away").rename(certificate)
+        assert reloaded.change(delivery={"flush_seconds": 3}).startswith("delivery.flush_seconds ")
 
 
 def test_debugmode(reloaded: Reloaded) -> None:
