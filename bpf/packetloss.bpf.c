@@ -3,12 +3,10 @@
 #define OCCURRENCES_MAX 16384 /* each reason at each place is of its own */
 #define EVENTS_BYTES (1 << 20) /* 2,900 events, since each has its stack */
 
-#include "ending.h"
 #include "event.h"
+#include "ordinary.h"
 
 #define STACK_DEPTH 32
-#define REASONS_MAX 256
-#define ORDINARY_PLACES_MAX 8
 
 struct packetloss_event {
 	struct event_header header; /* kind: enum skb_drop_reason, 0 where the kernel gives none */
@@ -23,26 +21,8 @@ struct packetloss_event {
 
 EVENT_LAYOUT(packetloss_event);
 
-/* Reasons that say nothing of a fault, by number in the running kernel. */
-const volatile __u8 harmless_reasons[REASONS_MAX];
-
 /* skb_release_data(), where the parts are freed of a packet that was told already. */
 const volatile __u64 release_data[SPAN_PARTS][2];
-
-/* Functions where a drop without a reason is ordinary. User space knows which (probing/drop_reasons.py). */
-const volatile __u64 ordinary_places[ORDINARY_PLACES_MAX][SPAN_PARTS][2];
-
-static __always_inline bool is_harmless(const struct drop *drop)
-{
-	if (drop->reason < REASONS_MAX && harmless_reasons[drop->reason])
-		return true;
-	if (!is_unexplained(drop))
-		return false;
-	for (int i = 0; i < ORDINARY_PLACES_MAX; i++)
-		if (is_in(drop->place, ordinary_places[i]))
-			return true;
-	return ends_in_time_wait(drop) || resets_request(drop);
-}
 
 /*
  * Datagrams of AF_UNIX and netlink are socket buffers too, but no packets. A TCP segment whose socket is

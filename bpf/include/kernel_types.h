@@ -271,6 +271,7 @@ struct sk_buff {
 	unsigned int len;
 	unsigned int data_len;
 	char cb[48];
+	__u8 pkt_type : 3;
 	__be16 protocol;
 	__u16 transport_header;
 	__u16 network_header;
@@ -371,6 +372,7 @@ struct bpf_iter__bpf_map_elem {
  * with it: asked for as an integer, CO-RE would find no such member. */
 enum skb_drop_reason {
 	SKB_DROP_REASON_NOT_SPECIFIED,
+	SKB_DROP_REASON_NO_SOCKET,
 	SKB_DROP_REASON_TCP_RFC7323_TW_PAWS,
 };
 

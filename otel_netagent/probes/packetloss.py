@@ -15,7 +15,7 @@ from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.bounded import Bounded, Labels
 from otel_netagent.probing.declaration import Environment, Probe
-from otel_netagent.probing.drop_reasons import MALFORMED, ORDINARY_PLACES, DropReasons
+from otel_netagent.probing.drop_reasons import GROUP_PLACES, MALFORMED, ORDINARY_PLACES, DropReasons
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
 from otel_netagent.probing.flow import Known, flow_attributes, flow_of, flow_text
 from otel_netagent.probing.harmless import harmless, harmless_attributes
@@ -177,8 +177,10 @@ class PacketLoss:
         harmless = bpf_object.variable("harmless_reasons")
         for number in self._reasons.ordinary():
             harmless[number] = 1
-        ordinary = self._symbols.spans(ORDINARY_PLACES)
-        bpf_object.variable("ordinary_places")[: len(ordinary)] = ordinary
+        for variable, functions in (("ordinary_places", ORDINARY_PLACES), ("group_places", GROUP_PLACES)):
+            spans = self._symbols.spans(functions)
+            bpf_object.variable(variable)[: len(spans)] = spans
+        bpf_object.variable("icmp_rcv")[:] = self._symbols.span("icmp_rcv")
         bpf_object.variable("release_data")[:] = self._symbols.span("skb_release_data")
         prepare_endings(bpf_object, self._symbols)
 

@@ -52,6 +52,21 @@ ORDINARY_PLACES: Final = (
 )
 """Functions that free what is ordinary as if it were dropped, without giving a reason."""
 
+GROUP_PLACES: Final = (
+    # Multicast that nobody here has joined: older compilers and kernels have one of these in another.
+    "ip_rcv_finish_core",
+    "ip_rcv_finish",
+    "ip_rcv",
+    # Broadcast or multicast for a port at which nobody listens.
+    "__udp4_lib_mcast_deliver",
+    "__udp4_lib_rcv",
+    "udp_rcv",
+    "__udp6_lib_mcast_deliver",
+    "__udp6_lib_rcv",
+    "udpv6_rcv",
+)
+"""Functions that so free what was sent to a group, or to all, and concerns nobody here."""
+
 MALFORMED: Final = frozenset(
     {
         "PKT_TOO_SMALL",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import socket
 import struct
 import time
@@ -23,7 +25,7 @@ from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings
 from otel_netagent.telemetry.event import Event, Severity
 from tests.kernel.held import held
-from tests.lab.links import loopback
+from tests.lab.links import Pair, loopback
 from tests.lab.namespace import Namespace
 from tests.lab.segments import Flag
 from tests.lab.sockets import datagram
@@ -187,6 +189,61 @@ def test_what_a_closed_socket_has_not_read_is_no_fault(access: KernelAccess, net
 
         (event,) = eventually(freed)
         assert event.attributes["netagent.harmless"] == 1
+
+
+def echo_request(family: Family, number: int) -> bytes:
+    """RFC 792 and 4443; the kernel sums that of ICMPv6 itself."""
+    kind = 128 if family.ip == 6 else 8
+    message = struct.pack("!BBHHH", kind, 0, 0, 77, number) + bytes(56)
+    total = sum(struct.unpack(f"!{len(message) // 2}H", message))
+    total = (total & 0xFFFF) + (total >> 16)
+    return message[:2] + struct.pack("!H", ~total & 0xFFFF) + message[4:]
+
+
+def assert_no_fault(probe: Running, namespace: Namespace) -> None:
+    """Nothing is told but reports of multicast listening, which an interface that comes up sends in vain (RFC 3810)."""
+    events = probe.events(namespace)
+    assert [event.body for event in events if " daddr=ff02::16 " not in event.body] == []
+    assert probe.values(namespace)["inspector_pod_packetloss_abnormal"] == len(events)
+
+
+@pytest.mark.parametrize("family", [Family.IPV4, Family.IPV6])
+def test_the_answer_to_a_ping_is_no_fault(packetloss: Running, pair: Pair, family: Family) -> None:
+    """A raw socket gets a copy of it, and nobody the rest."""
+    client = pair.client.namespace
+    protocol, reply = (58, 129) if family.ip == 6 else (1, 0)
+    with client.socket(family.sockets, socket.SOCK_RAW, protocol) as pinging:
+        pinging.settimeout(5)
+        for number in range(10):
+            pinging.sendto(echo_request(family, number), (pair.server.address(family), 0))
+            while (answer := pinging.recv(2048))[0 if family.ip == 6 else 20] != reply:
+                assert answer
+    eventually(lambda: packetloss.values(client)["inspector_pod_packetloss_total"] >= 10)
+    assert_no_fault(packetloss, client)
+
+
+@pytest.mark.parametrize(
+    ("family", "group"),
+    [(Family.IPV4, "224.0.0.251"), (Family.IPV4, "broadcast"), (Family.IPV6, "ff02::fb"), (Family.IPV6, "ff02::1")],
+)
+def test_what_is_sent_to_a_group_and_wanted_by_nobody_is_no_fault(
+    packetloss: Running, pair: Pair, family: Family, group: str
+) -> None:
+    client, server = pair.client, pair.server.namespace
+    if group == "broadcast":
+        group = str(ipaddress.ip_interface(f"{client.address(family)}/24").network.broadcast_address)
+    with datagram(client, family) as sender:
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        if family.ip == 6:
+            index = json.loads(client.namespace.command("ip", "-j", "link", "show", client.device))[0]["ifindex"]
+            sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        else:
+            own = socket.inet_aton(client.address(family))
+            sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, own)
+        for _ in range(10):
+            sender.sendto(b"who is there?", (group, 5353))
+    eventually(lambda: packetloss.values(server)["inspector_pod_packetloss_total"] >= 10)
+    assert_no_fault(packetloss, server)
 
 
 def test_a_dropped_segment_is_told_by_its_number(packetloss: Running, wire: Wire) -> None:
