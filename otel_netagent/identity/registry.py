@@ -6,8 +6,9 @@ Two facts shape the rest:
 - The kernel gives the inode number of a deleted namespace to the next that is created. So a namespace is known by
   its cookie, a number that is never used twice. Where there is none (the walk over procfs) its key
   is the inode number, and a witness, one of its processes: while that lives in it, the number means the same namespace.
-- A pod's namespace is born with processes of the runtime in it that are in no container. So what no container
-  owns is not settled: it is examined again.
+- A pod's namespace is born with processes of the runtime in it that are in no container, or in another one: a CNI
+  plugin may itself be a pod. So what no container owns is not settled, nor what was told by a process that has left it:
+  it is examined again.
 """
 
 from __future__ import annotations
@@ -61,10 +62,15 @@ class _Known:
     finding: Finding
     first_seen: float
     examined: float
+    witness_left: bool = False
+
+    @property
+    def owned(self) -> bool:
+        return self.finding.entity.kind is not EntityKind.NETNS
 
     @property
     def settled(self) -> bool:
-        return self.finding.entity.kind is not EntityKind.NETNS
+        return self.owned and not self.witness_left
 
     def is_due(self, now: float) -> bool:
         """Whether to examine it again."""
@@ -180,10 +186,13 @@ class Registry:
         if live.inode in self._host:
             return self._host[live.inode]
         known = self._known.get(live.cookie)
-        if known is None or live.cookie != live.inode or live.pid == known.finding.witness:
+        if known is None or live.pid == known.finding.witness:
             return known
         witness = known.finding.witness
-        return known if witness is not None and procfs.netns_of(witness, self._proc) == live.inode else None
+        left = witness is None or procfs.netns_of(witness, self._proc) != live.inode
+        if left and live.cookie == live.inode:
+            return None
+        return known if left == known.witness_left else replace(known, witness_left=left)
 
     def _examine(self, live: LiveNamespace, known: _Known | None) -> _Known:
         """Tell the owner of a live namespace anew. Of a known one the start stays, since its counters go on.
@@ -194,7 +203,11 @@ class Registry:
         finding = _called(examine(live.inode, pids, self._scan.names.get(live.inode), self._proc), self._names)
         if known is None:
             return _Known(finding, first_seen=now, examined=now)
+        if known.owned and finding.entity.kind is EntityKind.NETNS:  # a pod ends, and its last containers have gone
+            return replace(known, examined=now)
         entity = replace(finding.entity, start_ns=known.finding.entity.start_ns)
+        if entity.pod_uid and entity.pod_uid == known.finding.entity.pod_uid:  # told by another container of the pod
+            entity = known.finding.entity
         return _Known(replace(finding, entity=entity), known.first_seen, examined=now)
 
     def _remember_departed(self, known: Mapping[int, _Known], now: float) -> None:

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from otel_netagent.identity import processes
 from otel_netagent.identity.entity import EntityKind
-from otel_netagent.identity.registry import DEPARTED_S, SEARCH_AGAIN_S, SEARCH_EVERY_S, Registry
+from otel_netagent.identity.registry import DEPARTED_S, SEARCH_AGAIN_S, SEARCH_EVERY_S, SETTLING_S, Registry
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import KernelWalk
 from otel_netagent.kernel.namespaces import Namespace as Live
@@ -55,6 +55,30 @@ def test_the_scan_before_a_number_changed_hands_names_nobody(node: Node) -> None
     assert node.lookup(POD, NEXT_COOKIE).pod == f"ns{POD}"
     node.clock.now += SEARCH_EVERY_S / 2
     assert node.lookup(POD, NEXT_COOKIE).pod == ID[:12]
+
+
+def test_a_process_of_another_pod_that_passes_by_does_not_own_a_namespace(node: Node) -> None:
+    """A CNI plugin that is a pod itself, say, which is alone in the namespace while it sets it up."""
+    passer_by, own = (f"/kubepods/pod{uid}-ef60-4b67-9e2b-1bbcaa1ecd21" for uid in ("aaaaaaaa", "bbbbbbbb"))
+    node.proc.start(30, POD, f"{passer_by}/{ID}")
+    before = node.update({POD: COOKIE})[POD]
+    assert before.pod_uid.startswith("aaaaaaaa")
+    node.proc.end(30)
+    node.proc.start(31, POD, f"{own}/{SANDBOX}")
+    node.clock.now += 1
+    after = node.update({POD: COOKIE})[POD]
+    assert after.pod_uid.startswith("bbbbbbbb")
+    assert after.start_ns == before.start_ns
+
+
+def test_a_pod_that_ends_keeps_its_namespace_while_others_clear_up(node: Node) -> None:
+    node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
+    pod = node.update({POD: COOKIE})[POD]
+    node.proc.end(30)
+    node.proc.start(31, POD, "/system.slice/containerd.service")
+    for _ in range(3):
+        node.clock.now += SETTLING_S
+        assert node.update({POD: COOKIE})[POD] == pod
 
 
 def test_scans_of_updates_count_for_a_namespace_that_is_sought(node: Node) -> None:
