@@ -171,9 +171,15 @@ static __always_inline void keep_headers(struct transmission *transmission, stru
 SEC("raw_tp/net_dev_start_xmit")
 int transmission_begins(raw_tp_context *context)
 {
+	struct sk_buff *skb = ARGUMENT(struct sk_buff *, context, 0);
 	struct transmissions *here = transmissions_here();
 	struct transmission *transmission;
+	__u64 address = (__u64)skb, *since;
 
+	/* What passes an empty queue by is never dequeued; nor must a packet that is later at its address have waited. */
+	since = bpf_map_lookup_elem(&queued_since, &address);
+	if (since)
+		*since = 0;
 	if (!here)
 		return 0;
 	/* Deeper than the kernel goes: the ends of some were missed. */
@@ -182,7 +188,7 @@ int transmission_begins(raw_tp_context *context)
 	transmission = &here->nested[here->depth++ & (NESTED_MAX - 1)];
 	transmission->dev = ARGUMENT(struct net_device *, context, 1);
 	transmission->within = 0;
-	keep_headers(transmission, ARGUMENT(struct sk_buff *, context, 0));
+	keep_headers(transmission, skb);
 	transmission->began = bpf_ktime_get_ns();
 	return 0;
 }

@@ -5,16 +5,18 @@ That slow queues and drivers are told, over both families, is asserted in tests/
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probing.declaration import EventSettings
-from tests.lab.links import Pair, ip_batch
+from tests.lab.links import Pair, Router, ip_batch
 from tests.lab.slow_paths import tunnel, tunnel_slow_to
-from tests.lab.sockets import datagram, port_of
+from tests.lab.sockets import datagram, listening, port_of, stream
 from tests.lab.truth import Family
 from tests.probes.running import Running, running
 
@@ -100,3 +102,24 @@ def test_a_driver_answers_for_its_own_time_only(netiftxlat: Running, pair: Pair)
     (own,), (tunnels,) = found["NETIFTXLAT_XMIT", "br0"], found["NETIFTXLAT_XMIT", "vxlan0"]
     assert 100_000_000 < tunnels < took
     assert own < took - tunnels
+
+
+def test_a_packet_inherits_no_wait_of_another_at_its_address(access: KernelAccess, router: Router) -> None:
+    """What passes an empty queue by is never dequeued; the pieces that tbf makes of a segment are never queued."""
+    namespace, (empty, parting) = router.near.namespace, (router.near.device, router.far.device)
+    namespace.command(*f"tc qdisc replace dev {empty} root pfifo".split())
+    namespace.command(*f"tc qdisc replace dev {parting} root tbf rate 2gbit burst 8000 latency 20ms".split())
+    with running("netiftxlat", access) as probe, datagram(router.near, Family.IPV4) as sender:
+        for _ in range(3):
+            for _ in range(5000):
+                sender.sendto(bytes(200), (router.client.ipv4, 9))
+            time.sleep(0.15)
+            with listening(router.server, Family.IPV4) as listener, stream(router.far, Family.IPV4) as caller:
+                caller.connect((router.server.ipv4, port_of(listener)))
+                accepted, _ = listener.accept()
+                with accepted, ThreadPoolExecutor(1) as sink:
+                    read = sink.submit(lambda: sum(iter(lambda: len(accepted.recv(1 << 20)), 0)))  # noqa: B023
+                    caller.sendall(bytes(20_000_000))
+                    caller.shutdown(socket.SHUT_WR)
+                    assert read.result() == 20_000_000
+        assert not probe.events(namespace)
