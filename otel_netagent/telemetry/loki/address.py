@@ -1,8 +1,9 @@
-"""Where Loki is."""
+"""Where Loki is, and what the environment says for it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,8 +22,28 @@ _PATH: Final = "/loki/api/v1/push"
 _HOST: Final = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.IGNORECASE)
 
 
+_PRINTABLE: Final = re.compile(r"[ -~]*")
+
+
 class LokiAddressError(ValueError):
     """Loki cannot be found; the message is one line that says what to do."""
+
+
+def own_headers(environ: Mapping[str, str]) -> dict[str, str]:
+    """What is secret, or whose it is: LOKI_AUTHORIZATION ("Basic ..." or "Bearer ...") and LOKI_TENANT.
+
+    Raises LokiAddressError for what no header may hold (RFC 9110, 5.5).
+    """
+    headers = {}
+    for name, variable in (("Authorization", "LOKI_AUTHORIZATION"), ("X-Scope-OrgID", "LOKI_TENANT")):
+        value = environ.get(variable, "").strip()
+        if not _PRINTABLE.fullmatch(value):
+            raise LokiAddressError(
+                f"{variable} holds a line break, or what else no header may hold; base64 -w0 writes none"
+            )
+        if value:
+            headers[name] = value
+    return headers
 
 
 def push_url(address: str, own_namespace: Path = OWN_NAMESPACE) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 
 from otel_netagent.telemetry.content_coding import gzipped
 from otel_netagent.telemetry.http_post import Answer, Post, PostFailed
+from otel_netagent.telemetry.loki.address import own_headers
 from otel_netagent.telemetry.loki.streams import without_metadata
 from otel_netagent.telemetry.outcome import Accepted, Outcome, Refused, Retryable, TooLarge
 from otel_netagent.telemetry.tls import Tls
@@ -18,6 +19,7 @@ from otel_netagent.telemetry.tls import Tls
 logger = logging.getLogger(__name__)
 
 _TIMEOUT_S: Final = 10.0
+_HEADERS: Final = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
 
 _PLAIN_S: Final = 600.0
 
@@ -38,19 +40,19 @@ _ALIKE: Final = re.compile(r"(\d+) errors? like:")
 class PushTransport:
     """Posts requests, gzipped.
 
-    `environ` may say what is secret, or whose it is: LOKI_AUTHORIZATION, as "Basic ..." or "Bearer ...", and
-    LOKI_TENANT. A Loki that refuses structured metadata (one before 2.9, or by its configuration) gets labels and
-    lines alone, and is offered metadata again after `plain_s` seconds: it may be another Loki by then.
+    What the environment says goes along (own_headers). A Loki that refuses structured metadata (one before 2.9, or by
+    its configuration) gets labels and lines alone, and is offered metadata again after `plain_s` seconds: it may be
+    another Loki by then.
     """
 
     def __init__(
         self, url: str, environ: Mapping[str, str], *, timeout_s: float = _TIMEOUT_S, plain_s: float = _PLAIN_S
     ) -> None:
-        """Push to this URL."""
+        """Push to this URL. Raises LokiAddressError."""
         self._url = url
         self._plain_s = plain_s
         self._plain_until: float | None = None  # monotonic time
-        self._post = Post(url, _headers(environ), Tls() if url.startswith("https:") else None, timeout_s)
+        self._post = Post(url, _HEADERS | own_headers(environ), Tls() if url.startswith("https:") else None, timeout_s)
 
     @property
     def target(self) -> str:
@@ -83,14 +85,6 @@ class PushTransport:
 
     def _send(self, body: bytes) -> Answer:
         return self._post.send(gzipped((body,)))
-
-
-def _headers(environ: Mapping[str, str]) -> dict[str, str]:
-    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-    for name, variable in (("Authorization", "LOKI_AUTHORIZATION"), ("X-Scope-OrgID", "LOKI_TENANT")):
-        if value := environ.get(variable, "").strip():
-            headers[name] = value
-    return headers
 
 
 def _outcome(answer: Answer) -> Outcome:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_netagent.telemetry.loki.address import LokiAddressError, push_url
+from otel_netagent.telemetry.loki.address import LokiAddressError, own_headers, push_url
 
 PUSH = "/loki/api/v1/push"
 
@@ -44,3 +44,19 @@ def test_no_address_means_the_service_beside_the_agent(tmp_path: Path) -> None:
 def test_no_address_outside_kubernetes_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LokiAddressError, match=r"no pod of Kubernetes.* say where Loki is, as loki:3100"):
         push_url("", tmp_path / "namespace")
+
+
+def test_what_the_environment_says_goes_along() -> None:
+    environ = {"LOKI_AUTHORIZATION": " Basic dXNlcjpwYXNz\n", "LOKI_TENANT": "shop", "OTHER": "x"}
+    assert own_headers(environ) == {"Authorization": "Basic dXNlcjpwYXNz", "X-Scope-OrgID": "shop"}
+    assert own_headers({}) == {}
+
+
+@pytest.mark.parametrize("value", ["Basic " + "x" * 76 + "\n" + "y", "Bearer \u20ac", "a\tb"])
+@pytest.mark.parametrize("variable", ["LOKI_AUTHORIZATION", "LOKI_TENANT"])
+def test_what_no_header_may_hold_is_refused_without_showing_it(variable: str, value: str) -> None:
+    with pytest.raises(
+        LokiAddressError, match=f"^{variable} holds a line break, or what else no header may hold"
+    ) as error:
+        own_headers({variable: value})
+    assert value not in str(error.value)
