@@ -24,7 +24,7 @@ from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probes import catalogue
 from otel_netagent.telemetry.delivery import Delivery, Limits, SpoolPlace, close_all
 from otel_netagent.telemetry.event import AttributedEvent
-from otel_netagent.telemetry.loki.address import push_url
+from otel_netagent.telemetry.loki.address import own_headers, push_url
 from otel_netagent.telemetry.loki.streams import StreamsEncoder
 from otel_netagent.telemetry.metric_labels import Chosen, ChosenLabels, all_labels
 from otel_netagent.telemetry.otlp.attributes import agent_resource
@@ -59,6 +59,7 @@ class Agent:
         Raises ListenError, EventPortError, OtlpConfigError or LokiAddressError, with nothing left running.
         """
         self._environ = environ
+        own_headers(environ)  # looked at now: Loki may be asked for later, when nothing can be refused any more
         self._node = node_name(environ)
         self._resource = agent_resource(self._node, kubernetes="KUBERNETES_SERVICE_HOST" in environ)
         self._kinds = catalogue()
@@ -155,7 +156,9 @@ class Agent:
 
     def _outputs(self, config: Config, sending: _Outputs) -> _Outputs:
         """Whoever gets something by this configuration: those that are sending, and those that show it here."""
-        outputs = _Outputs([self._keep_entities, *sending.snapshots], [*sending.events])
+        outputs = _Outputs([self._keep_entities], [*sending.events])
+        if config.metric.enable:
+            outputs.snapshots.extend(sending.snapshots)
         if stream := self._servers.stream:
             outputs.snapshots.append(stream.publish_snapshot)
             outputs.events.append(stream.publish)

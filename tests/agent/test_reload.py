@@ -8,6 +8,7 @@ import json
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -359,6 +360,25 @@ def _bodies(receiver: Receiver, pod: str) -> list[str]:
     )
     events = (Told.of(record.body.string_value) for record in records)
     return [event.body for event in events if event and event.pod == pod]
+
+
+def test_metrics_that_are_switched_off_are_not_sent_either(tmp_path: Path) -> None:
+    with grpc_receiver() as receiver:
+        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}"}
+        with _reloaded(tmp_path, endpoint) as reloaded, named_pair() as stage:
+            await_known(reloaded.agent, stage)
+            reloaded.agent.eventually(lambda: _with_metrics(receiver))
+            reloaded.change(metric_config={"enable": False})
+            closed_udp_port(stage, Family.IPV4, 10)
+            reloaded.agent.eventually(lambda: len(_bodies(receiver, stage.server)) >= 10)
+            before = _with_metrics(receiver)
+            time.sleep(2.5)  # two intervals, in which nothing must come
+            assert _with_metrics(receiver) == before
+
+
+def _with_metrics(receiver: Receiver) -> int:
+    """Requests that brought metrics of pods."""
+    return sum(b"inspector_pod_" in each.body for each in receiver.received)
 
 
 def test_settings_of_sending_are_refused_while_its_certificates_are_gone(tmp_path: Path) -> None:
