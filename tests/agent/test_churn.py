@@ -39,7 +39,8 @@ def test_two_thousand_pods_leave_nothing(tmp_path: Path, netns: Namespace) -> No
         before = churn.memory_at_rest()
         for _ in range(_GENERATIONS):
             churn.live_and_go()
-        assert churn.memory_at_rest() - before < _GROWTH_BYTES
+        # Each minute the agent reads the kernel's types for a moment, 7 MB, to try again what is unavailable.
+        eventually(lambda: churn.memory_at_rest() - before < _GROWTH_BYTES, _FORGOTTEN_WITHIN_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class Reloaded:
         lines = self.write(json.dumps(self.sections | {"debugmode": debugmode}, indent=1), _LOADED)
         http = int(self.sections["metric_config"]["port"])
         self.agent.http = http
-        return lines[-1].partition(_LOADED)[2]
+        return next(line for line in reversed(lines) if _LOADED in line).partition(_LOADED)[2]
 
     def write(self, text: str, until: str) -> list[str]:
         """Replace the file, and wait for a line; what the agent says meanwhile."""
