@@ -1,1 +1,1 @@
-"""The far end: the real OpenTelemetry Collector, Prometheus and Loki, built once and run on loopback."""
+"""The far end: the real OpenTelemetry Collector, Prometheus and VictoriaLogs, built once and run on loopback."""

@@ -1,4 +1,6 @@
-"""`make stack`: the agent with the real collector, Prometheus and Loki behind it, until Ctrl-C.
+"""`make stack`: the agent with the real collector, Prometheus and VictoriaLogs behind it, until Ctrl-C.
+
+Where a `loki` is in PATH, it stands in the place of VictoriaLogs.
 
 usage: python -m tools.stack [build]      (build: only see to it that the programs are there)
 """
@@ -16,9 +18,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from tools.stack.golang import BuildError
-from tools.stack.programs import provide
+from tools.stack.log_store import LogStore
+from tools.stack.loki import Loki
+from tools.stack.programs import Programs, provide
 from tools.stack.service import Service, ServiceError
 from tools.stack.services import HOST, Ports, Stack
+from tools.stack.victorialogs import VictoriaLogs
 
 _NETAGENT = Path(sys.executable).with_name("otel-netagent")
 
@@ -34,11 +39,9 @@ def main(arguments: Sequence[str]) -> int:
         programs = provide(_say)
         if arguments:
             return 0
-        ports = Ports()
-        if taken := [f"{port} ({purpose})" for purpose, port in ports.taken()]:
-            return _fail(f"ports are taken on {HOST}: {', '.join(taken)}; end what listens there, then try again")
-        with tempfile.TemporaryDirectory(prefix="otel-netagent-stack-") as directory:
-            return _run(Stack(programs, ports, Path(directory)))
+        with tempfile.TemporaryDirectory(prefix="otel-netagent-stack-") as name:
+            directory = Path(name)
+            return _run(Stack(programs, Ports(), directory, _log_store(programs, directory)))
     except (BuildError, ServiceError) as error:
         return _fail(str(error))
 
@@ -47,7 +50,14 @@ class _Interrupted(Exception):
     """Somebody wants it to end."""
 
 
+def _log_store(programs: Programs, directory: Path) -> LogStore:
+    """The operator's own Loki before VictoriaLogs."""
+    return Loki(programs.loki, directory) if programs.loki else VictoriaLogs(programs.victorialogs, directory)
+
+
 def _run(stack: Stack) -> int:
+    if taken := [f"{port} ({purpose})" for purpose, port in stack.taken_ports()]:
+        return _fail(f"ports are taken on {HOST}: {', '.join(taken)}; end what listens there, then try again")
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
@@ -58,7 +68,8 @@ def _run(stack: Stack) -> int:
 
     with contextlib.ExitStack() as running:
         try:
-            _keep_running([stack.loki(), stack.prometheus(), stack.collector(), _agent(stack)], stack, running, pause)
+            services = [stack.log_store.service(), stack.prometheus(), stack.collector(), _agent(stack)]
+            _keep_running(services, stack, running, pause)
         except _Interrupted:
             _say("ending")
     return 0
@@ -88,7 +99,7 @@ def _agent(stack: Stack) -> Service:
 
 def _where_to_look(stack: Stack) -> str:
     promtool = f"{stack.programs.promtool} query instant {stack.prometheus_url}"
-    loki = f"curl -sG {stack.loki_url}/loki/api/v1/query_range --data-urlencode"
+    store = stack.log_store
     return f"""
 All are running. The agent's events and the programs' messages: {stack.directory}/*.log
 
@@ -96,7 +107,7 @@ All are running. The agent's events and the programs' messages: {stack.directory
   the collector's exporter      http://{HOST}:{stack.ports.collector_metrics}/metrics
   the collector of itself       http://{HOST}:{stack.ports.collector_telemetry}/metrics
   Prometheus                    {stack.prometheus_url}
-  Loki                          {stack.loki_url}
+  {store.name:<28}  {store.url}
 
 Ask for the rate of new connections, by all three ways (label job):
   {promtool} {shlex.quote("rate(inspector_pod_tcppassiveopens[1m])")}
@@ -104,7 +115,7 @@ Drops of the last minutes that are faults:
   {promtool} {shlex.quote("increase(inspector_pod_packetloss_abnormal[5m]) > 0")}
 Make a fault (a closed port), and find it:
   curl -s http://{HOST}:9/
-  {loki} {shlex.quote('query={service_name="otel-netagent"} | event_name="netagent.tcpreset.nosock"')}
+  curl -sG {store.query_url} --data-urlencode {shlex.quote(f"query={store.example}")}
 
 Ctrl-C ends all, and deletes their data.
 """

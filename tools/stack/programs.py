@@ -20,22 +20,24 @@ from tools.stack.golang import BuildError, Go, run
 CONFIGURATION = Path(__file__).parents[2] / "collector-config"
 
 _MANIFEST = CONFIGURATION / "builder.yaml"
-_LOKI = "github.com/grafana/loki/v3"
-_LOKI_VERSION = "v3.7.8"
-_LOKI_PUSH = "github.com/grafana/loki/pkg/push"
+_VICTORIALOGS = "github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs"
+_VICTORIALOGS_VERSION = "v1.52.1"
 _BUILDER = "go.opentelemetry.io/collector/cmd/builder"
 _KUBERNETES = "k8s.io/kubernetes"
 _KUBERNETES_VERSION = "v1.36.3"
 
+_LONG = "on two cores, ten minutes or more"
+
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Where they are."""
+    """Where they are; `loki` only where the operator has one in PATH."""
 
     collector: Path
-    loki: Path
+    victorialogs: Path
     prometheus: Path
     promtool: Path
+    loki: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +69,17 @@ def provide(say: Callable[[str], None]) -> Programs:
     digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()[:12]
     name = f"{manifest['dist']['name']}-{manifest['dist']['version']}-{digest}"
     with _cache() as directory:
-        collector = _kept(directory / name, _build_collector, say)
-        loki = _kept(directory / f"loki-{_LOKI_VERSION}", _build_loki, say)
-        return Programs(collector, loki, *_packaged(directory, "prometheus", ("prometheus", "promtool"), say))
+        collector = _kept(directory / name, _build_collector, _LONG, say)
+        victorialogs = _kept(directory / f"victoria-logs-{_VICTORIALOGS_VERSION}", _build_victorialogs, "a minute", say)
+        prometheus, promtool = _packaged(directory, "prometheus", ("prometheus", "promtool"), say)
+        loki = shutil.which("loki")
+        return Programs(collector, victorialogs, prometheus, promtool, Path(loki) if loki else None)
 
 
 def provide_control_plane(say: Callable[[str], None]) -> ControlPlane:
     """As `provide`, of Kubernetes."""
     with _cache() as directory:
-        apiserver = _kept(directory / f"kube-apiserver-{_KUBERNETES_VERSION}", _build_apiserver, say)
+        apiserver = _kept(directory / f"kube-apiserver-{_KUBERNETES_VERSION}", _build_apiserver, _LONG, say)
         (etcd,) = _packaged(directory, "etcd-server", ("etcd",), say)
         return ControlPlane(apiserver, etcd)
 
@@ -85,11 +89,12 @@ def _manifest() -> dict[str, Any]:
     return manifest
 
 
-def _kept(program: Path, build: Callable[[Go, Path], Path], say: Callable[[str], None]) -> Path:
+def _kept(program: Path, build: Callable[[Go, Path], Path], takes: str, say: Callable[[str], None]) -> Path:
+    """What was built before, else built now, which `takes` so long."""
     if not program.exists():
         with _building_place(program.parent) as place:
             go = Go.find(program.parent)
-            say(f"building {program.name} from its modules, once: on two cores, ten minutes or more")
+            say(f"building {program.name} from its modules, once: {takes}")
             build(go, place).rename(program)
     return program
 
@@ -113,23 +118,16 @@ def _build_collector(go: Go, place: Path) -> Path:
     return result / distribution["name"]
 
 
-def _build_loki(go: Go, place: Path) -> Path:
-    """As a dependency of a module that has Loki's own requirements.
-
-    `go install` refuses a module that replaces others, as Loki does. One replacement is a directory that only its
-    repository has; the module of the same content, which Loki requires too, stands in for it.
-    """
-    (place / "go.mod").write_text("module stack\n")
-    source = go.module(_LOKI, _LOKI_VERSION, place)
-    for name in ("go.mod", "go.sum"):
-        shutil.copyfile(source / name, place / name)
-    go.run("mod", "edit", "-module=stack", f"-dropreplace={_LOKI_PUSH}", f"-require={_LOKI}@{_LOKI_VERSION}", cwd=place)
-    go.run("build", "-mod=mod", "-ldflags=-s -w", "-o", "loki", f"{_LOKI}/cmd/loki", cwd=place)
-    return place / "loki"
+def _build_victorialogs(go: Go, place: Path) -> Path:
+    go.run("install", "-ldflags=-s -w", f"{_VICTORIALOGS}@{_VICTORIALOGS_VERSION}", cwd=place, GOBIN=str(place))
+    return place / "victoria-logs"
 
 
 def _build_apiserver(go: Go, place: Path) -> Path:
-    """As a dependency, for the same reason. The modules of the same repository are published as v0 of its minor."""
+    """As a dependency of a module that has its requirements: `go install` refuses a module that replaces others.
+
+    What it replaces are modules of the same repository, which are published as v0 of its minor.
+    """
     (place / "go.mod").write_text("module stack\n")
     source = go.module(_KUBERNETES, _KUBERNETES_VERSION, place)
     for name in ("go.mod", "go.sum"):

@@ -1,4 +1,4 @@
-"""The three programs with the files of collector-config/, on loopback."""
+"""The programs behind the agent with the files of collector-config/, on loopback."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from tools.stack.log_store import LogStore
 from tools.stack.programs import CONFIGURATION, Programs
 from tools.stack.service import Service
 
@@ -16,7 +17,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where everything listens, all on loopback. The defaults are those that each program is known by."""
+    """Where all but the log store listens, on loopback. The defaults are those that each program is known by."""
 
     agent_metrics: int = 9102
     agent_events: int = 19102
@@ -27,17 +28,10 @@ class Ports:
     collector_health: int = 13133
     gateway_peers: int = 4319
     prometheus: int = 9090
-    loki: int = 3100
-    loki_grpc: int = 9095
 
-    def taken(self) -> Iterator[tuple[str, int]]:
-        """Those that someone else listens at, by what they are for."""
-        for each in fields(self):
-            port = getattr(self, each.name)
-            try:
-                socket.create_server((HOST, port)).close()
-            except OSError:
-                yield each.name.replace("_", " "), port
+    def by_purpose(self) -> Mapping[str, int]:
+        """Each by what it is for."""
+        return {each.name.replace("_", " "): getattr(self, each.name) for each in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +41,15 @@ class Stack:
     programs: Programs
     ports: Ports
     directory: Path
+    log_store: LogStore
 
-    @property
-    def loki_url(self) -> str:
-        """Loki's address."""
-        return f"http://{HOST}:{self.ports.loki}"
+    def taken_ports(self) -> Iterator[tuple[str, int]]:
+        """Those that someone else listens at, by what they are for."""
+        for purpose, port in {**self.ports.by_purpose(), **self.log_store.ports}.items():
+            try:
+                socket.create_server((HOST, port)).close()
+            except OSError:
+                yield purpose, port
 
     @property
     def prometheus_url(self) -> str:
@@ -72,24 +70,8 @@ class Stack:
             "PEERS_PORT": str(ports.gateway_peers),
             "QUEUE_DIRECTORY": str(self.directory / "collector"),
             "PROMETHEUS_REMOTE_WRITE_URL": f"{self.prometheus_url}/api/v1/write",
-            "LOKI_OTLP_URL": f"{self.loki_url}/otlp",
+            **self.log_store.collector_environ,
         }
-
-    @property
-    def loki_environ(self) -> Mapping[str, str]:
-        """What Loki's file asks the environment for."""
-        return {
-            "LOKI_LISTEN": HOST,
-            "LOKI_PORT": str(self.ports.loki),
-            "LOKI_GRPC_PORT": str(self.ports.loki_grpc),
-            "LOKI_DIRECTORY": str(self.directory / "loki"),
-        }
-
-    def loki(self) -> Service:
-        """Loki, not yet started."""
-        file = CONFIGURATION / "loki.yaml"
-        argv = [str(self.programs.loki), f"-config.file={file}", "-config.expand-env=true"]
-        return Service("Loki", argv, self.loki_environ, self.directory / "loki.log", f"{self.loki_url}/ready")
 
     def prometheus(self) -> Service:
         """Prometheus, not yet started."""
@@ -103,8 +85,12 @@ class Stack:
         return Service("Prometheus", argv, {}, self.directory / "prometheus.log", f"{self.prometheus_url}/-/ready")
 
     def collector(self, *files: str, **told: str) -> Service:
-        """The collector with these files of collector-config/ (agent.yaml) and more variables, not yet started."""
-        configs = [f"--config={CONFIGURATION / name}" for name in files or ("agent.yaml",)]
+        """The collector with these files of collector-config/ (agent.yaml) and more variables, not yet started.
+
+        Those of the log store come on top.
+        """
+        names = (*(files or ("agent.yaml",)), *self.log_store.collector_files)
+        configs = [f"--config={CONFIGURATION / name}" for name in names]
         argv = [str(self.programs.collector), *configs]
         ready = f"http://{HOST}:{self.ports.collector_health}/"
         environ = {**self.collector_environ, **told}
