@@ -1,1 +1,1 @@
-"""The agent with the real collector, Prometheus and Loki behind it, run with the files of collector-config/."""
+"""The agent with the real collector, Prometheus and VictoriaLogs behind it, run with the files of collector-config/."""

@@ -13,20 +13,31 @@ import pytest
 from tests.agent.running import Agent, free_port
 from tests.integration.far_end import FarEnd
 from tools.stack.golang import NoToolchain
+from tools.stack.loki import Loki
 from tools.stack.programs import Programs, provide
 from tools.stack.services import HOST, Ports, Stack
+from tools.stack.victorialogs import VictoriaLogs
 
-NewStack: TypeAlias = Callable[[], Stack]
+NewStack: TypeAlias = Callable[[str], Stack]
+
+STORES = [VictoriaLogs.name, pytest.param(Loki.name, marks=pytest.mark.loki)]
+"""Of `far_end`, `stack` and `new_stack`: those whose events are looked for, in each."""
 
 
 _PROGRAMS = pytest.StashKey[Programs | NoToolchain]()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip from here, and not from the fixture, so that one line tells it of all. In CI, nothing is skipped."""
+    """Skip from here, and not from the fixture, so that one line tells it of all.
+
+    In CI nothing is skipped but for want of a Loki, which this project does not build.
+    """
     found = _obtained(item.config)
-    if isinstance(found, NoToolchain) and "CI" not in os.environ:
-        pytest.skip(f"the real collector and Loki are not here and cannot be built: {found}")
+    if isinstance(found, NoToolchain):
+        if "CI" not in os.environ:
+            pytest.skip(f"the real collector and VictoriaLogs are not here and cannot be built: {found}")
+    elif item.get_closest_marker("loki") and found.loki is None:
+        pytest.skip("no loki in PATH: what only a real Loki can show is not tested")
 
 
 @pytest.fixture(scope="session")
@@ -40,24 +51,31 @@ def programs(pytestconfig: pytest.Config) -> Programs:
 
 @pytest.fixture(scope="session")
 def new_stack(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> NewStack:
-    """Describes a stack with ports and a directory that nobody else has."""
+    """Describes a stack with this log store, and with ports and a directory that nobody else has."""
 
-    def new() -> Stack:
-        return Stack(programs, _free_ports(), tmp_path_factory.mktemp("stack"))
+    def new(store: str) -> Stack:
+        directory = tmp_path_factory.mktemp("stack")
+        *ports, first, second = _free_ports(len(Ports.__slots__) + 2)
+        if store == Loki.name:
+            assert programs.loki is not None
+            return Stack(programs, Ports(*ports), directory, Loki(programs.loki, directory, first, second))
+        return Stack(programs, Ports(*ports), directory, VictoriaLogs(programs.victorialogs, directory, first))
 
     return new
 
 
 @pytest.fixture
-def stack(new_stack: NewStack) -> Stack:
-    """A stack of this test's own, of which nothing runs."""
-    return new_stack()
+def stack(request: pytest.FixtureRequest, new_stack: NewStack) -> Stack:
+    """A stack of this test's own, of which nothing runs; with VictoriaLogs, or as `STORES` says."""
+    return new_stack(_store_of(request))
 
 
 @pytest.fixture(scope="package")
-def far_end(_root: None, new_stack: NewStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarEnd]:
-    """Everything running, the agent too. Not to be broken."""
-    with running(new_stack(), tmp_path_factory.mktemp("agent")) as far_end:
+def far_end(
+    request: pytest.FixtureRequest, _root: None, new_stack: NewStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FarEnd]:
+    """Everything running, the agent too; with VictoriaLogs, or as `STORES` says. Not to be broken."""
+    with running(new_stack(_store_of(request)), tmp_path_factory.mktemp("agent")) as far_end:
         yield far_end
 
 
@@ -65,12 +83,12 @@ def far_end(_root: None, new_stack: NewStack, tmp_path_factory: pytest.TempPathF
 def running(stack: Stack, directory: Path, *files: str, **told: str) -> Iterator[FarEnd]:
     """A stack with the agent in front, whose numbers Prometheus scrapes too; the collector with these files."""
     with (
-        stack.loki() as loki,
+        stack.log_store.service() as log_store,
         stack.prometheus() as prometheus,
         stack.collector(*files, **told) as collector,
         _agent_of(stack, directory) as agent,
     ):
-        yield FarEnd(stack, agent, collector, loki, prometheus)
+        yield FarEnd(stack, agent, collector, log_store, prometheus)
 
 
 @contextlib.contextmanager
@@ -84,11 +102,16 @@ def _agent_of(stack: Stack, directory: Path) -> Iterator[Agent]:
         yield agent
 
 
-def _free_ports() -> Ports:
+def _store_of(request: pytest.FixtureRequest) -> str:
+    store: str = getattr(request, "param", VictoriaLogs.name)
+    return store
+
+
+def _free_ports(count: int) -> set[int]:
     chosen = set[int]()
-    while len(chosen) < len(Ports.__slots__):
+    while len(chosen) < count:
         chosen.add(free_port())
-    return Ports(*chosen)
+    return chosen
 
 
 def _obtained(config: pytest.Config) -> Programs | NoToolchain:

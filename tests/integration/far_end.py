@@ -1,4 +1,4 @@
-"""What Prometheus and Loki answer, asked as their users ask."""
+"""What Prometheus and the log store answer, asked as their users ask."""
 
 from __future__ import annotations
 
@@ -9,27 +9,12 @@ from typing import TypeVar
 import requests
 
 from tests.agent.running import Agent
+from tests.integration.log_queries import ARRIVAL_S, Entry, Selection, await_entries
 from tests.lab.waiting import eventually
 from tools.stack.service import Service
 from tools.stack.services import Stack
 
 T = TypeVar("T")
-
-ARRIVAL_S = 60.0
-"""Patience for what is on its way through several programs on a machine that is busy."""
-
-_MOST_ENTRIES = 5_000
-"""What Loki gives in one answer (limits_config.max_entries_limit_per_query)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A log line of Loki's: `labels` are those of the index, `metadata` the structured metadata."""
-
-    time_ns: int
-    line: str
-    labels: Mapping[str, str]
-    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +33,8 @@ class FarEnd:
     stack: Stack
     agent: Agent
     collector: Service
-    loki: Service
+    log_store: Service
     prometheus: Service
-
-    def logql(self, query: str, since_ns: int) -> list[Entry]:
-        """What a query finds from this Unix time on, in the order of time."""
-        parameters: dict[str, str | int] = {
-            "query": query,
-            "start": since_ns,
-            "limit": _MOST_ENTRIES,
-            "direction": "forward",
-        }
-        headers = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
-        url = f"{self.stack.loki_url}/loki/api/v1/query_range"
-        answer = requests.get(url, parameters, headers=headers, timeout=ARRIVAL_S)
-        answer.raise_for_status()
-        entries = [
-            Entry(int(time_ns), line, stream["stream"], categories.get("structuredMetadata", {}))
-            for stream in answer.json()["data"]["result"]
-            for time_ns, line, categories in stream["values"]
-        ]
-        return sorted(entries, key=lambda entry: entry.time_ns)
 
     def promql(self, query: str) -> list[Sample]:
         """What an instant query answers now."""
@@ -79,14 +45,9 @@ class FarEnd:
             for labels, (_, value) in ((each["metric"], each["value"]) for each in answer.json()["data"]["result"])
         ]
 
-    def await_logql(self, query: str, since_ns: int, at_least: int = 1) -> list[Entry]:
-        """What a query finds as soon as it finds this many."""
-
-        def enough() -> list[Entry]:
-            entries = self.logql(query, since_ns)
-            return entries if len(entries) >= at_least else []
-
-        return self.eventually(enough)
+    def await_events(self, selection: Selection, since_ns: int, at_least: int = 1) -> list[Entry]:
+        """The selected ones from this Unix time on, as soon as there are this many."""
+        return await_entries(self.stack.log_store, selection, since_ns, at_least)
 
     def await_promql(self, query: str) -> list[Sample]:
         """What an instant query answers as soon as it answers anything."""

@@ -1,4 +1,4 @@
-"""A fault in a namespace is found by a LogQL query: with the right labels, tuple and time."""
+"""A fault in a namespace is found by a query of the log store: with the right labels, tuple and time."""
 
 from __future__ import annotations
 
@@ -6,22 +6,31 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import pytest
 import requests
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from otel_netagent.telemetry.otlp.attributes import add_attributes
 from tests.agent.closed_ports import Fault, closed_tcp_port, closed_udp_port
 from tests.agent.command import NODE
 from tests.agent.running import Told
 from tests.agent.stage import Stage, await_known, named_pair
-from tests.integration.far_end import ARRIVAL_S, FarEnd
+from tests.integration.conftest import STORES
+from tests.integration.far_end import FarEnd
+from tests.integration.log_queries import ARRIVAL_S, Selection, ask, language_of
 from tests.lab.scenario import case_id
 from tests.lab.truth import Family
+from tools.stack.log_store import LogStore
 from tools.stack.services import HOST
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.parametrize("far_end", STORES, indirect=True)]
+
+_PAGE = Path(__file__).parents[2] / "docs" / "collector.md"
 
 _EVENT_NAMES = {
     "PACKETLOSS": "netagent.packetloss",
@@ -57,7 +66,7 @@ def case(request: pytest.FixtureRequest, fault: Fault, far_end: FarEnd) -> Itera
 
 def test_found_by_pod_and_by_what_happened(case: Case, far_end: FarEnd) -> None:
     for told in case.expected:
-        (entry,) = far_end.await_logql(_query(told), case.began_ns)
+        (entry,) = far_end.await_events(_selection(told), case.began_ns)
         assert Told.of(entry.line) == told
         assert case.began_ns < entry.time_ns < case.ended_ns
 
@@ -65,21 +74,19 @@ def test_found_by_pod_and_by_what_happened(case: Case, far_end: FarEnd) -> None:
 def test_found_by_tuple(case: Case, far_end: FarEnd) -> None:
     """Whoever has the addresses of a failed connection needs no more: both ends' events are found."""
     said = _said(case.expected[0])
-    query = (
-        '{service_name="otel-netagent"}'
-        f' | source_address="{said["saddr"]}" | source_port="{said["sport"]}" | destination_address="{said["daddr"]}"'
-    )
-    entries = far_end.await_logql(query, case.began_ns, at_least=len(case.expected))
+    ends = {"source.address": said["saddr"], "source.port": said["sport"], "destination.address": said["daddr"]}
+    selection = Selection({"service.name": "otel-netagent"}, ends)
+    entries = far_end.await_events(selection, case.began_ns, at_least=len(case.expected))
     assert {Told.of(entry.line) for entry in entries} == set(case.expected)
 
 
 def test_labels_are_who_and_where(case: Case, far_end: FarEnd) -> None:
     """And nothing else: each other label would multiply the streams."""
     for pod in {told.pod for told in case.expected}:
-        query = f'{{pod="{pod}", node="{NODE}", cluster="cluster-of-tests"}}'
-        for entry in far_end.await_logql(query, case.began_ns):
+        selection = Selection({"pod": pod, "node": NODE, "cluster": "cluster-of-tests"})
+        for entry in far_end.await_events(selection, case.began_ns):
             assert entry.labels == {
-                "service_name": "otel-netagent",
+                language_of(far_end.stack.log_store).name("service.name"): "otel-netagent",
                 "cluster": "cluster-of-tests",
                 "namespace": "standaloneNetns",
                 "pod": pod,
@@ -88,19 +95,21 @@ def test_labels_are_who_and_where(case: Case, far_end: FarEnd) -> None:
 
 
 def test_rest_is_structured_metadata(case: Case, far_end: FarEnd) -> None:
+    name = language_of(far_end.stack.log_store).name
     for told in case.expected:
         said = _said(told)
-        (entry,) = far_end.await_logql(_query(told), case.began_ns)
+        (entry,) = far_end.await_events(_selection(told), case.began_ns)
         expected = {
-            "network_transport": said["protocol"].lower(),
-            "source_address": said["saddr"],
-            "source_port": said["sport"],
-            "destination_address": said["daddr"],
-            "destination_port": said["dport"],
+            "event_name": _EVENT_NAMES[told.type],
+            name("network.transport"): said["protocol"].lower(),
+            name("source.address"): said["saddr"],
+            name("source.port"): said["sport"],
+            name("destination.address"): said["daddr"],
+            name("destination.port"): said["dport"],
             "netns": f"ns{case.stage.inodes[told.pod]}",
         }
         assert expected.items() <= entry.metadata.items()
-        assert ("code_stacktrace" in entry.metadata) == (told.type == "PACKETLOSS")
+        assert (name("code.stacktrace") in entry.metadata) == (told.type == "PACKETLOSS")
 
 
 @pytest.mark.parametrize(("owners", "workload"), [
@@ -114,19 +123,49 @@ def test_rest_is_structured_metadata(case: Case, far_end: FarEnd) -> None:
 def test_workload_is_a_label_whatever_its_kind(owners: dict[str, str], workload: str, far_end: FarEnd) -> None:
     """Sent by the test in the agent's place, since there is no Kubernetes here to know the owners from."""
     now_ns = time.time_ns()
-    request = ExportLogsServiceRequest()
-    logs = request.resource_logs.add()
-    add_attributes(logs.resource.attributes, {"service.name": "otel-netagent", "pod": "p", "namespace": "n", **owners})
-    logs.scope_logs.add().log_records.add(time_unix_nano=now_ns).body.string_value = f"of {workload}"
-    url = f"http://{HOST}:{far_end.stack.ports.otlp_http}/v1/logs"
-    headers = {"Content-Type": "application/x-protobuf"}
-    assert requests.post(url, request.SerializeToString(), headers=headers, timeout=ARRIVAL_S).ok
-    (entry,) = far_end.await_logql(f'{{workload="{workload}"}}', now_ns)
+    _send(far_end, LogRecord(time_unix_nano=now_ns, body=AnyValue(string_value=f"of {workload}")), **owners)
+    (entry,) = far_end.await_events(Selection({"workload": workload}), now_ns)
     assert entry.line == f"of {workload}"
 
 
-def _query(told: Told) -> str:
-    return f'{{pod="{told.pod}"}} | event_name="{_EVENT_NAMES[told.type]}"'
+def test_queries_of_the_documentation_find_events(far_end: FarEnd) -> None:
+    """Those for this store; of the event that they speak of, sent by the test."""
+    store, now_ns = far_end.stack.log_store, time.time_ns()
+    for name in ("netagent.tcpreset.nosock", "netagent.packetloss"):
+        record = LogRecord(time_unix_nano=now_ns, event_name=name, body=AnyValue(string_value=name))
+        add_attributes(record.attributes, {"source.address": "10.1.17.188", "source.port": 33488})
+        _send(far_end, record, **{"pod": "web-0", "k8s.cluster.name": "c1"})
+    queries = _documented_queries(store.name)
+    assert len(queries) == 3
+    for query in queries:
+        far_end.eventually(partial(_finds, store, query, now_ns))
+
+
+def _finds(store: LogStore, query: str, since_ns: int) -> bool:
+    return bool(language_of(store).results(ask(store, query, since_ns)))
+
+
+def _documented_queries(store: str) -> list[str]:
+    block = re.search(rf"^\w+, for {store}:\n\n((?:    .+\n)+)", _PAGE.read_text(), re.MULTILINE)
+    assert block
+    return [line.strip() for line in block[1].splitlines()]
+
+
+def _send(far_end: FarEnd, record: LogRecord, **resource: str) -> None:
+    """What an agent sends to the collector, of a pod of which this is known too."""
+    request = ExportLogsServiceRequest()
+    logs = request.resource_logs.add()
+    add_attributes(
+        logs.resource.attributes, {"service.name": "otel-netagent", "pod": "p", "namespace": "n", **resource}
+    )
+    logs.scope_logs.add().log_records.append(record)
+    url = f"http://{HOST}:{far_end.stack.ports.otlp_http}/v1/logs"
+    headers = {"Content-Type": "application/x-protobuf"}
+    assert requests.post(url, request.SerializeToString(), headers=headers, timeout=ARRIVAL_S).ok
+
+
+def _selection(told: Told) -> Selection:
+    return Selection({"pod": told.pod}, {"event_name": _EVENT_NAMES[told.type]})
 
 
 def _said(told: Told) -> dict[str, str]:

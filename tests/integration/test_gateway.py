@@ -11,16 +11,19 @@ import pytest
 from tests.agent.closed_ports import closed_tcp_port
 from tests.agent.running import Told
 from tests.agent.stage import await_known, named_pair
-from tests.integration.conftest import NewStack, running
+from tests.integration.conftest import STORES, NewStack, running
+from tests.integration.log_queries import Selection
 from tests.lab.truth import Family
-from tools.stack.services import HOST
+from tools.stack.services import HOST, Stack
+from tools.stack.victorialogs import VictoriaLogs
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.mark.usefixtures("_root")
-def test_gateway_delivers_to_all_backends(new_stack: NewStack, tmp_path: Path) -> None:
-    stack, second = new_stack(), new_stack()
+@pytest.mark.parametrize("stack", STORES, indirect=True)
+def test_gateway_delivers_to_all_backends(stack: Stack, new_stack: NewStack, tmp_path: Path) -> None:
+    second = new_stack(VictoriaLogs.name)
     told = {"GATEWAY_SERVICE": HOST, "ARMS_REMOTE_WRITE_URL": f"{second.prometheus_url}/api/v1/write"}
     with (
         second.prometheus(),
@@ -36,6 +39,6 @@ def test_gateway_delivers_to_all_backends(new_stack: NewStack, tmp_path: Path) -
             )
             (sample,) = each.await_promql(query)
             assert (sample.name, sample.value) == ("inspector_pod_tcpoutrsts", 1)
-        query = f'{{pod=~"{stage.client}|{stage.server}"}} | destination_port="9"'
-        entries = far_end.await_logql(query, began_ns, at_least=len(expected))
+        refused = Selection({"pod": f"{stage.client}|{stage.server}"}, {"destination.port": "9"})
+        entries = far_end.await_events(refused, began_ns, at_least=len(expected))
         assert {Told.of(entry.line) for entry in entries} == set(expected)

@@ -1,43 +1,37 @@
-"""Pushed to the real Loki, with no collector between: found by LogQL, with the right labels, line and time."""
+"""Pushed by Loki's API, with no collector between: found by a query, with the right labels, line and time."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
+import requests
 
-from otel_netagent.telemetry.event import AttributedEvent
-from otel_netagent.telemetry.loki.address import push_url
-from otel_netagent.telemetry.loki.streams import StreamsEncoder
-from otel_netagent.telemetry.loki.transport import PushTransport
-from otel_netagent.telemetry.outcome import Accepted, Outcome
+from otel_netagent.telemetry.outcome import Accepted
 from tests.agent.closed_ports import closed_tcp_port
 from tests.agent.command import NODE
 from tests.agent.running import Agent, Told
 from tests.agent.stage import await_known, named_pair
-from tests.integration.conftest import NewStack
-from tests.integration.far_end import Entry, FarEnd
+from tests.integration.conftest import STORES, NewStack
+from tests.integration.far_end import FarEnd
+from tests.integration.log_queries import ARRIVAL_S, Entry, Selection, await_entries
+from tests.integration.pushing import made_up, push, with_first_too_old
 from tests.lab.truth import Family
-from tests.telemetry.samples import make_entity, make_event
-from tools.stack.programs import CONFIGURATION
-from tools.stack.service import Service
 from tools.stack.services import Stack
 
 pytestmark = pytest.mark.integration
 
-_DAY_NS = 86_400_000_000_000
-_EVENTS = 3
 
-
-@pytest.fixture(scope="module")
-def pushed_to(_root: None, new_stack: NewStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarEnd]:
-    """Loki, and an agent that knows of it and of no collector; the others do not run."""
-    stack = new_stack()
-    pushing = {"loki_enable": True, "loki_address": stack.loki_url}
-    with stack.loki() as loki, Agent(tmp_path_factory.mktemp("agent"), event=pushing) as agent:
-        yield FarEnd(stack, agent, stack.collector(), loki, stack.prometheus())
+@pytest.fixture(scope="module", params=STORES)
+def pushed_to(
+    request: pytest.FixtureRequest, _root: None, new_stack: NewStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FarEnd]:
+    """A log store, and an agent that knows of it and of no collector; the others do not run."""
+    stack = new_stack(request.param)
+    pushing = {"loki_enable": True, "loki_address": stack.log_store.push_address}
+    with stack.log_store.service() as log_store, Agent(tmp_path_factory.mktemp("agent"), event=pushing) as agent:
+        yield FarEnd(stack, agent, stack.collector(), log_store, stack.prometheus())
 
 
 def test_fault_is_found_with_its_labels_its_line_and_its_time(pushed_to: FarEnd) -> None:
@@ -61,65 +55,38 @@ def test_fault_is_found_with_its_labels_its_line_and_its_time(pushed_to: FarEnd)
             assert entry.metadata["network_transport"] == "tcp"
 
 
-def test_nothing_is_lost_while_loki_is_away(pushed_to: FarEnd) -> None:
+def test_nothing_is_lost_while_the_store_is_away(pushed_to: FarEnd) -> None:
     with named_pair() as stage:
         await_known(pushed_to.agent, stage)
         began_ns = time.time_ns()
-        pushed_to.loki.stop()
+        pushed_to.log_store.stop()
         expected = closed_tcp_port(stage, Family.IPV4)
         pushed_to.agent.eventually(lambda: [line for line in pushed_to.agent.err if " does not take them: " in line])
-        pushed_to.loki.start()
+        pushed_to.log_store.start()
         for told in expected:
             assert Told.of(_the_one(pushed_to, told, began_ns).line) == told
 
 
-def test_loki_that_allows_no_metadata_gets_the_lines(pushed_to: FarEnd, stack: Stack) -> None:
-    argv = [str(stack.programs.loki), f"-config.file={CONFIGURATION / 'loki.yaml'}", "-config.expand-env=true"]
-    argv.append("-validation.allow-structured-metadata=false")
-    service = Service("Loki", argv, stack.loki_environ, stack.directory / "loki.log", f"{stack.loki_url}/ready")
-    with service as loki:
-        here = replace(pushed_to, stack=stack, loki=loki)
-        events = _events(time.time_ns())
-        assert _push(here, events) == Accepted()
-        entries = here.await_logql('{job="otel-netagent"}', events[0].event.time_ns, at_least=_EVENTS)
-    assert [(entry.time_ns, entry.line) for entry in entries] == [(each.event.time_ns, each.line) for each in events]
-    assert not any("pod" in entry.metadata for entry in entries)
-
-
-def test_one_that_is_too_old_is_counted_and_the_others_arrive(pushed_to: FarEnd) -> None:
-    """Older than limits_config.reject_old_samples_max_age, which is a week."""
-    old, *others = _events(time.time_ns())
-    old = old._replace(event=old.event._replace(time_ns=old.event.time_ns - 8 * _DAY_NS))
-    outcome = _push(pushed_to, [old, *others])
-    assert isinstance(outcome, Accepted)
-    assert outcome.rejected == 1
-    query = f'{{namespace="{others[0].entity.namespace}"}}'
-    entries = pushed_to.await_logql(query, others[0].event.time_ns, at_least=len(others))
-    assert [entry.time_ns for entry in entries] == [each.event.time_ns for each in others]
-
-
 def test_entries_that_are_late_are_taken(pushed_to: FarEnd) -> None:
     """What a spool held comes after what happened since, if another agent of the node's name sent that."""
-    events = _events(time.time_ns(), namespace="late")
-    assert [_push(pushed_to, [event]) for event in reversed(events)] == [Accepted()] * _EVENTS
-    entries = pushed_to.await_logql('{namespace="late"}', events[0].event.time_ns, at_least=_EVENTS)
+    store, events = pushed_to.stack.log_store, made_up(time.time_ns(), "late")
+    assert [push(store, [event]) for event in reversed(events)] == [Accepted()] * len(events)
+    entries = await_entries(store, Selection({"namespace": "late"}), events[0].event.time_ns, at_least=len(events))
     assert [entry.time_ns for entry in entries] == [each.event.time_ns for each in events]
 
 
+def test_victorialogs_drops_what_is_too_old_and_says_so_in_its_own_metrics_only(stack: Stack) -> None:
+    """Older than its -retentionPeriod. Loki answers how many it has left out; from here, the agent cannot know."""
+    with stack.log_store.service():
+        events = with_first_too_old(made_up(time.time_ns(), "too-old"))
+        assert push(stack.log_store, events) == Accepted()
+        since_ns, others = events[0].event.time_ns, events[1:]
+        entries = await_entries(stack.log_store, Selection({"namespace": "too-old"}), since_ns, at_least=len(others))
+        assert [entry.time_ns for entry in entries] == [each.event.time_ns for each in others]
+        metrics = requests.get(f"{stack.log_store.url}/metrics", timeout=ARRIVAL_S).text
+    assert 'vl_rows_dropped_total{reason="too_small_timestamp"} 1\n' in metrics
+
+
 def _the_one(far_end: FarEnd, told: Told, since_ns: int) -> Entry:
-    (entry,) = far_end.await_logql(f'{{type="{told.type}"}} | pod="{told.pod}"', since_ns)
+    (entry,) = far_end.await_events(Selection({"type": told.type}, {"pod": told.pod}), since_ns)
     return entry
-
-
-def _events(now_ns: int, namespace: str = "made-up") -> list[AttributedEvent]:
-    entity = make_entity(namespace=namespace)
-    return [make_event(entity, time_ns=now_ns - 1_000_000_000 + number) for number in range(_EVENTS)]
-
-
-def _push(far_end: FarEnd, events: list[AttributedEvent]) -> Outcome:
-    (parcel,) = StreamsEncoder(NODE).encode(events)
-    transport = PushTransport(push_url(far_end.stack.loki_url), {})
-    try:
-        return transport.send(parcel.body)
-    finally:
-        transport.close()

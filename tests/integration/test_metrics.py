@@ -20,7 +20,8 @@ from tests.agent.command import NODE
 from tests.agent.procfs_truth import mib_values
 from tests.agent.running import Agent
 from tests.agent.stage import Stage, await_known, named_pair
-from tests.integration.far_end import ARRIVAL_S, FarEnd
+from tests.integration.far_end import FarEnd
+from tests.integration.log_queries import ARRIVAL_S
 from tests.lab.counters import counters
 from tests.lab.sockets import listening, port_of, stream
 from tests.lab.truth import Family

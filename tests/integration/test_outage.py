@@ -16,8 +16,9 @@ import requests
 
 from tests.agent.stage import Stage as Ground
 from tests.agent.stage import await_known, named_pair
-from tests.integration.conftest import running
-from tests.integration.far_end import ARRIVAL_S, FarEnd
+from tests.integration.conftest import STORES, running
+from tests.integration.far_end import FarEnd
+from tests.integration.log_queries import ARRIVAL_S, Selection, language_of
 from tests.lab.counters import counters
 from tools.stack.services import HOST, Stack
 
@@ -36,6 +37,8 @@ _TYPES = ("netagent.tcpreset.nosock", "netagent.packetloss", "netagent.tcpreset.
 
 _ACCEPTED = "otelcol_receiver_accepted_log_records"
 
+_EACH_STORE = pytest.mark.parametrize("stack", STORES, indirect=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -53,32 +56,34 @@ def far_end(stack: Stack, tmp_path: Path, _root: None) -> Iterator[FarEnd]:
         yield far_end
 
 
+@_EACH_STORE
 def test_collector_killed_under_load(far_end: FarEnd) -> None:
     with named_pair() as stage:
         await_known(far_end.agent, stage)
         began_ns = time.time_ns()
         with _refused_all_the_time(stage) as made:
-            far_end.await_logql(_query(stage, _TYPES[0]), began_ns)
+            far_end.await_events(_refusals(stage, _TYPES[0]), began_ns)
             far_end.collector.kill()
             _let_pass(_OUTAGE_S)
             far_end.collector.start()
-            far_end.await_logql(_query(stage, _TYPES[0]), time.time_ns())
+            far_end.await_events(_refusals(stage, _TYPES[0]), time.time_ns())
         assert len(made) > _OUTAGE_S / _BETWEEN_S / 4, "too little load to show anything"
         assert counters(stage.namespaces[stage.server])["Tcp.OutRsts"] == len(made)
         _assert_all_arrived(far_end, stage, made)
 
 
-def test_collector_ended_with_events_that_loki_does_not_take(far_end: FarEnd) -> None:
+@_EACH_STORE
+def test_collector_ended_with_events_that_the_log_store_does_not_take(far_end: FarEnd) -> None:
     """What the collector has taken from the agent is on its disk and nowhere else, whichever way it ends."""
     with named_pair() as stage:
         await_known(far_end.agent, stage)
-        far_end.loki.stop()
+        far_end.log_store.stop()
         made = _refused_and_accepted(far_end, stage, _PORTS[:20])
         far_end.collector.kill()
         far_end.collector.start()
         made += _refused_and_accepted(far_end, stage, _PORTS[20:40])
         far_end.collector.stop()
-        far_end.loki.start()
+        far_end.log_store.start()
         far_end.collector.start()
         _assert_all_arrived(far_end, stage, made)
 
@@ -97,9 +102,10 @@ def test_numbers_of_an_outage_of_prometheus_come_by_remote_write(far_end: FarEnd
 
 def _assert_all_arrived(far_end: FarEnd, stage: Ground, made: list[Refused]) -> None:
     times = {each.port: each for each in made}
+    source_port = language_of(far_end.stack.log_store).name("source.port")
     for name in _TYPES:
-        entries = far_end.await_logql(_query(stage, name), made[0].began_ns, at_least=len(made))
-        ports = [int(entry.metadata["source_port"]) for entry in entries]
+        entries = far_end.await_events(_refusals(stage, name), made[0].began_ns, at_least=len(made))
+        ports = [int(entry.metadata[source_port]) for entry in entries]
         assert sorted(ports) == sorted(times), "one is missing, or came twice"
         for port, entry in zip(ports, entries, strict=True):
             refused = times[port]
@@ -142,9 +148,9 @@ def _refused_and_accepted(far_end: FarEnd, stage: Ground, ports: Iterable[int]) 
     return made
 
 
-def _query(stage: Ground, name: str) -> str:
-    pods = "|".join(sorted(stage.pods))
-    return f'{{pod=~"{pods}"}} | event_name="{name}" | network_transport="tcp" | destination_port="9"'
+def _refusals(stage: Ground, name: str) -> Selection:
+    connection = {"event_name": name, "network.transport": "tcp", "destination.port": "9"}
+    return Selection({"pod": "|".join(sorted(stage.pods))}, connection)
 
 
 def _said_by_collector(far_end: FarEnd, counter: str) -> int:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import requests
 
 from tests.agent.command import Program
-from tests.integration.far_end import ARRIVAL_S
+from tests.integration.log_queries import ARRIVAL_S
 from tests.lab.namespace import Namespace
 from tools.stack.service import END_S, START_S
 from tools.stack.services import HOST, Ports
@@ -72,22 +73,33 @@ def _make_a_fault_and_find_it(said: str, stack: Program, netns: Namespace) -> No
     began_ns = time.time_ns()
     with pytest.raises(ConnectionRefusedError), netns.socket(socket.AF_INET, socket.SOCK_STREAM) as caller:
         caller.connect((HOST, 9))
-    (query,) = re.findall(r"'query=(.+)'$", said, re.MULTILINE)
-    parameters: dict[str, str | int] = {"query": query, "start": began_ns}
-    url = f"http://{HOST}:{Ports().loki}/loki/api/v1/query_range"
+    (command,) = re.findall(r"^  (curl .+--data-urlencode .+)$", said, re.MULTILINE)
+    *_, url, _, query = shlex.split(command)
+    parameters: dict[str, str | int] = {"query": query.removeprefix("query="), "start": began_ns}
 
     def found() -> bool:
         try:
             answer = netns.run(requests.get, url, parameters, timeout=ARRIVAL_S)
         except requests.ConnectionError:  # all end as soon as one has ended, of which the command tells
             return False
-        return answer.ok and bool(answer.json()["data"]["result"])
+        return answer.ok and "netagent.tcpreset.nosock" in answer.text
 
     stack.eventually(found, ARRIVAL_S)
 
 
-def test_ctrl_c_is_heeded_while_programs_start(netns: Namespace) -> None:
-    with netns.run(Program, _COMMAND) as stack:
+@pytest.fixture
+def with_a_loki(tmp_path: Path) -> Mapping[str, str]:
+    """A PATH in which there is a `loki`, which never comes to serve."""
+    loki = tmp_path / "loki"
+    loki.write_text("#!/bin/sh\nexec sleep infinity\n")
+    loki.chmod(0o755)
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
+def test_operators_loki_is_started_and_ctrl_c_is_heeded_meanwhile(
+    netns: Namespace, with_a_loki: Mapping[str, str]
+) -> None:
+    with netns.run(Program, _COMMAND, with_a_loki) as stack:
         stack.eventually(lambda: "otel-netagent: starting Loki" in stack.out)
         assert stack.stop(signal.SIGINT, _END_S) == 0
     assert stack.out == ["otel-netagent: starting Loki", "otel-netagent: ending"]
@@ -103,6 +115,15 @@ def test_taken_port_is_told_in_one_line(netns: Namespace) -> None:
     assert stack.err == [
         "otel-netagent: ports are taken on 127.0.0.1: 9090 (prometheus); end what listens there, then try again"
     ]
+
+
+def test_ports_are_those_of_the_log_store_that_is_run(netns: Namespace, with_a_loki: Mapping[str, str]) -> None:
+    with netns.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
+        taken.bind((HOST, 3100))
+        taken.listen()
+        with netns.run(Program, _COMMAND, with_a_loki) as stack:
+            assert stack.wait() == 1
+    assert [line for line in stack.err if "on 127.0.0.1: 3100 (Loki); " in line]
 
 
 def test_cache_that_cannot_be_is_told_in_one_line() -> None:

@@ -1,0 +1,36 @@
+"""What the agent's own transport for Loki's push API makes of a real log store."""
+
+from __future__ import annotations
+
+from otel_netagent.telemetry.event import AttributedEvent
+from otel_netagent.telemetry.loki.address import push_url
+from otel_netagent.telemetry.loki.streams import StreamsEncoder
+from otel_netagent.telemetry.loki.transport import PushTransport
+from otel_netagent.telemetry.outcome import Outcome
+from tests.agent.command import NODE
+from tests.telemetry.samples import make_entity, make_event
+from tools.stack.log_store import LogStore
+
+DAY_NS = 86_400_000_000_000
+
+
+def made_up(now_ns: int, namespace: str) -> list[AttributedEvent]:
+    """Three events of the last second, in the order of time."""
+    entity = make_entity(namespace=namespace)
+    return [make_event(entity, time_ns=now_ns - 1_000_000_000 + number) for number in range(3)]
+
+
+def with_first_too_old(events: list[AttributedEvent]) -> list[AttributedEvent]:
+    """The first one older than what a store keeps, a week."""
+    old, *others = events
+    return [old._replace(event=old.event._replace(time_ns=old.event.time_ns - 8 * DAY_NS)), *others]
+
+
+def push(store: LogStore, events: list[AttributedEvent]) -> Outcome:
+    """Send them in one request."""
+    (parcel,) = StreamsEncoder(NODE).encode(events)
+    transport = PushTransport(push_url(store.push_address), {})
+    try:
+        return transport.send(parcel.body)
+    finally:
+        transport.close()
