@@ -37,7 +37,7 @@ test-kubernetes: system-test system-stack bpf $(VENV)/dev.stamp ## test against 
 kernels-table: $(VENV)/dev.stamp ## write docs/kernels.md from the last make test-kernels
 	$(VENV)/bin/python -m tests.vm table
 
-stack: setup stack-build ## run the agent with the real collector, Prometheus and Loki behind it, until Ctrl-C (root)
+stack: setup stack-build ## run the agent with the real collector, Prometheus and VictoriaLogs behind it (root)
 	@exec $(VENV)/bin/python -m tools.stack
 
 stack-build: system-stack $(VENV)/run.stamp ## build these programs, which is done once (the tests need them too)

@@ -15,7 +15,8 @@ from tests.agent.command import NETAGENT, NODE, Program
 from tests.agent.running import Agent, configuration
 from tests.agent.stage import await_known, named_pair
 from tests.lab.truth import Family
-from tests.telemetry.loki.server import Entry, Loki, serving
+from tests.telemetry.loki.entry import Entry
+from tests.telemetry.loki.server import Loki, serving
 
 
 class _Changeable(Agent):

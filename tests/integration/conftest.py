@@ -37,7 +37,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if "CI" not in os.environ:
             pytest.skip(f"the real collector and VictoriaLogs are not here and cannot be built: {found}")
     elif item.get_closest_marker("loki") and found.loki is None:
-        pytest.skip("no loki in PATH: what only a real Loki can show is not tested")
+        pytest.skip("no loki in PATH: the tests against a real Loki are skipped")
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import requests
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
@@ -22,11 +20,11 @@ from tests.agent.running import Told
 from tests.agent.stage import Stage, await_known, named_pair
 from tests.integration.conftest import STORES
 from tests.integration.far_end import FarEnd
-from tests.integration.log_queries import ARRIVAL_S, Selection, ask, language_of
+from tests.integration.log_queries import Selection, ask, language_of
+from tests.integration.sending import send_event
 from tests.lab.scenario import case_id
 from tests.lab.truth import Family
 from tools.stack.log_store import LogStore
-from tools.stack.services import HOST
 
 pytestmark = [pytest.mark.integration, pytest.mark.parametrize("far_end", STORES, indirect=True)]
 
@@ -123,7 +121,7 @@ def test_rest_is_structured_metadata(case: Case, far_end: FarEnd) -> None:
 def test_workload_is_a_label_whatever_its_kind(owners: dict[str, str], workload: str, far_end: FarEnd) -> None:
     """Sent by the test in the agent's place, since there is no Kubernetes here to know the owners from."""
     now_ns = time.time_ns()
-    _send(far_end, LogRecord(time_unix_nano=now_ns, body=AnyValue(string_value=f"of {workload}")), **owners)
+    send_event(far_end.stack, LogRecord(time_unix_nano=now_ns, body=AnyValue(string_value=f"of {workload}")), **owners)
     (entry,) = far_end.await_events(Selection({"workload": workload}), now_ns)
     assert entry.line == f"of {workload}"
 
@@ -134,7 +132,7 @@ def test_queries_of_the_documentation_find_events(far_end: FarEnd) -> None:
     for name in ("netagent.tcpreset.nosock", "netagent.packetloss"):
         record = LogRecord(time_unix_nano=now_ns, event_name=name, body=AnyValue(string_value=name))
         add_attributes(record.attributes, {"source.address": "10.1.17.188", "source.port": 33488})
-        _send(far_end, record, **{"pod": "web-0", "k8s.cluster.name": "c1"})
+        send_event(far_end.stack, record, **{"pod": "web-0", "k8s.cluster.name": "c1"})
     queries = _documented_queries(store.name)
     assert len(queries) == 3
     for query in queries:
@@ -149,19 +147,6 @@ def _documented_queries(store: str) -> list[str]:
     block = re.search(rf"^\w+, for {store}:\n\n((?:    .+\n)+)", _PAGE.read_text(), re.MULTILINE)
     assert block
     return [line.strip() for line in block[1].splitlines()]
-
-
-def _send(far_end: FarEnd, record: LogRecord, **resource: str) -> None:
-    """What an agent sends to the collector, of a pod of which this is known too."""
-    request = ExportLogsServiceRequest()
-    logs = request.resource_logs.add()
-    add_attributes(
-        logs.resource.attributes, {"service.name": "otel-netagent", "pod": "p", "namespace": "n", **resource}
-    )
-    logs.scope_logs.add().log_records.append(record)
-    url = f"http://{HOST}:{far_end.stack.ports.otlp_http}/v1/logs"
-    headers = {"Content-Type": "application/x-protobuf"}
-    assert requests.post(url, request.SerializeToString(), headers=headers, timeout=ARRIVAL_S).ok
 
 
 def _selection(told: Told) -> Selection:

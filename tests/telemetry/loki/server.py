@@ -1,4 +1,7 @@
-"""A strict server of the push API: what Loki's documentation ("Ingest logs") does not allow is refused in its words."""
+"""A strict server that plays Loki, its push API and OTLP.
+
+What Loki's documentation ("Ingest logs") does not allow is refused in its words.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,16 @@ import gzip
 import json
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.http_serving import Handler, Server, listening
+from tests.telemetry.loki import otlp
+from tests.telemetry.loki.entry import Entry
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-
-
-class Entry(NamedTuple):
-    """An entry that was taken."""
-
-    labels: Mapping[str, str]
-    time_ns: int
-    line: str
-    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +36,13 @@ class Loki:
 
     `version` as (2, 8) knows no metadata, `metadata_allowed` is limits_config.allow_structured_metadata;
     before 2.4 the entries of a stream must be in order, and `oldest_ns` is what reject_old_samples_max_age comes to.
+    `indexed` are the resource attributes that become labels (limits_config.otlp_config).
     """
 
     version: tuple[int, int] = (3, 0)
     metadata_allowed: bool = True
     oldest_ns: int = 0
+    indexed: Collection[str] = ()
     answers: deque[Answer] = field(default_factory=deque)
     entries: list[Entry] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
@@ -60,14 +58,21 @@ class Loki:
         """Of the entries that were taken, in the order in which they came."""
         return [entry.line for entry in self.entries]
 
-    def push(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Answer a request. Raises AssertionError, or another error, for what is none of the push API."""
+    def receive(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Answer a request. Raises AssertionError, or another error, for what is of neither API."""
         if self.answers:
             return self.answers.popleft()
+        assert headers["content-encoding"] == "gzip"
+        body = gzip.decompress(body)
+        if path == "/otlp/v1/logs":
+            assert headers["content-type"] == "application/x-protobuf"
+            return self._take([*otlp.entries(body, self.indexed)])
         assert path == "/loki/api/v1/push"
         assert headers["content-type"] == "application/json"
-        assert headers["content-encoding"] == "gzip"
-        document = json.loads(gzip.decompress(body))
+        return self._push(body)
+
+    def _push(self, body: bytes) -> Answer:
+        document = json.loads(body)
         assert document.keys() == {"streams"}
         assert document["streams"]
         try:
@@ -130,9 +135,9 @@ class _Handler(Handler):
         headers = {key.lower(): value for key, value in self.headers.items()}
         self.server.loki.headers.append(headers)
         try:
-            answer = self.server.loki.push(self.path, headers, body)
+            answer = self.server.loki.receive(self.path, headers, body)
         except (AssertionError, LookupError, ValueError, TypeError) as error:
-            answer = Answer(418, f"this is no request of the push API: {error!r}")
+            answer = Answer(418, f"this is no request that Loki takes: {error!r}")
         self.answer(answer.status, answer.text.encode(), answer.headers)
 
 
