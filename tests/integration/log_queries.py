@@ -148,6 +148,11 @@ def await_entries(store: LogStore, selection: Selection, since_ns: int, at_least
     return eventually(enough, ARRIVAL_S)
 
 
+def await_results(store: LogStore, query: str, since_ns: int) -> Sequence[Any]:
+    """What a query in the store's own words finds, as soon as it finds anything."""
+    return eventually(lambda: language_of(store).results(ask(store, query, since_ns)), ARRIVAL_S)
+
+
 def _once(pairs: list[tuple[str, str]]) -> Mapping[str, str]:
     fields = dict(pairs)
     assert len(fields) == len(pairs), f"a field is stored twice: {pairs}"

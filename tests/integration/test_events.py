@@ -6,8 +6,6 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
@@ -19,16 +17,14 @@ from tests.agent.command import NODE
 from tests.agent.running import Told
 from tests.agent.stage import Stage, await_known, named_pair
 from tests.integration.conftest import STORES
+from tests.integration.documented import documented_queries
 from tests.integration.far_end import FarEnd
-from tests.integration.log_queries import Selection, ask, language_of
+from tests.integration.log_queries import Selection, await_results, language_of
 from tests.integration.sending import send_event
 from tests.lab.scenario import case_id
 from tests.lab.truth import Family
-from tools.stack.log_store import LogStore
 
 pytestmark = [pytest.mark.integration, pytest.mark.parametrize("far_end", STORES, indirect=True)]
-
-_PAGE = Path(__file__).parents[2] / "docs" / "collector.md"
 
 _EVENT_NAMES = {
     "PACKETLOSS": "netagent.packetloss",
@@ -133,20 +129,10 @@ def test_queries_of_the_documentation_find_events(far_end: FarEnd) -> None:
         record = LogRecord(time_unix_nano=now_ns, event_name=name, body=AnyValue(string_value=name))
         add_attributes(record.attributes, {"source.address": "10.1.17.188", "source.port": 33488})
         send_event(far_end.stack, record, **{"pod": "web-0", "k8s.cluster.name": "c1"})
-    queries = _documented_queries(store.name)
+    queries = documented_queries("collector.md", store)
     assert len(queries) == 3
     for query in queries:
-        far_end.eventually(partial(_finds, store, query, now_ns))
-
-
-def _finds(store: LogStore, query: str, since_ns: int) -> bool:
-    return bool(language_of(store).results(ask(store, query, since_ns)))
-
-
-def _documented_queries(store: str) -> list[str]:
-    block = re.search(rf"^\w+, for {store}:\n\n((?:    .+\n)+)", _PAGE.read_text(), re.MULTILINE)
-    assert block
-    return [line.strip() for line in block[1].splitlines()]
+        await_results(store, query, now_ns)
 
 
 def _selection(told: Told) -> Selection:

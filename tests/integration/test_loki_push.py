@@ -14,8 +14,9 @@ from tests.agent.command import NODE
 from tests.agent.running import Agent, Told
 from tests.agent.stage import await_known, named_pair
 from tests.integration.conftest import STORES, NewStack
+from tests.integration.documented import documented_queries
 from tests.integration.far_end import FarEnd
-from tests.integration.log_queries import ARRIVAL_S, Entry, Selection, await_entries
+from tests.integration.log_queries import ARRIVAL_S, Entry, Selection, await_entries, await_results
 from tests.integration.pushing import made_up, push, with_first_too_old
 from tests.lab.truth import Family
 from tools.stack.services import Stack
@@ -73,6 +74,13 @@ def test_entries_that_are_late_are_taken(pushed_to: FarEnd) -> None:
     assert [push(store, [event]) for event in reversed(events)] == [Accepted()] * len(events)
     entries = await_entries(store, Selection({"namespace": "late"}), events[0].event.time_ns, at_least=len(events))
     assert [entry.time_ns for entry in entries] == [each.event.time_ns for each in events]
+
+
+def test_queries_of_the_documentation_find_events(pushed_to: FarEnd) -> None:
+    store, events = pushed_to.stack.log_store, made_up(time.time_ns(), "documented", pod="web-7d4f")
+    assert push(store, events) == Accepted()
+    (query,) = documented_queries("delivery.md", store)
+    assert await_results(store, query, events[0].event.time_ns)
 
 
 def test_victorialogs_drops_what_is_too_old_and_says_so_in_its_own_metrics_only(stack: Stack) -> None:
