@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from tools.stack.golang import BuildError, Go, run
+from tools.stack.licences import refuse_agpl
 
 CONFIGURATION = Path(__file__).parents[2] / "collector-config"
 
@@ -95,7 +96,9 @@ def _kept(program: Path, build: Callable[[Go, Path], Path], takes: str, say: Cal
         with _building_place(program.parent) as place:
             go = Go.find(program.parent)
             say(f"building {program.name} from its modules, once: {takes}")
-            build(go, place).rename(program)
+            built = build(go, place)
+            refuse_agpl(go, built)
+            built.rename(program)
     return program
 
 
