@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.integration.commands import run
 from tools.stack.golang import BuildError, Go
 from tools.stack.licences import refuse_agpl
 
@@ -30,11 +33,15 @@ _MPL = (
 
 @pytest.fixture
 def go(tmp_path: Path) -> Go:
-    """A `go` that says this of every program, and has its modules below `tmp_path`."""
-    said = {"env": str(tmp_path), "version": _BUILD_INFO}
-    cases = "".join(f"{name}) printf %s {shlex.quote(text)};;\n" for name, text in said.items())
+    """A `go` that says this of every program, has its modules below `tmp_path`, and builds what builds an empty file."""
     command = tmp_path / "go"
-    command.write_text(f"#!/bin/sh\ncase $1 in\n{cases}esac\n")
+    command.write_text(f"""#!/bin/sh
+case $1 in
+env) echo {shlex.quote(str(tmp_path))} ;;
+version) printf %s {shlex.quote(_BUILD_INFO)} ;;
+install) printf '#!/bin/sh\\n: >build/otelcol-netagent/otelcol-netagent\\n' >"$GOBIN/builder"; chmod +x "$GOBIN/builder" ;;
+esac
+""")
     command.chmod(0o755)
     return Go(command, {})
 
@@ -51,6 +58,16 @@ def test_module_under_the_agpl_is_refused_by_name(go: Go, tmp_path: Path, name: 
     _module(tmp_path, name, licence, _AGPL)
     with pytest.raises(BuildError, match=rf"^program has modules under the AGPL in it: example\.org/{said}$"):
         refuse_agpl(go, tmp_path / "program")
+
+
+def test_refused_program_is_not_kept(go: Go, tmp_path: Path) -> None:
+    _module(tmp_path, "fork@v1.0.1", "LICENSE", _AGPL)
+    cache = tmp_path / "cache"
+    environ = {"PATH": f"{go.command.parent}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(cache)}
+    done = run([sys.executable, "-m", "tools.stack", "build"], environ)
+    assert done.returncode == 1
+    assert done.stderr == "otel-netagent: otelcol-netagent has modules under the AGPL in it: example.org/fork@v1.0.1\n"
+    assert not [each for each in cache.rglob("*") if each.is_file()]
 
 
 def test_others_may_speak_of_it(go: Go, tmp_path: Path) -> None:
