@@ -33,13 +33,15 @@ _MPL = (
 
 @pytest.fixture
 def go(tmp_path: Path) -> Go:
-    """A `go` that says this of every program, has its modules below `tmp_path`, and builds what builds an empty file."""
+    """A `go` that says this of every program, and has its modules below `tmp_path`; what it installs is a builder."""
     command = tmp_path / "go"
     command.write_text(f"""#!/bin/sh
 case $1 in
 env) echo {shlex.quote(str(tmp_path))} ;;
 version) printf %s {shlex.quote(_BUILD_INFO)} ;;
-install) printf '#!/bin/sh\\n: >build/otelcol-netagent/otelcol-netagent\\n' >"$GOBIN/builder"; chmod +x "$GOBIN/builder" ;;
+install)
+    printf '#!/bin/sh\\n: >build/otelcol-netagent/otelcol-netagent\\n' >"$GOBIN/builder"
+    chmod +x "$GOBIN/builder" ;;
 esac
 """)
     command.chmod(0o755)

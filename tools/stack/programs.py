@@ -28,6 +28,7 @@ _KUBERNETES = "k8s.io/kubernetes"
 _KUBERNETES_VERSION = "v1.36.3"
 
 _LONG = "on two cores, ten minutes or more"
+_SHORT = "a minute or two"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,7 @@ def provide(say: Callable[[str], None]) -> Programs:
     name = f"{manifest['dist']['name']}-{manifest['dist']['version']}-{digest}"
     with _cache() as directory:
         collector = _kept(directory / name, _build_collector, _LONG, say)
-        victorialogs = _kept(
-            directory / f"victoria-logs-{_VICTORIALOGS_VERSION}", _build_victorialogs, "a minute or two", say
-        )
+        victorialogs = _kept(directory / f"victoria-logs-{_VICTORIALOGS_VERSION}", _build_victorialogs, _SHORT, say)
         prometheus, promtool = _packaged(directory, "prometheus", ("prometheus", "promtool"), say)
         loki = shutil.which("loki")
         return Programs(collector, victorialogs, prometheus, promtool, Path(loki) if loki else None)
