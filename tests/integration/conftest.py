@@ -21,8 +21,7 @@ from tools.stack.victorialogs import VictoriaLogs
 NewStack: TypeAlias = Callable[[str], Stack]
 
 STORES = [VictoriaLogs.name, pytest.param(Loki.name, marks=pytest.mark.loki)]
-"""Of `far_end`, `stack` and `new_stack`: those whose events are looked for, in each."""
-
+"""What tests of events run with, one after the other: parameters of `far_end` and `stack`."""
 
 _PROGRAMS = pytest.StashKey[Programs | NoToolchain]()
 
