@@ -51,8 +51,7 @@ def test_says_where_to_look_and_leaves_nothing(stack: Program, netns: Namespace)
     _ask_as_it_says(said, netns)
     _make_a_fault_and_find_it(said, stack, netns)
 
-    (command,) = Path(f"/proc/{stack.pid}/task/{stack.pid}/children").read_text().split()
-    os.kill(int(command), signal.SIGINT)
+    _press_ctrl_c(stack)
     assert stack.wait(_END_S) == 0
     assert not directory.exists()
     assert _inhabitants(netns) == {netns.pid}
@@ -99,9 +98,10 @@ def with_a_loki(tmp_path: Path) -> Mapping[str, str]:
 def test_operators_loki_is_started_and_ctrl_c_is_heeded_meanwhile(
     netns: Namespace, with_a_loki: Mapping[str, str]
 ) -> None:
-    with netns.run(Program, _COMMAND, with_a_loki) as stack:
+    with netns.run(Program, [*_ALONE, *_COMMAND], with_a_loki) as stack:
         stack.eventually(lambda: "otel-netagent: starting Loki" in stack.out)
-        assert stack.stop(signal.SIGINT, _END_S) == 0
+        _press_ctrl_c(stack)
+        assert stack.wait(_END_S) == 0
     assert stack.out == ["otel-netagent: starting Loki", "otel-netagent: ending"]
     assert _inhabitants(netns) == {netns.pid}
 
@@ -133,6 +133,12 @@ def test_cache_that_cannot_be_is_told_in_one_line() -> None:
         "otel-netagent: the programs cannot be kept in /proc/none/otel-netagent/stack: No such file or directory; "
         "let XDG_CACHE_HOME name a directory that can be written to and has room for them"
     ]
+
+
+def _press_ctrl_c(stack: Program) -> None:
+    """The command is the child of what has made its PID namespace."""
+    (command,) = Path(f"/proc/{stack.pid}/task/{stack.pid}/children").read_text().split()
+    os.kill(int(command), signal.SIGINT)
 
 
 def _inhabitants(namespace: Namespace) -> set[int]:
