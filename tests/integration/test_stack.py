@@ -110,7 +110,7 @@ def test_taken_port_is_told_in_one_line(netns: Namespace) -> None:
     with netns.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
         taken.bind((HOST, Ports().prometheus))
         taken.listen()
-        with netns.run(Program, _COMMAND) as stack:
+        with netns.run(Program, [*_ALONE, *_COMMAND]) as stack:
             assert stack.wait() == 1
     assert stack.err == [
         "otel-netagent: ports are taken on 127.0.0.1: 9090 (prometheus); end what listens there, then try again"
@@ -121,7 +121,7 @@ def test_ports_are_those_of_the_log_store_that_is_run(netns: Namespace, with_a_l
     with netns.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
         taken.bind((HOST, 3100))
         taken.listen()
-        with netns.run(Program, _COMMAND, with_a_loki) as stack:
+        with netns.run(Program, [*_ALONE, *_COMMAND], with_a_loki) as stack:
             assert stack.wait() == 1
     assert [line for line in stack.err if "on 127.0.0.1: 3100 (Loki); " in line]
 
