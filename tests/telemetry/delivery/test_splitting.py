@@ -55,6 +55,12 @@ def limited_to(limit: int) -> Callable[[Parcel], Outcome]:
     return lambda part: Accepted() if len(part.body) <= limit else TOO_LARGE
 
 
+def in_turn(*answers: Outcome) -> Callable[[Parcel], Outcome]:
+    """These answers, and acceptance from then on."""
+    left = iter(answers)
+    return lambda _: next(left, Accepted())
+
+
 def expected(sizes: Sequence[int], limit: int) -> list[tuple[int, Outcome]]:
     return [(item, Accepted() if size <= limit else TOO_LARGE) for item, size in enumerate(sizes)]
 
@@ -81,8 +87,7 @@ ANSWERS = st.sampled_from([Accepted(), Accepted(rejected=1), TOO_LARGE, Retryabl
 
 @given(st.lists(SMALL | AROUND_THE_FLOOR, min_size=1, max_size=20), st.lists(ANSWERS, max_size=60))
 def test_each_item_has_one_fate_whatever_is_answered(sizes: list[int], answers: list[Outcome]) -> None:
-    left = iter(answers)
-    fates = deliver(sizes, lambda _: next(left, Accepted()), patience_s=0.0)
+    fates = deliver(sizes, in_turn(*answers), patience_s=0.0)
     assert [item for item, _ in fates] == list(range(len(sizes)))
 
 
@@ -119,20 +124,17 @@ def test_rejection_of_everything_is_a_refusal_in_the_end() -> None:
 
 def test_outage_amid_a_request_loses_nothing() -> None:
     """What was accepted before the first rejection proves nothing."""
-    answers = iter([Accepted(), *[TOO_LARGE] * 30])
-    fates = deliver([1_000] * 4, lambda _: next(answers, Accepted()), RequestSize(2_000))
+    fates = deliver([1_000] * 4, in_turn(Accepted(), *[TOO_LARGE] * 30), RequestSize(2_000))
     assert fates == [(item, Accepted()) for item in range(4)]
 
 
 def test_outage_after_a_limit_was_met_loses_little() -> None:
     """A receiver that has just accepted a part of what it rejected is believed, but not for ever."""
-    answers = iter([TOO_LARGE, Accepted(), *[TOO_LARGE] * 100])
-    fates = deliver([1_000] * 400, lambda _: next(answers, Accepted()))
+    fates = deliver([1_000] * 400, in_turn(TOO_LARGE, Accepted(), *[TOO_LARGE] * 100))
     assert [item for item, _ in fates] == list(range(400))
     assert [fate for _, fate in fates].count(TOO_LARGE) == 16
 
 
 @pytest.mark.parametrize("answer", [Accepted(), Refused("no")])
 def test_suspect_is_convicted_by_whatever_else_is_answered(answer: Outcome) -> None:
-    answers = iter([TOO_LARGE, TOO_LARGE, answer, TOO_LARGE])
-    assert deliver([10, 10], lambda _: next(answers)) == [(0, TOO_LARGE), (1, answer)]
+    assert deliver([10, 10], in_turn(TOO_LARGE, TOO_LARGE, answer, TOO_LARGE)) == [(0, TOO_LARGE), (1, answer)]
