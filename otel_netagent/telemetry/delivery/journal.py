@@ -82,8 +82,7 @@ class Journal:
         if self._failing_since is not None:
             seconds = time.monotonic() - self._failing_since
             self._failing_since = None
-            with self._lock:
-                self._losses.clear()
+            self._losses.clear()  # without the lock: it is one step, and `lost` comes before or after
             logger.warning("%s: %s takes them again, after %.0f s", self._name, self._target, seconds)
 
     def _complained(self, complaint: str) -> None:

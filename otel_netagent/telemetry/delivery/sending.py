@@ -26,7 +26,7 @@ class Delivery(Generic[ItemT]):
 
     A request that the receiver cannot take now is tried again until it is taken or refused for good, while
     what comes meanwhile is kept behind it. What is let go is counted. Delivery is at least once: a parcel whose
-    answer is lost is sent again, and so is one that was parted when the agent ends halfway.
+    answer is lost is sent again, and so is one that was split when the agent ends halfway.
     """
 
     def __init__(  # noqa: PLR0913 - what a delivery is made of
