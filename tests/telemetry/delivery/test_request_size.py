@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_netagent.telemetry.delivery.request_size import FLOOR_BYTES, RequestSize
@@ -33,6 +33,7 @@ def test_real_limit_is_found_whatever_is_sent(limit: int, wanted: list[int]) -> 
         assert FLOOR_BYTES <= size.bytes <= CONFIGURED
 
 
+@settings(max_examples=20)
 @given(LIMITS)
 def test_real_limit_costs_one_rejection_in_hundreds_and_is_used(limit: int) -> None:
     size = RequestSize(CONFIGURED)
@@ -47,6 +48,7 @@ def test_real_limit_costs_one_rejection_in_hundreds_and_is_used(limit: int) -> N
     assert accepted <= 1_000 * 2 * smallest, "requests are not much smaller than they might be"
 
 
+@settings(max_examples=20)
 @given(LIMITS)
 def test_requests_are_large_again_when_the_limit_has_gone(limit: int) -> None:
     size = RequestSize(CONFIGURED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
@@ -126,6 +127,20 @@ def test_outage_amid_a_request_loses_nothing() -> None:
     """What was accepted before the first rejection proves nothing."""
     fates = deliver([1_000] * 4, in_turn(Accepted(), *[TOO_LARGE] * 30), RequestSize(2_000))
     assert fates == [(item, Accepted()) for item in range(4)]
+
+
+def test_patience_begins_anew_with_each_outage() -> None:
+    answers = iter([*[TOO_LARGE] * 9, Accepted(), Accepted(), *[TOO_LARGE] * 9])
+    sent: list[Parcel] = []
+
+    def answer(part: Parcel) -> Outcome:
+        sent.append(part)
+        if len(sent) == 11:
+            time.sleep(1.1)
+        return next(answers, Accepted())
+
+    fates = deliver([1_000] * 8, answer, RequestSize(1_000), patience_s=1.0)
+    assert fates == [(item, Accepted()) for item in range(8)]
 
 
 def test_outage_after_a_limit_was_met_loses_little() -> None:
