@@ -23,7 +23,6 @@ class RequestSize:
     def __init__(self, configured: int) -> None:
         """Begin with the size that is configured."""
         self._most = self._bytes = configured
-        self._floor = min(FLOOR_BYTES, configured)
         self._streak = _FIRST_STREAK  # how many must be accepted before it grows
         self._accepted = 0
         self._before: tuple[int, int] | None = None  # size and streak before the rejections since the last acceptance
@@ -49,7 +48,7 @@ class RequestSize:
             self._before = self._bytes, self._streak
             self._streak = min(4 * self._streak, _LONGEST_STREAK)
         self._accepted = 0
-        self._bytes = min(self._bytes, max(self._floor, size * 3 // 4))
+        self._bytes = min(self._bytes, max(FLOOR_BYTES, size * 3 // 4))
 
     def restore(self) -> None:
         """The rejections since the last acceptance had another reason."""

@@ -108,6 +108,16 @@ def test_rejection_of_everything_costs_nothing_while_there_is_patience(count: in
         assert len(sent) - answers <= 2 * math.log2(count) + 2
 
 
+def test_requests_that_are_accepted_make_the_next_ones_larger() -> None:
+    size = RequestSize(CONFIGURED)
+    hundred = [2_000] * 100
+    deliver(hundred, limited_to(100_000), size)
+    assert size.bytes < 200_000
+    for _ in range(40):
+        deliver(hundred, limited_to(CONFIGURED), size)
+    assert size.bytes >= 200_000
+
+
 def test_rejection_of_everything_is_a_refusal_in_the_end() -> None:
     sent: list[Parcel] = []
 
