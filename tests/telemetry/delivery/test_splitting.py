@@ -140,14 +140,14 @@ def test_outage_amid_a_request_loses_nothing() -> None:
 
 
 def test_patience_begins_anew_with_each_outage() -> None:
-    answers = iter([*[TOO_LARGE] * 9, Accepted(), Accepted(), *[TOO_LARGE] * 9])
+    given_answer = in_turn(*[TOO_LARGE] * 9, Accepted(), Accepted(), *[TOO_LARGE] * 9)
     sent: list[Parcel] = []
 
     def answer(part: Parcel) -> Outcome:
         sent.append(part)
         if len(sent) == 11:
             time.sleep(1.1)
-        return next(answers, Accepted())
+        return given_answer(part)
 
     fates = deliver([1_000] * 8, answer, RequestSize(1_000), patience_s=1.0)
     assert fates == [(item, Accepted()) for item in range(8)]
