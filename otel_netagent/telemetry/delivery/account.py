@@ -25,11 +25,11 @@ class Cause(enum.StrEnum):
     DAMAGED = "damaged"
     """A record of the spool did not read back as it was written."""
     TOO_LARGE = "too_large"
-    """A single item that is larger than the receiver takes."""
+    """A single item that is larger than the receiver accepts."""
     REJECTED = "rejected"
     """The receiver took the request but not this part of it (OTLP's partial success)."""
     PERMANENT = "permanent"
-    """The receiver refused the whole request for good."""
+    """The receiver rejected the whole request for good, or for a minute each single item of it for its size."""
     SHUTDOWN = "shutdown"
     """Still undelivered when the agent had to end, and no spool took it."""
 
@@ -69,7 +69,7 @@ class Account:
             self._delivered += count
 
     def failed(self) -> None:
-        """Count a request that was not taken, and is tried again, parted or let go."""
+        """Count a request that was not taken, and is tried again, split or dropped."""
         with self._lock:
             self._failed_tries += 1
 

@@ -55,9 +55,8 @@ class Outbox:
 
     @property
     def closed(self) -> bool:
-        """Whether it is over: what was in hand then has had its fate."""
-        with self._changed:
-            return self._closed
+        """Whether it is over, and with it the fate of what was in hand."""
+        return self._closed  # without the lock: it is set once, before anything else is closed
 
     def add(self, parcel: Parcel) -> None:
         """Add the newest parcel."""

@@ -16,8 +16,9 @@ class Limits:
 
     Items are packed `batch` at a time, or fewer once one has waited `linger_s`. If ever `capacity` of them
     wait to be packed, whoever hands them over has to help. Packed, `memory_bytes` of them wait in memory,
-    more in the spool if there is one. No request is larger than `request_bytes`, if it can be parted:
-    receivers by gRPC take 4 MiB unless configured, of which this leaves a margin.
+    more in the spool if there is one. No request is larger than `request_bytes`, if it can be split:
+    receivers over gRPC accept 4 MiB unless configured, of which this leaves a margin. A receiver that rejects
+    even single items for their size is waited for, up to `patience_s`.
     """
 
     capacity: int
@@ -25,6 +26,7 @@ class Limits:
     linger_s: float = 0.0
     memory_bytes: int = 8 << 20
     request_bytes: int = (4 << 20) - (64 << 10)
+    patience_s: float = 60.0
 
 
 class ItemQueue(Generic[ItemT]):

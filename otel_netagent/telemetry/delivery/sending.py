@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +13,8 @@ from otel_netagent.telemetry.delivery.journal import Journal
 from otel_netagent.telemetry.delivery.outbox import Outbox
 from otel_netagent.telemetry.delivery.parcel import NO_POD, Encoder, Parcel
 from otel_netagent.telemetry.delivery.queue import ItemQueue, Limits
+from otel_netagent.telemetry.delivery.request_size import RequestSize
+from otel_netagent.telemetry.delivery.splitting import Splitting
 from otel_netagent.telemetry.delivery.spool import SpoolPlace, open_spool
 from otel_netagent.telemetry.outcome import Accepted, Outcome, Refused, Retryable, TooLarge, Transport
 
@@ -25,7 +26,7 @@ class Delivery(Generic[ItemT]):
 
     A request that the receiver cannot take now is tried again until it is taken or refused for good, while
     what comes meanwhile is kept behind it. What is let go is counted. Delivery is at least once: a parcel whose
-    answer is lost is sent again, and so is one that was parted when the agent ends halfway.
+    answer is lost is sent again, and so is one that was split when the agent ends halfway.
     """
 
     def __init__(  # noqa: PLR0913 - what a delivery is made of
@@ -43,7 +44,8 @@ class Delivery(Generic[ItemT]):
         self._encoder = encoder
         self._transport = transport
         self._backoff = backoff or Backoff()
-        self._request_bytes = limits.request_bytes
+        self._request_size = RequestSize(limits.request_bytes)
+        self._patience_s = limits.patience_s
         self._journal = Journal(name, transport.target)
         self._account = Account()
         self._queue: ItemQueue[ItemT] = ItemQueue(limits)
@@ -108,36 +110,26 @@ class Delivery(Generic[ItemT]):
 
     def _deliver(self, parcel: Parcel) -> bool:
         """Send until the fate of the parcel is known; False if there is no time to learn it."""
-        pieces, fates = deque([parcel]), list[tuple[Parcel, Outcome]]()
-        while pieces:
-            piece = pieces.popleft()
-            if len(piece.body) > self._request_bytes and (halves := self._encoder.halves(piece)):
-                pieces.extendleft(reversed(halves))
-                continue
-            outcome = self._try(piece)
-            if isinstance(outcome, Retryable):
+        parts = Splitting(parcel, self._encoder.halves, self._request_size, self._patience_s)
+        for part in parts:
+            if isinstance(self._try(part, parts), Retryable):
                 return False
-            if isinstance(outcome, TooLarge) and (halves := self._encoder.halves(piece)):
-                # Nothing as large is tried again, so that a refusal costs one try and not one for each parcel.
-                self._request_bytes = min(self._request_bytes, len(piece.body) - 1)
-                pieces.extendleft(reversed(halves))
-                continue
-            fates.append((piece, outcome))
-        # Only now, when all of it is known: what is given up halfway is kept, or let go, as a whole.
+        # Only now, when all of it is known: what is given up halfway is kept, or dropped, as a whole.
         if self._outbox.settle():
-            for piece, outcome in fates:
-                self._settle(piece, outcome)
+            for part, outcome in parts.fates:
+                self._settle(part, outcome)
         return True
 
-    def _try(self, piece: Parcel) -> Outcome:
-        """Send until the receiver takes or refuses it; Retryable only if there is no more time."""
+    def _try(self, part: Parcel, parts: Splitting) -> Outcome:
+        """Send until the receiver accepts or rejects it; Retryable only if there is no more time."""
         for pause in self._backoff.pauses():
-            outcome = self._transport.send(piece.body)
-            if self._outbox.closed:  # too late: what is in hand has been kept, or let go
+            answer = self._transport.send(part.body)
+            if self._outbox.closed:  # too late: what is in hand has been kept, or dropped
                 return Retryable("the end came first")
-            if not isinstance(outcome, Accepted):
+            if not isinstance(answer, Accepted):
                 self._account.failed()
-            self._journal.note(outcome)
+            outcome = parts.judge(part, answer)
+            self._journal.note(outcome, len(part.body))
             if not isinstance(outcome, Retryable):
                 return outcome
             self._outbox.keep()
@@ -146,17 +138,17 @@ class Delivery(Generic[ItemT]):
             self._stopping.wait(self._backoff.wait_s(pause, outcome.delay_s))
         raise AssertionError("pauses never end")
 
-    def _settle(self, piece: Parcel, outcome: Outcome) -> None:
+    def _settle(self, part: Parcel, outcome: Outcome) -> None:
         match outcome:
             case Accepted(rejected=rejected):
-                rejected = min(rejected, piece.count)
-                self._account.delivered(piece.count - rejected)
+                rejected = min(rejected, part.count)
+                self._account.delivered(part.count - rejected)
                 if rejected:
-                    self._lose_part(piece, rejected)
-            case TooLarge():
-                self._lose(Cause.TOO_LARGE, piece)
-            case Refused():
-                self._lose(Cause.PERMANENT, piece)
+                    self._lose_part(part, rejected)
+            case TooLarge(reason=reason):
+                self._lose(Cause.TOO_LARGE, part, reason)
+            case Refused(reason=reason):
+                self._lose(Cause.PERMANENT, part, reason)
 
     def _lose_part(self, parcel: Parcel, rejected: int) -> None:
         """Count what the receiver rejected; whose it was is known if it was all, or all of one pod."""
@@ -165,9 +157,9 @@ class Delivery(Generic[ItemT]):
             contents = {next(iter(contents)) if len(contents) == 1 else NO_POD: rejected}
         self._account.let_go(Cause.REJECTED, contents)
 
-    def _lose(self, cause: Cause, parcel: Parcel) -> None:
+    def _lose(self, cause: Cause, parcel: Parcel, reason: str = "") -> None:
         self._account.let_go(cause, self._encoder.contents(parcel))
-        self._journal.lost(cause, parcel.count)
+        self._journal.lost(cause, parcel.count, reason)
 
     def _lose_damaged(self, count: int) -> None:
         self._account.let_go(Cause.DAMAGED, {NO_POD: count})

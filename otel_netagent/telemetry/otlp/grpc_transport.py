@@ -32,6 +32,9 @@ _RETRYABLE = frozenset(
 _SIZE_REFUSED: Final = re.compile("larger than max|exceeds maximum size", re.IGNORECASE)
 """What grpc-go and the C core ("Received message larger than max"), and grpc-java, say with RESOURCE_EXHAUSTED."""
 
+_PROXY_SIZE_REFUSED: Final = "http2 header with status: 413"
+"""What gRPC makes of a proxy that answers HTTP 413 (nginx by client_max_body_size), with UNKNOWN."""
+
 _METHODS: Final = {
     Signal.METRICS: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
     Signal.LOGS: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
@@ -123,9 +126,17 @@ def _failure(error: grpc.RpcError) -> Outcome:
     delay_s = _retry_delay_s(error)
     if error.code() in _RETRYABLE or (error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and delay_s is not None):
         return Retryable(reason, delay_s)
-    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _SIZE_REFUSED.search(error.details() or ""):
-        return TooLarge(reason)
-    return Refused(reason)
+    return TooLarge(reason) if _refuses_size(error) else Refused(reason)
+
+
+def _refuses_size(call: grpc.Call) -> bool:
+    details = call.details() or ""
+    match call.code():
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return _SIZE_REFUSED.search(details) is not None
+        case grpc.StatusCode.UNKNOWN:
+            return _PROXY_SIZE_REFUSED in details
+    return False
 
 
 def _retry_delay_s(call: grpc.Call) -> float | None:

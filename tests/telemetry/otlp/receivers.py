@@ -123,6 +123,9 @@ class HttpAnswer:
     cut: bool = False
 
 
+TOO_LARGE = HttpAnswer(413, b"<html>\r\n<h1>413 Request Entity Too Large</h1>\r\n", {"Content-Type": "text/html"})
+"""As nginx says it."""
+
 _UNPACK: Mapping[str | None, Callable[[bytes], bytes]] = {
     None: bytes,
     "gzip": gzip.decompress,
@@ -141,7 +144,7 @@ class _Handler(Handler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         body = _UNPACK[self.headers.get("Content-Encoding")](body)
         if len(body) > self.server.most_bytes:
-            self.give(HttpAnswer(413))
+            self.give(TOO_LARGE)
             return
         request_type = ExportLogsServiceRequest if "logs" in self.path else ExportMetricsServiceRequest
         headers = {key.lower(): value for key, value in self.headers.items()}

@@ -25,6 +25,7 @@ from otel_netagent.telemetry.otlp.connect import connect
 from otel_netagent.telemetry.otlp.environment import Compression, Signal
 from otel_netagent.telemetry.outcome import Accepted, Refused, Retryable, TooLarge
 from otel_netagent.telemetry.tls import Tls
+from tests.telemetry.otlp.http2_proxy import http2_proxy
 from tests.telemetry.otlp.pki import Pki
 from tests.telemetry.otlp.receivers import Receiver, fail, grpc_receiver, hang, respond
 from tests.telemetry.otlp.sending import (
@@ -125,6 +126,16 @@ def test_receiver_that_takes_less_at_once_says_so(compression: Compression) -> N
         outcome = send(replace(grpc_destination(receiver.port), compression=compression))
     assert isinstance(outcome, TooLarge)
     assert "RESOURCE_EXHAUSTED" in outcome.reason
+
+
+def test_proxy_that_rejects_the_size_by_http_is_understood() -> None:
+    """A proxy such as nginx (grpc_pass, client_max_body_size) answers HTTP 413, of which gRPC makes UNKNOWN."""
+    with http2_proxy(413) as port:
+        outcome = send(grpc_destination(port))
+    assert isinstance(outcome, TooLarge)
+    assert "413" in outcome.reason
+    with http2_proxy(403) as port:
+        assert isinstance(send(grpc_destination(port)), Refused)
 
 
 def test_exhausted_without_a_word_on_size_is_refusal() -> None:
