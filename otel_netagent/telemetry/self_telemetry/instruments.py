@@ -132,8 +132,13 @@ OBSERVABLES: Final = (
     ),
     Observable(
         "netagent.text.lost", Kind.COUNTER, "{line}",
-        "Lines of events that standard error did not take",
-        (), _sole(lambda vitals: vitals.lost_lines),
+        "Lines of events that were not written to standard error: it is not read in time, or takes nothing",
+        (), _sole(lambda vitals: vitals.lost_event_lines),
+    ),
+    Observable(
+        "netagent.log.lost", Kind.COUNTER, "{line}",
+        "Lines of the agent's log that were not written to standard error",
+        (), _sole(lambda vitals: vitals.lost_log_lines),
     ),
     Observable(
         "netagent.probe.state", Kind.AMOUNT, "{probe}",
