@@ -17,8 +17,8 @@ class LineWriter:
     """Writes what a queue holds to a file descriptor, whose flags stay as they are: others share them.
 
     Up to PIPE_BUF bytes go in one write, which a pipe takes as a whole or not at all (pipe(7)): no other writer's lines
-    come between, and no line is torn where the process ends while nobody reads. One log line reports what was lost, once
-    lines can be written again.
+    come between, and no line is torn where the process ends while nobody reads. Once lines can be written again, a log
+    line reports how many were lost.
     """
 
     def __init__(self, queue: LineQueue, descriptor: int) -> None:

@@ -68,6 +68,18 @@ def _observed(directory: Path, *, debugmode: bool = False) -> Iterator[tuple[Age
             yield agent, receiver, stage
 
 
+def test_reader_that_reads_gets_every_line(tmp_path: Path) -> None:
+    """Of a burst that the queue can hold."""
+    with _observed(tmp_path) as (agent, _, stage):
+        for _ in range(10):
+            closed_udp_port(stage, Family.IPV4, times=_AT_ONCE)
+        emitted = _emitted(agent, stage)
+        assert emitted > _AT_ONCE
+        agent.eventually(lambda: len(_drops(agent, stage)) == emitted)
+        assert _own(agent, "netagent_text_lost_total") == 0
+        assert not _dropped_lines(agent)
+
+
 def test_reader_that_stalls_costs_its_own_lines_only_and_each_is_counted(tmp_path: Path) -> None:
     with _observed(tmp_path) as (agent, receiver, stage):
         with agent.unread():
@@ -192,6 +204,11 @@ def _received(receiver: Receiver, pod: str | None = None) -> int:
         if pod in {None, *(attribute.value.string_value for attribute in logs.resource.attributes)}
         for scope in logs.scope_logs
     )
+
+
+def _drops(agent: Agent, stage: Stage) -> list[Told]:
+    """Lines of the stage's own drops."""
+    return [told for told in agent.told(stage.server) if told.type == "PACKETLOSS"]
 
 
 def _dropped_lines(agent: Agent) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import tracemalloc
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -19,13 +21,22 @@ _ROOM_FOR_TEN = 10 * 200
 _LINE = "x" * 80
 
 
+@pytest.fixture
+def _hasty() -> Iterator[None]:
+    """Threads take turns as often as they can, so that what lacks a lock fails."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
 def take_all(queue: LineQueue, at_once: int = 1) -> list[bytes]:
     """What a reader that keeps up gets from now on."""
     queue.end()
     written: list[bytes] = []
     while taken := queue.take(at_once):
         content = b"".join(lines.content for lines in taken)
-        written.extend(content.splitlines(keepends=True))
+        written.extend(line + b"\n" for line in content.removesuffix(b"\n").split(b"\n"))
         queue.settle(taken, len(content))
     return written
 
@@ -166,6 +177,7 @@ def test_memory_is_what_it_says(length: int) -> None:
     assert 0.9 * capacity < taken < 1.3 * capacity  # the deque's own slots and Python's headers
 
 
+@pytest.mark.usefixtures("_hasty")
 def test_each_line_of_many_threads_is_taken_or_counted() -> None:
     threads, each = 8, 2_000
     queue = LineQueue(20_000)
@@ -194,8 +206,15 @@ def test_each_line_of_many_threads_is_taken_or_counted() -> None:
 def test_the_garbage_collector_may_put_while_a_thread_is_putting() -> None:
     """An exception in a finalizer is written to standard error, wherever its thread is."""
     queue = LineQueue()
-    with queue._changed:
-        queue.put(LineKind.LOG, "Exception ignored in ...")
+
+    def put_amid_a_put() -> None:
+        with queue._changed:
+            queue.put(LineKind.LOG, "Exception ignored in ...")
+
+    thread = threading.Thread(target=put_amid_a_put, daemon=True)
+    thread.start()
+    thread.join(10.0)
+    assert not thread.is_alive()
     assert take_all(queue) == [b"Exception ignored in ...\n"]
 
 

@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,6 +193,7 @@ def test_the_end_writes_what_waits() -> None:
             queue.put(LineKind.LOG, _LINE)
         writer.close(_PATIENCE_S)
         assert queue.held == 0
+        assert "stderr" not in {thread.name for thread in threading.enumerate()}
         assert read_lines(reader, 100) == [_LINE.encode()] * 100
 
 
