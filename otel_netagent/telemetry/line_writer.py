@@ -46,8 +46,8 @@ class LineWriter:
     def _report(self) -> None:
         if lost := self._queue.newly_lost():
             logger.warning(
-                "standard error was not read in time, or took nothing: %s event lines and %s log lines are dropped; "
-                "where its reader is slow, set event_config.infotolog to false",
+                "standard error was not read, or could not be written: dropped %s event lines and %s log lines; "
+                "if its reader is slow, set event_config.infotolog to false",
                 lost.get(LineKind.EVENT, 0),
                 lost.get(LineKind.LOG, 0),
             )

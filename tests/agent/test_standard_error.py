@@ -90,7 +90,7 @@ def test_reader_that_stalls_costs_its_own_lines_only_and_each_is_counted(tmp_pat
         agent.next_collection()
         lost = _own(agent, "netagent_text_lost_total")
         (notice,) = _dropped_lines(agent)
-        assert f": {lost:.0f} event lines and 0 log lines are dropped; " in notice
+        assert f": dropped {lost:.0f} event lines and 0 log lines; " in notice
         assert agent.stop(within_s=60.0) == 0
         assert len([line for line in agent.err if Told.of(line)]) + lost == _received(receiver)
         assert not [line for line in agent.err if "type=" in line and not Told.of(line)], "a line is torn"
@@ -212,7 +212,7 @@ def _drops(agent: Agent, stage: Stage) -> list[Told]:
 
 
 def _dropped_lines(agent: Agent) -> list[str]:
-    return [line for line in agent.err if "lines are dropped" in line]
+    return [line for line in agent.err if ": dropped " in line]
 
 
 def _own(agent: Agent, name: str) -> float:

@@ -16,6 +16,7 @@ from otel_netagent.telemetry.line_queue import LineKind, LineQueue
 from tests.telemetry.samples import ANY_TEXT
 
 _KINDS = st.sampled_from(LineKind)
+_TEXTS = st.lists(st.tuples(_KINDS, ANY_TEXT), min_size=1)
 _LINES = st.lists(st.tuples(_KINDS, ANY_TEXT.map(lambda text: text.replace("\n", " "))), min_size=1)
 _ROOM_FOR_TEN = 10 * 200
 _LINE = "x" * 80
@@ -74,7 +75,7 @@ def test_what_does_not_fit_is_counted_and_the_rest_is_what_came_first(
     assert lost(queue) == {kind: counted[kind] for kind in LineKind}
 
 
-@given(_LINES, st.integers(1, 500), st.data())
+@given(_TEXTS, st.integers(1, 500), st.data())
 def test_a_write_that_fails_midway_loses_what_it_did_not_finish(
     put: list[tuple[LineKind, str]], at_once: int, data: st.DataObject
 ) -> None:
@@ -86,9 +87,10 @@ def test_a_write_that_fails_midway_loses_what_it_did_not_finish(
     while taken := queue.take(at_once):
         written = data.draw(st.integers(0, sum(len(lines.content) for lines in taken)))
         queue.settle(taken, written)
-        for lines in taken:
-            expected[lines.kind] += written < len(lines.content)
-            written -= len(lines.content)
+        each = [(lines.kind, line) for lines in taken for line in lines.content.split(b"\n")[:-1]]
+        for kind, line in each:
+            written -= len(line) + 1
+            expected[kind] += written < 0
     assert lost(queue) == {kind: expected[kind] for kind in LineKind}
     assert queue.held == 0
 
@@ -97,11 +99,18 @@ def test_more_lines_than_one_are_taken_up_to_a_size_and_one_that_is_larger_alone
     queue = LineQueue()
     for text in ("a" * 9, "b" * 9, "c" * 30, "d" * 19):
         queue.put(LineKind.LOG, text)
+    queue.end()
     sizes = []
     for _ in range(3):
         taken = queue.take(20)
         sizes.append([len(lines.content) for lines in taken])
     assert sizes == [[10, 10], [31], [20]]
+
+
+def test_what_no_encoding_has_is_escaped() -> None:
+    queue = LineQueue()
+    queue.put(LineKind.LOG, "name \udc80")
+    assert take_all(queue) == [b"name \\udc80\n"]
 
 
 def test_lines_of_one_text_stay_together_and_are_counted_one_by_one() -> None:

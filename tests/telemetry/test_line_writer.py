@@ -46,11 +46,11 @@ def writing(queue: LineQueue, descriptor: int) -> Iterator[LineWriter]:
     writer.close(_PATIENCE_S)
 
 
-def read_lines(descriptor: int, count: int) -> list[bytes]:
+def read_lines(descriptor: int, count: int, at_once: int = 65_536) -> list[bytes]:
     content = b""
     while content.count(b"\n") < count:
         assert select.select([descriptor], [], [], _PATIENCE_S)[0], content[-200:]
-        content += os.read(descriptor, 65536)
+        content += os.read(descriptor, at_once)
     return content.splitlines()
 
 
@@ -83,7 +83,7 @@ def test_a_reader_that_stalls_and_comes_back(blocking: bool, caplog: pytest.LogC
             assert [int(line) for line in read] == list(range(len(read)))
             assert len(read) + queue.lost(LineKind.EVENT) == put
             (line,) = eventually(lambda: logged(caplog), _PATIENCE_S)
-            assert f": {queue.lost(LineKind.EVENT)} event lines and 0 log lines are dropped; " in line
+            assert f": dropped {queue.lost(LineKind.EVENT)} event lines and 0 log lines; " in line
             queue.put(LineKind.EVENT, "after")
             assert read_lines(reader, 1) == [b"after"]
         assert os.get_blocking(descriptor) is blocking, "others share these flags"
@@ -108,7 +108,8 @@ def test_two_writers_lines_do_not_mix() -> None:
             for _ in range(3_000):
                 for letter, queue in zip("ab", queues, strict=True):
                     queue.put(LineKind.EVENT, letter * 301)
-            assert sorted(read_lines(reader, 6_000)) == [b"a" * 301] * 3_000 + [b"b" * 301] * 3_000
+            # By so little that both writers wait for room, now the one and now the other.
+            assert sorted(read_lines(reader, 6_000, at_once=4096)) == [b"a" * 301] * 3_000 + [b"b" * 301] * 3_000
 
 
 def test_a_terminal_that_is_stopped(caplog: pytest.LogCaptureFixture) -> None:
@@ -144,7 +145,7 @@ def test_a_reader_that_is_gone_is_counted_and_another_is_told(tmp_path: Path, ca
         queue.put(LineKind.EVENT, "read again")
         assert read_lines(second, 1) == [b"read again"]
         (line,) = eventually(lambda: logged(caplog), _PATIENCE_S)
-        assert ": 1 event lines and 2 log lines are dropped; " in line
+        assert ": dropped 1 event lines and 2 log lines; " in line
     os.close(second)
     os.close(descriptor)
 
@@ -166,8 +167,8 @@ def settled():
 
 queue = LineQueue()
 LineWriter(queue, os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND))
-resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
-for text in ("first", "second", "third"):
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+for text in ("first\\nsecond", "third"):
     queue.put(LineKind.EVENT, text)
     settled()
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -178,11 +179,16 @@ print(queue.lost(LineKind.EVENT))
 """A file that may not grow is as a full disk: it takes a part, then nothing (setrlimit(2), EFBIG)."""
 
 
-def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("room", "written", "lost"),
+    [(0, "", 3), (6, "first\n", 2), (10, "first\nseco\n", 2), (13, "first\nsecond\n", 1)],
+)
+def test_a_disk_that_is_full_for_a_while(room: int, written: str, lost: int, tmp_path: Path) -> None:
     file = tmp_path / "log"
-    done = subprocess.run([sys.executable, "-c", _FULL_DISK, file], check=True, text=True, capture_output=True)
-    assert file.read_text() == "first\nseco\nfourth\n"
-    assert done.stdout == "2\n"
+    command = [sys.executable, "-c", _FULL_DISK, file, str(room)]
+    done = subprocess.run(command, check=True, text=True, capture_output=True)
+    assert file.read_text() == f"{written}fourth\n"
+    assert done.stdout == f"{lost}\n"
 
 
 def test_the_end_writes_what_waits() -> None:

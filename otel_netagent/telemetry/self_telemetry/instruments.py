@@ -132,12 +132,12 @@ OBSERVABLES: Final = (
     ),
     Observable(
         "netagent.text.lost", Kind.COUNTER, "{line}",
-        "Lines of events that were not written to standard error: it is not read in time, or takes nothing",
+        "Event lines that were dropped since standard error was not read, or could not be written",
         (), _sole(lambda vitals: vitals.lost_event_lines),
     ),
     Observable(
         "netagent.log.lost", Kind.COUNTER, "{line}",
-        "Lines of the agent's log that were not written to standard error",
+        "Log lines that were dropped for the same reasons",
         (), _sole(lambda vitals: vitals.lost_log_lines),
     ),
     Observable(
