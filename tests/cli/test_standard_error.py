@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 from otel_netagent.cli.standard_error import QueuedStream
 from otel_netagent.telemetry.line_queue import LineKind, LineQueue
@@ -91,6 +92,11 @@ def test_all_that_python_writes_is_written_before_the_process_ends() -> None:
     assert [line for line in done.stderr.splitlines() if line in said] == [*said]
 
 
-def test_a_process_without_standard_error_starts_and_ends() -> None:
-    command = ["sh", "-c", 'exec "$0" "$@" 2>&-', sys.executable, "-c", _ALL_THAT_WRITES]
-    assert subprocess.run(command, check=False, timeout=30).returncode == 1
+def test_a_process_without_standard_error_writes_to_no_other_file(tmp_path: Path) -> None:
+    """What is opened first gets its number."""
+    file = tmp_path / "data"
+    program = f"data = open({str(file)!r}, 'w'); assert data.fileno() == 2\n"
+    program += _ALL_THAT_WRITES.replace('"words of the exit"', "3")
+    command = ["sh", "-c", 'exec "$0" "$@" 2>&-', sys.executable, "-c", program]
+    assert subprocess.run(command, check=False, timeout=30).returncode == 3
+    assert file.read_text() == ""

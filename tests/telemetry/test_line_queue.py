@@ -119,9 +119,13 @@ def test_lines_of_one_text_stay_together_and_are_counted_one_by_one() -> None:
     assert queue.lost(LineKind.LOG) == 3
     queue = LineQueue()
     queue.put(LineKind.LOG, "what happened\nTraceback")
-    (taken,) = queue.take(1)
-    queue.settle([taken], len(b"what happened\n"))
+    taken = queue.take(1)
+    queue.settle(taken, len(b"what happened\n"))
     assert queue.lost(LineKind.LOG) == 1
+    queue.put(LineKind.EVENT, "at once")
+    queue.put(LineKind.LOG, "with\nothers of them")
+    queue.settle(queue.take(100), 0)
+    assert (queue.lost(LineKind.EVENT), queue.lost(LineKind.LOG)) == (1, 3)
 
 
 def test_once_it_overflows_it_takes_nothing_before_all_is_written() -> None:
