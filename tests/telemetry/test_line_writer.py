@@ -185,7 +185,7 @@ print(queue.lost(LineKind.EVENT))
 )
 def test_a_disk_that_is_full_for_a_while(room: int, written: str, lost: int, tmp_path: Path) -> None:
     file = tmp_path / "log"
-    command = [sys.executable, "-c", _FULL_DISK, file, str(room)]
+    command = [sys.executable, "-c", _FULL_DISK, str(file), str(room)]
     done = subprocess.run(command, check=True, text=True, capture_output=True)
     assert file.read_text() == f"{written}fourth\n"
     assert done.stdout == f"{lost}\n"
