@@ -14,7 +14,6 @@ of their own. The agent gets none besides: on two CPUs it is always in the way o
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import math
 import os
@@ -25,6 +24,7 @@ import statistics
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import click
@@ -38,6 +38,8 @@ from otel_netagent.pipeline.probe_set import NECESSARY, Wanted
 from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probes import catalogue
 from otel_netagent.telemetry.content_coding import gzipped
+from otel_netagent.telemetry.line_queue import LineQueue
+from otel_netagent.telemetry.line_writer import LineWriter
 from otel_netagent.telemetry.prometheus import PrometheusText
 from otel_netagent.telemetry.snapshot import Snapshot
 from otel_netagent.telemetry.text import TextSink
@@ -136,6 +138,7 @@ class SwitchedAgent:
     sources: Sources
     opt_in: Sequence[str]
     interval_s: float
+    text: TextSink
 
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:
@@ -147,7 +150,7 @@ class SwitchedAgent:
         def render(snapshot: Snapshot) -> None:
             gzipped(text.render(snapshot))
 
-        self.sources.apply(wanted, [render], [TextSink(io.StringIO()).write], self.interval_s)
+        self.sources.apply(wanted, [render], [self.text.write], self.interval_s)
         try:
             yield
         finally:
@@ -156,9 +159,15 @@ class SwitchedAgent:
 
 @contextlib.contextmanager
 def _agent(interval_s: float, opt_in: Sequence[str]) -> Iterator[SwitchedAgent]:
-    access = find_kernel_access()
-    with contextlib.closing(access.walk.walk), contextlib.closing(Sources(catalogue(), access)) as sources:
-        yield SwitchedAgent(sources, opt_in, interval_s)
+    access, lines = find_kernel_access(), LineQueue()
+    with (
+        contextlib.closing(access.walk.walk),
+        contextlib.closing(Sources(catalogue(), access)) as sources,
+        Path(os.devnull).open("wb") as nowhere,
+    ):
+        writer = LineWriter(lines, nowhere.fileno())
+        yield SwitchedAgent(sources, opt_in, interval_s, TextSink(lines))
+        writer.close(1.0)
 
 
 def _turns(load: Load, pair: Pair, agent: SwitchedAgent, turns: int, seconds: int) -> Iterator[Turn]:

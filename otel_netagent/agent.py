@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probes import catalogue
 from otel_netagent.telemetry.delivery import Delivery, Limits, SpoolPlace, close_all
 from otel_netagent.telemetry.event import AttributedEvent
+from otel_netagent.telemetry.line_queue import LineKind, LineQueue
 from otel_netagent.telemetry.loki.address import own_headers, push_url
 from otel_netagent.telemetry.loki.streams import StreamsEncoder
 from otel_netagent.telemetry.metric_labels import Chosen, ChosenLabels, all_labels
@@ -53,8 +53,8 @@ _LOGS_QUEUE: Final = Limits(capacity=8_192, batch=512, linger_s=1.0)
 class Agent:
     """Everything that runs on a node, for one configuration after another."""
 
-    def __init__(self, config: Config, environ: Mapping[str, str]) -> None:
-        """Start all parts.
+    def __init__(self, config: Config, environ: Mapping[str, str], standard_error: LineQueue) -> None:
+        """Start all parts. Event lines go to the queue for standard error, which stays the caller's.
 
         Raises ListenError, EventPortError, OtlpConfigError or LokiAddressError, with nothing left running.
         """
@@ -64,7 +64,8 @@ class Agent:
         self._resource = agent_resource(self._node, kubernetes="KUBERNETES_SERVICE_HOST" in environ)
         self._kinds = catalogue()
         self._entities: Mapping[int, Entity] = {}
-        self._text = TextSink(sys.stderr)
+        self._standard_error = standard_error
+        self._text = TextSink(standard_error)
         self._tallies = Tallies()
         self._sends = _sends(config)
         # Parts end in the reverse order: first the sources, then the outputs, the walk over the namespaces last.
@@ -221,7 +222,8 @@ class Agent:
             self._entities,
             self._tallies.read(),
             sources.discarded,
-            self._text.lost,
+            self._standard_error.lost(LineKind.EVENT),
+            self._standard_error.lost(LineKind.LOG),
             self._pods.condition,
         )
 

@@ -17,6 +17,7 @@ from otel_netagent.pipeline.probe_set import known_names
 from otel_netagent.pipeline.sources import RETRY_EVERY_S
 from otel_netagent.probes import catalogue
 from otel_netagent.telemetry.http_server import ListenError
+from otel_netagent.telemetry.line_queue import LineQueue
 from otel_netagent.telemetry.loki.address import LokiAddressError
 from otel_netagent.telemetry.otlp.environment import OtlpConfigError
 from otel_netagent.telemetry.stream.service import EventPortError
@@ -27,11 +28,11 @@ logger = logging.getLogger(__name__)
 class Follower:
     """The agent, and the file that it follows. A file that is refused changes nothing."""
 
-    def __init__(self, file: Path | None, environ: Mapping[str, str]) -> None:
+    def __init__(self, file: Path | None, environ: Mapping[str, str], standard_error: LineQueue) -> None:
         """Start with what the file says now. Raises ConfigError and whatever Agent does."""
         self._known = known_names(catalogue())
         self._watch = Watch(file)
-        self._agent = Agent(self._config(self._watch.content), environ)
+        self._agent = Agent(self._config(self._watch.content), environ, standard_error)
 
     def follow(self, stopping: threading.Event, asked: threading.Event) -> None:
         """Look at the file again and again until `stopping` is set, and load it anew whenever `asked` is."""

@@ -18,6 +18,7 @@ import click
 from otel_netagent import __version__
 from otel_netagent.cli.memory import give_back_freed_memory, search_less_for_garbage
 from otel_netagent.cli.requirements import limits_of_sight, missing_capabilities
+from otel_netagent.cli.standard_error import queue_standard_error
 
 _SWITCH_S: Final = 0.0005
 """How long a thread may compute while others wait, which a scrape does several times: a tenth of Python's own."""
@@ -61,6 +62,7 @@ def run(file: Path | None) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda _number, _frame: stopping.set())
     signal.signal(signal.SIGHUP, lambda _number, _frame: asked.set())
+    standard_error = queue_standard_error()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     if reason := missing_capabilities():
         _fail(reason)
@@ -79,7 +81,7 @@ def run(file: Path | None) -> None:
         return
     failed = _end_with_any_thread(stopping)
     try:
-        running = Follower(file, os.environ)
+        running = Follower(file, os.environ, standard_error)
     except (ConfigError, ListenError, EventPortError, LokiAddressError, OtlpConfigError) as error:
         _fail(str(error))
     search_less_for_garbage()

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TextIO
-
 from otel_netagent.telemetry.event import AttributedEvent
+from otel_netagent.telemetry.line_queue import LineKind, LineQueue
 
 
 class TextSink:
-    """Writes each event's line to a stream, in one write, so that lines of several writers never mix.
+    """Puts each event's line into the queue for standard error, without waiting for whoever reads that."""
 
-    A stream that takes no more (its reader is gone, its disk is full) stops nothing: `lost` counts the
-    lines that it did not take.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        """Write to this stream, which stays the caller's to close."""
-        self._stream = stream
-        self.lost = 0
+    def __init__(self, queue: LineQueue) -> None:
+        """The queue counts what is lost, too."""
+        self._queue = queue
 
     def write(self, event: AttributedEvent) -> None:
-        """Write one line and flush it."""
-        try:
-            self._stream.write(one_line(event.line) + "\n")
-            self._stream.flush()
-        except OSError:
-            self.lost += 1
+        """Have its line written."""
+        self._queue.put(LineKind.EVENT, one_line(event.line))
 
 
 def one_line(text: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar
@@ -40,8 +41,12 @@ class Program:
             start_new_session=True,
         )
         self.out, self.err = list[str](), list[str]()
+        self._reading = threading.Event()
+        self._reading.set()
         streams = ((self.process.stdout, self.out), (self.process.stderr, self.err))
-        self._readers = [threading.Thread(target=_read, args=(stream, lines)) for stream, lines in streams if stream]
+        self._readers = [
+            threading.Thread(target=_read, args=(stream, lines, self._reading)) for stream, lines in streams if stream
+        ]
         for reader in self._readers:
             reader.start()
 
@@ -57,6 +62,15 @@ class Program:
             assert_no_traceback(self.err)
         else:
             error.add_note("\n".join([f"{self.process.args!r} wrote:", *self.out, *self.err]))
+
+    @contextlib.contextmanager
+    def unread(self) -> Iterator[None]:
+        """Nobody reads its output within this block: its pipes fill up, and stay full."""
+        self._reading.clear()
+        try:
+            yield
+        finally:
+            self._reading.set()
 
     @property
     def pid(self) -> int:
@@ -93,9 +107,11 @@ class Program:
         return code
 
 
-def _read(stream: IO[str], lines: list[str]) -> None:
+def _read(stream: IO[str], lines: list[str], reading: threading.Event) -> None:
     with stream:
-        lines.extend(line.rstrip("\n") for line in stream)
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+            reading.wait()
 
 
 def assert_no_traceback(lines: Sequence[str]) -> None:

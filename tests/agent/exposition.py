@@ -19,7 +19,7 @@ _SAMPLE = re.compile(
     r"(\d[\d.e-]*) (\d{13})"
 )
 _OF_ITSELF = re.compile(
-    r"(?:target_info|process_\w+|netagent_(?:collection|delivery|entities|events_discarded|kubernetes|labels|probe|text)\w*)"
+    r"(?:target_info|process_\w+|netagent_(?:collection|delivery|entities|events_discarded|kubernetes|labels|log|probe|text)\w*)"
     r'\{(?:\w+="[^"]*",?)+\} \d[\d.e+-]*'
 )
 """What the agent says of itself, which comes last, and without a time."""

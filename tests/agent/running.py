@@ -65,6 +65,7 @@ def configuration(
     metric: Mapping[str, Any] | None = None,
     event: Mapping[str, Any] | None = None,
     *,
+    delivery: Mapping[str, Any] | None = None,
     legacy: bool = False,
     debugmode: bool = False,
 ) -> Path:
@@ -74,7 +75,7 @@ def configuration(
         "enable_legacy_version": legacy,
         "metric_config": {"port": free_port(), "interval": 1, **(metric or {})},
         "event_config": {"port": free_port(), **(event or {})},
-        "delivery": {"spool_directory": str(directory / "spool")},
+        "delivery": {"spool_directory": str(directory / "spool"), **(delivery or {})},
     }
     file = directory / "config.yaml"
     file.write_text(json.dumps(sections, indent=1))
@@ -90,13 +91,14 @@ class Agent(Program):
         *,
         metric: Mapping[str, Any] | None = None,
         event: Mapping[str, Any] | None = None,
+        delivery: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
         command: Sequence[str] = (NETAGENT,),
         legacy: bool = False,
         debugmode: bool = False,
     ) -> None:
         """Start it, by way of this command, with these settings and variables beside the usual ones."""
-        file = configuration(directory, metric, event, legacy=legacy, debugmode=debugmode)
+        file = configuration(directory, metric, event, delivery=delivery, legacy=legacy, debugmode=debugmode)
         sections = json.loads(file.read_text())
         self.http, self.grpc = (int(sections[name]["port"]) for name in ("metric_config", "event_config"))
         super().__init__([*command, "run", "-c", str(file)], environ)

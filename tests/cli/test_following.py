@@ -15,6 +15,7 @@ from otel_netagent.cli.following import Follower
 from otel_netagent.config.reading import ConfigError
 from otel_netagent.config.schema import Config
 from otel_netagent.telemetry.http_server import ListenError
+from otel_netagent.telemetry.line_queue import LineQueue
 from tests.lab.waiting import eventually
 
 
@@ -60,7 +61,7 @@ class Followed:
 def followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Followed]:
     agents: list[MadeUpAgent] = []
 
-    def make(config: Config, environ: Mapping[str, str]) -> MadeUpAgent:
+    def make(config: Config, environ: Mapping[str, str], _: LineQueue) -> MadeUpAgent:
         agents.append(MadeUpAgent(config, environ))
         return agents[0]
 
@@ -68,7 +69,7 @@ def followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Follow
     monkeypatch.setattr(following, "LOOK_EVERY_S", 0.01)
     file = tmp_path / "config.yaml"
     file.write_text("metric_config: {port: 1001}")
-    follower, stopping, asked = Follower(file, {"NODE_NAME": "n"}), threading.Event(), threading.Event()
+    follower, stopping, asked = Follower(file, {"NODE_NAME": "n"}, LineQueue()), threading.Event(), threading.Event()
     thread = threading.Thread(target=follower.follow, args=(stopping, asked))
     thread.start()
     yield Followed(agents[0], file, asked)
@@ -134,4 +135,4 @@ def test_what_is_unavailable_is_tried_again(followed: Followed) -> None:
 
 def test_a_bad_file_at_the_start_is_told_to_whoever_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"missing\.yaml: cannot be read: No such file or directory"):
-        Follower(tmp_path / "missing.yaml", {})
+        Follower(tmp_path / "missing.yaml", {}, LineQueue())

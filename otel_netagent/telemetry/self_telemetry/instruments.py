@@ -132,8 +132,13 @@ OBSERVABLES: Final = (
     ),
     Observable(
         "netagent.text.lost", Kind.COUNTER, "{line}",
-        "Lines of events that standard error did not take",
-        (), _sole(lambda vitals: vitals.lost_lines),
+        "Event lines that were dropped since standard error was not read, or could not be written",
+        (), _sole(lambda vitals: vitals.lost_event_lines),
+    ),
+    Observable(
+        "netagent.log.lost", Kind.COUNTER, "{line}",
+        "Log lines that were dropped for the same reasons",
+        (), _sole(lambda vitals: vitals.lost_log_lines),
     ),
     Observable(
         "netagent.probe.state", Kind.AMOUNT, "{probe}",

@@ -21,14 +21,15 @@ class Vitals:
     """State of the agent, its counts since it was started.
 
     `deliveries` are by what they deliver ("OTLP logs"). `discarded_records` were read from ring buffers and were no
-    events, `lost_lines` are what standard error did not take.
+    events, `lost_event_lines` and `lost_log_lines` were not written to standard error.
     """
 
     probes: Sequence[ProbeStatus] = ()
     entities: Mapping[int, Entity] = field(default_factory=dict)
     deliveries: Mapping[str, Tally] = field(default_factory=dict)
     discarded_records: int = 0
-    lost_lines: int = 0
+    lost_event_lines: int = 0
+    lost_log_lines: int = 0
     kubernetes: WatchCondition = OFF
 
 

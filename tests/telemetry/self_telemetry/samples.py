@@ -28,7 +28,8 @@ VITALS = Vitals(
     entities={1: make_entity(netns=1), 2: make_entity(netns=2)},
     deliveries={"OTLP logs": TALLY},
     discarded_records=1,
-    lost_lines=2,
+    lost_event_lines=2,
+    lost_log_lines=5,
 )
 
 

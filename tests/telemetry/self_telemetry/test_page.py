@@ -51,6 +51,7 @@ def test_page_says_what_was_seen() -> None:
             "netagent_delivery_spool_size_bytes{delivery=OTLP logs}": 4096,
             "netagent_events_discarded_total": 1,
             "netagent_text_lost_total": 2,
+            "netagent_log_lost_total": 5,
             "netagent_probe_state{probe=tcp,state=running}": 1,
             "netagent_probe_state{probe=ipvs,state=unavailable}": 1,
             "netagent_entities{kind=pod}": 2,
