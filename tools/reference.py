@@ -56,6 +56,23 @@ packet (PACKETLOSS, TCPRESET_NOSOCK), the packet's source.
 What happened and was not told is in `netagent_events` (see [Metrics](metrics.md)): at most 100 events a second of one
 kind, place and namespace (`event_config.events_per_second`). Drops that are no fault are counted, and make an event
 only where `event_config.harmless` asks for it: `otel_netagent/probing/drop_reasons.py` says which and why.
+
+Healthy TCP too sends segments that the kernel frees as if it dropped them. They are expected; their next of kin at the
+same location are reported:
+
+| expected | reason, location | reported there |
+| --- | --- | --- |
+| a keepalive or a window probe: no data, and the number before the next one | `TCP_OLD_SEQUENCE` (before 6.6: `TCP_INVALID_SEQUENCE`), `tcp_validate_incoming` | a RST, data, or any other number |
+| a window probe of systems other than Linux: one byte, the next, while the window is closed | `TCP_INVALID_END_SEQUENCE`, `tcp_validate_incoming` (before 6.17: `TCP_ZEROWINDOW`, `tcp_data_queue`) | more than one byte |
+| an ACK without data, when the peer's FIN has come (half-closed connections) | `NOT_SPECIFIED`, `tcp_rcv_state_process` | data or a FIN after the FIN |
+| the last ACK of a handshake, where the listener has set TCP_DEFER_ACCEPT | `NOT_SPECIFIED`, `tcp_v4_rcv` or `tcp_v6_rcv` | the SYN once more; the ACK, where the accept queue is full |
+
+A duplicate of data that were received long ago is reported: nothing is lost by it, but an ACK of this host was, or the
+peer did not wait for it. Before Linux 6.11 a drop does not say its socket: keepalives and window probes are then seen by
+fentry or kprobe (`tcp_oow_rate_limited`), as deferred handshakes are before 6.15 (`tcp_check_req`); where the kernel
+supports neither, `inspector list probe` says so, and they are reported. The ACK in `tcp_rcv_state_process` needs no socket:
+every other way to its label `discard` on which an ACK without data can come sets a reason (net/ipv4/tcp_input.c, since
+5.18; before, TCP drops without a word).
 """
 
 

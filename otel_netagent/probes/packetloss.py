@@ -42,7 +42,7 @@ _TOTALS: Final = (
     _counter("packetloss_total", "packets dropped by the kernel", "totalloss"),
     _counter(
         "packetloss_abnormal",
-        "packets dropped for other causes than the packet's own fault or an ordinary close",
+        "packets dropped for other causes than the packet's own fault, without those expected of healthy connections",
         "abnormalalloss",
     ),
     _counter("packetloss_netfilter", "packets dropped by netfilter"),

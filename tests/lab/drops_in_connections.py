@@ -8,7 +8,7 @@ from tests.lab.healthy_tcp import deferring
 from tests.lab.scenario import Scenario
 from tests.lab.segments import Flag
 from tests.lab.sockets import port_of
-from tests.lab.states import FIN_ACK, PSH_ACK, PUPPET_PORT, SYN_ACK, led_to
+from tests.lab.states import FIN_ACK, PSH_ACK, PUPPET_PORT, SYN_ACK, led_to, with_closed_window
 from tests.lab.truth import Count, Drop, Family, Truth
 from tests.lab.wire import Puppet, Wire
 
@@ -24,6 +24,14 @@ def _refused_in(
     return play
 
 
+def _data_for_closed_window(wire: Wire, family: Family) -> Truth:
+    """More than the byte that a window may be probed with."""
+    with with_closed_window(wire, family) as puppet:
+        puppet.send(PSH_ACK, b"data")
+        puppet.expect(Flag.ACK)
+    return Truth(drops=(Drop(wire.host.namespace.inode, puppet.sends, "TCP_INVALID_END_SEQUENCE"),))
+
+
 def _syn_again_to_deferring(wire: Wire, family: Family) -> Truth:
     """The SYN-ACK has not come to the client, which asks again: what the first SYN said is known."""
     with deferring(wire.host, family) as listener:
@@ -36,19 +44,22 @@ def _syn_again_to_deferring(wire: Wire, family: Family) -> Truth:
 
 def _ack_to_deferring_with_full_queue(wire: Wire, family: Family) -> Truth:
     """The time to wait for data is over, and the accept queue full: now the ACK of the handshake is lost."""
-    with deferring(wire.host, family, backlog=0, seconds=1) as listener:
-        late, first = (wire.puppet(family, PUPPET_PORT + n, port_of(listener)) for n in range(2))
+    backlog = 1
+    with deferring(wire.host, family, backlog, seconds=1) as listener:
+        late, *others = (wire.puppet(family, PUPPET_PORT + n, port_of(listener)) for n in range(backlog + 2))
         late.connect()
-        first.connect()
-        first.send(PSH_ACK, b"request")
+        for puppet in others:
+            puppet.connect()
+            puppet.send(PSH_ACK, b"request")
         late.expect(SYN_ACK)
         late.send(Flag.ACK)
-        with listener.accept()[0] as server:
-            assert server.recv(100) == b"request"
+        for _ in others:
+            with listener.accept()[0] as server:
+                assert server.recv(100) == b"request"
     netns = wire.host.namespace.inode
     return Truth(
         drops=(Drop(netns, late.sends, "TCP_LISTEN_OVERFLOW"),),
-        counts=(Count(netns, "TcpExt.ListenOverflows"), Count(netns, "TcpExt.TCPDeferAcceptDrop", 2)),
+        counts=(Count(netns, "TcpExt.ListenOverflows"), Count(netns, "TcpExt.TCPDeferAcceptDrop", backlog + 2)),
     )
 
 
@@ -61,6 +72,7 @@ ON_WIRE: tuple[Scenario[Wire], ...] = (
     ),
     Scenario("old_ACK", _refused_in("TCP_ESTABLISHED", _OLD, lambda p: p.send(Flag.ACK, sequence_error=-2))),
     Scenario("old_data", _refused_in("TCP_ESTABLISHED", _OLD, lambda p: p.send(PSH_ACK, b"old", sequence_error=-9))),
+    Scenario("data_for_closed_window", _data_for_closed_window),
     # The peer has said that it will send no more.
     Scenario("data_after_FIN", _refused_in("TCP_CLOSE_WAIT", "NOT_SPECIFIED", lambda p: p.send(PSH_ACK, b"late"))),
     Scenario("FIN_after_FIN", _refused_in("TCP_CLOSE_WAIT", "NOT_SPECIFIED", lambda p: p.send(FIN_ACK))),

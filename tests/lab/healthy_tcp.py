@@ -12,8 +12,8 @@ from tests.lab.counters import counters
 from tests.lab.links import Host, Pair
 from tests.lab.scenario import Scenario
 from tests.lab.segments import Flag
-from tests.lab.sockets import listening, port_of, stream
-from tests.lab.states import PSH_ACK, PUPPET_PORT, led_to
+from tests.lab.sockets import listening, port_of, read_all, stream
+from tests.lab.states import PSH_ACK, PUPPET_PORT, led_to, with_closed_window
 from tests.lab.truth import Count, Family, Truth
 from tests.lab.waiting import eventually
 from tests.lab.wire import Puppet, Wire
@@ -57,7 +57,7 @@ def _reader_that_pauses(pair: Pair, family: Family) -> Truth:
                 client.send(bytes(65536))
         _await(pair.client, "TcpExt.TCPWinProbe", _PROBES)
         server.setblocking(False)
-        _receive(server)
+        read_all(server)
     return Truth()
 
 
@@ -67,18 +67,9 @@ def _download_after_half_close(pair: Pair, family: Family) -> Truth:
         client.shutdown(socket.SHUT_WR)
         assert server.recv(1) == b""
         sent = sender.submit(lambda: (server.sendall(bytes(_DOWNLOAD)), server.close()))
-        assert _receive(client) == _DOWNLOAD
+        assert read_all(client) == _DOWNLOAD
         sent.result()
     return Truth()
-
-
-def _receive(reader: socket.socket) -> int:
-    """Read until there is no more; how many bytes."""
-    received = 0
-    with contextlib.suppress(BlockingIOError):
-        while data := reader.recv(1 << 20):
-            received += len(data)
-    return received
 
 
 @contextlib.contextmanager
@@ -130,6 +121,14 @@ def _ask(puppet: Puppet, payload: bytes = b"") -> None:
     puppet.expect(Flag.ACK)
 
 
+def _probe_with_next_byte(wire: Wire, family: Family) -> Truth:
+    """How others than Linux ask whether a window is still closed (RFC 9293, 3.8.6.1)."""
+    with with_closed_window(wire, family) as puppet:
+        puppet.send(Flag.ACK, b"?")
+        puppet.expect(Flag.ACK)
+    return Truth()
+
+
 def _acknowledge_all_but_fin(puppet: Puppet) -> None:
     puppet.send(Flag.ACK, acknowledgment_error=-1)
 
@@ -146,6 +145,7 @@ ON_WIRE: tuple[Scenario[Wire], ...] = (
         for state in ("TCP_ESTABLISHED", "TCP_CLOSE_WAIT", "TCP_FIN_WAIT1", "TCP_FIN_WAIT2")
     ),
     Scenario("keepalive_with_a_byte", _in("TCP_ESTABLISHED", partial(_ask, payload=b"?"))),
+    Scenario("window_probe_with_a_byte", _probe_with_next_byte),
     Scenario("ACK_in_CLOSE_WAIT", _in("TCP_CLOSE_WAIT", lambda puppet: puppet.send(Flag.ACK))),
     Scenario("ACK_in_CLOSING", _in("TCP_CLOSING", _acknowledge_all_but_fin)),
     Scenario("ACK_in_LAST_ACK", _in("TCP_LAST_ACK", _acknowledge_all_but_fin)),
