@@ -8,7 +8,7 @@ from tests.lab.healthy_tcp import deferring
 from tests.lab.scenario import Scenario
 from tests.lab.segments import Flag
 from tests.lab.sockets import port_of
-from tests.lab.states import FIN_ACK, PSH_ACK, PUPPET_PORT, SYN_ACK, led_to, with_closed_window
+from tests.lab.states import FIN_ACK, PSH_ACK, PUPPET_PORT, RST_ACK, SYN_ACK, led_to, with_closed_window
 from tests.lab.truth import Count, Drop, Family, Truth
 from tests.lab.wire import Puppet, Wire
 
@@ -25,11 +25,14 @@ def _refused_in(
 
 
 def _data_for_closed_window(wire: Wire, family: Family) -> Truth:
-    """More than the byte that a window may be probed with."""
+    """More than the byte that a window may be probed with: from the next on, or from the one before."""
+    numbers = (0, -1)
     with with_closed_window(wire, family) as puppet:
-        puppet.send(PSH_ACK, b"data")
-        puppet.expect(Flag.ACK)
-    return Truth(drops=(Drop(wire.host.namespace.inode, puppet.sends, "TCP_INVALID_END_SEQUENCE"),))
+        for error in numbers:
+            puppet.send(PSH_ACK, b"data", sequence_error=error)
+            puppet.sequence -= 0 if error else len(b"data")
+            puppet.expect(Flag.ACK)
+    return Truth(drops=(Drop(wire.host.namespace.inode, puppet.sends, "TCP_INVALID_END_SEQUENCE", len(numbers)),))
 
 
 def _syn_again_to_deferring(wire: Wire, family: Family) -> Truth:
@@ -39,6 +42,16 @@ def _syn_again_to_deferring(wire: Wire, family: Family) -> Truth:
         puppet.send(Flag.SYN)
         puppet.expect(SYN_ACK)
         puppet.send(Flag.SYN, sequence_error=-1)
+    return Truth(drops=(Drop(wire.host.namespace.inode, puppet.sends, "NOT_SPECIFIED"),))
+
+
+def _no_flags_to_deferring(wire: Wire, family: Family) -> Truth:
+    """As the ACK that is waited for, but that it acknowledges nothing."""
+    with deferring(wire.host, family) as listener:
+        puppet = wire.puppet(family, PUPPET_PORT, port_of(listener))
+        puppet.send(Flag.SYN)
+        puppet.expect(SYN_ACK)
+        puppet.send(Flag(0))
     return Truth(drops=(Drop(wire.host.namespace.inode, puppet.sends, "NOT_SPECIFIED"),))
 
 
@@ -68,6 +81,9 @@ _OLD = "TCP_OLD_SEQUENCE"
 ON_WIRE: tuple[Scenario[Wire], ...] = (
     # As long as a keepalive, and with its number.
     Scenario(
+        "old_RST_ACK", _refused_in("TCP_ESTABLISHED", _OLD, lambda p: p.send(RST_ACK, sequence_error=-1), reset=True)
+    ),
+    Scenario(
         "old_RST", _refused_in("TCP_ESTABLISHED", _OLD, lambda p: p.send(Flag.RST, sequence_error=-1), reset=True)
     ),
     Scenario("old_ACK", _refused_in("TCP_ESTABLISHED", _OLD, lambda p: p.send(Flag.ACK, sequence_error=-2))),
@@ -77,5 +93,6 @@ ON_WIRE: tuple[Scenario[Wire], ...] = (
     Scenario("data_after_FIN", _refused_in("TCP_CLOSE_WAIT", "NOT_SPECIFIED", lambda p: p.send(PSH_ACK, b"late"))),
     Scenario("FIN_after_FIN", _refused_in("TCP_CLOSE_WAIT", "NOT_SPECIFIED", lambda p: p.send(FIN_ACK))),
     Scenario("SYN_again_to_deferring", _syn_again_to_deferring),
+    Scenario("no_flags_to_deferring", _no_flags_to_deferring),
     Scenario("ACK_to_deferring_with_full_queue", _ack_to_deferring_with_full_queue, deferred=True),
 )

@@ -121,14 +121,22 @@ LIMITS: Final = (
         _without_drops,
         scenarios=(
             "rst_with_wrong_number",
-            *("old_RST", "old_ACK", "old_data", "data_for_closed_window", "data_after_FIN", "FIN_after_FIN"),
+            *(
+                "old_RST",
+                "old_RST_ACK",
+                "old_ACK",
+                "old_data",
+                "data_for_closed_window",
+                "data_after_FIN",
+                "FIN_after_FIN",
+            ),
         ),
     ),
     Limit(
         "Before 6.6 (b44693495af8) a segment that is older than the window is as one beyond it: `TCP_INVALID_SEQUENCE`.",
         _lacking("TCP_OLD_SEQUENCE"),
         _dropped_for("TCP_INVALID_SEQUENCE"),
-        scenarios=("old_RST", "old_ACK", "old_data"),
+        scenarios=("old_RST", "old_RST_ACK", "old_ACK", "old_data"),
     ),
     Limit(
         "Before 6.17 (9ca48d616ed7) data for a closed window are dropped for that: `TCP_ZEROWINDOW`.",
