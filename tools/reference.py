@@ -57,22 +57,23 @@ What happened and was not told is in `netagent_events` (see [Metrics](metrics.md
 kind, place and namespace (`event_config.events_per_second`). Drops that are no fault are counted, and make an event
 only where `event_config.harmless` asks for it: `otel_netagent/probing/drop_reasons.py` says which and why.
 
-Healthy TCP too sends segments that the kernel frees as if it dropped them. They are expected; their next of kin at the
-same location are reported:
+Healthy TCP too sends segments that the kernel frees as if it dropped them. These are expected; similar segments that
+are lost at the same location are reported:
 
-| expected | reason, location | reported there |
-| --- | --- | --- |
-| a keepalive or a window probe: no data, and the number before the next one | `TCP_OLD_SEQUENCE` (before 6.6: `TCP_INVALID_SEQUENCE`), `tcp_validate_incoming` | a RST, data, or any other number |
-| a window probe of systems other than Linux: one byte, the next, while the window is closed | `TCP_INVALID_END_SEQUENCE`, `tcp_validate_incoming` (before 6.17: `TCP_ZEROWINDOW`, `tcp_data_queue`) | more than one byte |
-| an ACK without data, when the peer's FIN has come (half-closed connections) | `NOT_SPECIFIED`, `tcp_rcv_state_process` | data or a FIN after the FIN |
-| the last ACK of a handshake, where the listener has set TCP_DEFER_ACCEPT | `NOT_SPECIFIED`, `tcp_v4_rcv` or `tcp_v6_rcv` | the SYN once more; the ACK, where the accept queue is full |
+- **Keepalives and window probes**: no data, and the sequence number before the next one (`TCP_OLD_SEQUENCE` in
+  `tcp_validate_incoming`; before Linux 6.6 `TCP_INVALID_SEQUENCE`). Systems other than Linux probe a closed window
+  with one byte, the next (`TCP_INVALID_END_SEQUENCE`; before 6.17 `TCP_ZEROWINDOW` in `tcp_data_queue`). Reported: a
+  RST, more data, any other sequence number. A duplicate of old data is among these: no data are lost, but probably an
+  ACK of this host.
+- **ACKs of a half-closed connection**: no data, after the peer's FIN (`NOT_SPECIFIED` in `tcp_rcv_state_process`).
+  Reported: data or another FIN after the FIN.
+- **Handshakes that wait for data** (TCP_DEFER_ACCEPT; nginx: `deferred`): the last ACK (`NOT_SPECIFIED` in
+  `tcp_v4_rcv` or `tcp_v6_rcv`). Reported: the SYN once more, and this ACK where the accept queue is full.
 
-A duplicate of data that were received long ago is reported: nothing is lost by it, but an ACK of this host was, or the
-peer did not wait for it. Before Linux 6.11 a drop does not say its socket: keepalives and window probes are then seen by
-fentry or kprobe (`tcp_oow_rate_limited`), as deferred handshakes are before 6.15 (`tcp_check_req`); where the kernel
-supports neither, `inspector list probe` says so, and they are reported. The ACK in `tcp_rcv_state_process` needs no socket:
-every other way to its label `discard` on which an ACK without data can come sets a reason (net/ipv4/tcp_input.c, since
-5.18; before, TCP drops without a word).
+Before Linux 6.11 a drop does not say for which socket it was, and before 6.15 not that the accept queue was full: the
+first kind then needs fentry or kprobe (`tcp_oow_rate_limited`), and so does the third (`tcp_check_req`). Where the
+kernel supports neither, `inspector list probe` says so, and these segments are reported. The second kind needs no
+socket: `tcp_rcv_state_process` (net/ipv4/tcp_input.c) sets a reason wherever else it discards an ACK without data.
 """
 
 

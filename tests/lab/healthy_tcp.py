@@ -66,10 +66,15 @@ def _download_after_half_close(pair: Pair, family: Family) -> Truth:
     with _connected(pair, family) as (client, server), ThreadPoolExecutor(1) as sender:
         client.shutdown(socket.SHUT_WR)
         assert server.recv(1) == b""
-        sent = sender.submit(lambda: (server.sendall(bytes(_DOWNLOAD)), server.close()))
+        sent = sender.submit(_send_and_close, server, bytes(_DOWNLOAD))
         assert read_all(client) == _DOWNLOAD
         sent.result()
     return Truth()
+
+
+def _send_and_close(server: socket.socket, data: bytes) -> None:
+    server.sendall(data)
+    server.close()
 
 
 @contextlib.contextmanager
