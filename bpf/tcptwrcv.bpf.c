@@ -2,6 +2,7 @@
 /* Segments that reach a connection in TIME_WAIT and end there. */
 #include "ending.h"
 #include "event.h"
+#include "segment.h"
 
 struct tcptwrcv_event {
 	struct event_header header;
@@ -13,34 +14,8 @@ struct tcptwrcv_event {
 
 EVENT_LAYOUT(tcptwrcv_event);
 
-struct tcp_header {
-	__be16 ports[2];
-	__be32 sequence;
-	__be32 acknowledgment;
-	__u8 data_offset; /* in words of four bytes, in the upper half */
-	__u8 flags;
-	__be16 window;
-	__be16 checksum;
-	__be16 urgent;
-	/* As everybody sends it who sends it: two times NOP, kind 8, length 10 (RFC 7323, appendix A). */
-	__be32 timestamp_option;
-	__be32 timestamp;
-};
-
 #define TIMESTAMP_OPTION 0x0101080a
 #define LENGTH_WITH_TIMESTAMP 32
-
-/* What of a segment matters here. Its buffer begins with its TCP header. */
-static __always_inline bool read_header(struct tcp_header *header, struct sk_buff *skb, __u32 *bytes)
-{
-	__u32 length = BPF_CORE_READ(skb, len), header_length;
-
-	if (bpf_probe_read_kernel(header, sizeof(*header), BPF_CORE_READ(skb, data)))
-		return false;
-	header_length = header->data_offset >> 4 << 2;
-	*bytes = length > header_length ? length - header_length : 0;
-	return true;
-}
 
 /*
  * Each close by this side ends with one FIN of the peer, which may come to the small socket already; what repeats it
@@ -49,7 +24,7 @@ static __always_inline bool read_header(struct tcp_header *header, struct sk_buf
  */
 static __always_inline bool is_repeated_fin(const struct sock *sk, const struct tcp_header *header)
 {
-	return header->data_offset >> 4 << 2 >= LENGTH_WITH_TIMESTAMP &&
+	return header_length(header) >= LENGTH_WITH_TIMESTAMP &&
 	       header->timestamp_option == bpf_htonl(TIMESTAMP_OPTION) &&
 	       bpf_ntohl(header->timestamp) != BPF_CORE_READ((struct tcp_timewait_sock *)sk, tw_ts_recent);
 }
@@ -94,9 +69,7 @@ static __always_inline int tell(const struct sock *sk, struct sk_buff *skb)
 /* What is too old for the connection by its timestamp ends there too; later kernels (6.18, not 6.12) give that reason. */
 static __always_inline bool is_too_old(const struct drop *drop)
 {
-	return bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_TCP_RFC7323_TW_PAWS) &&
-	       drop->reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_TCP_RFC7323_TW_PAWS) &&
-	       is_in_state(drop->sk, TCP_TIME_WAIT);
+	return IS_FOR(drop, TCP_RFC7323_TW_PAWS) && is_in_state(drop->sk, TCP_TIME_WAIT);
 }
 
 SEC("raw_tp/kfree_skb")

@@ -56,6 +56,24 @@ packet (PACKETLOSS, TCPRESET_NOSOCK), the packet's source.
 What happened and was not told is in `netagent_events` (see [Metrics](metrics.md)): at most 100 events a second of one
 kind, place and namespace (`event_config.events_per_second`). Drops that are no fault are counted, and make an event
 only where `event_config.harmless` asks for it: `otel_netagent/probing/drop_reasons.py` says which and why.
+
+Healthy TCP too sends segments that the kernel frees as if it dropped them. These are expected; similar segments that
+are lost at the same location are reported:
+
+- **Keepalives and window probes**: no data, and the sequence number before the next one (`TCP_OLD_SEQUENCE` in
+  `tcp_validate_incoming`; before Linux 6.6 `TCP_INVALID_SEQUENCE`). Systems other than Linux probe a closed window
+  with one byte, the next (`TCP_INVALID_END_SEQUENCE`; before 6.17 `TCP_ZEROWINDOW` in `tcp_data_queue`). Reported: a
+  RST, more data, any other sequence number. A duplicate of old data is among these: no data are lost, but probably an
+  ACK of this host.
+- **ACKs of a half-closed connection**: no data, after the peer's FIN (`NOT_SPECIFIED` in `tcp_rcv_state_process`).
+  Reported: data or another FIN after the FIN.
+- **Handshakes that wait for data** (TCP_DEFER_ACCEPT; nginx: `deferred`): the last ACK (`NOT_SPECIFIED` in
+  `tcp_v4_rcv` or `tcp_v6_rcv`). Reported: the SYN once more, and this ACK where the accept queue is full.
+
+Before Linux 6.11 a drop does not say for which socket it was, and before 6.15 not that the accept queue was full: the
+first kind then needs fentry or kprobe (`tcp_oow_rate_limited`), and so does the third (`tcp_check_req`). Where the
+kernel supports neither, `inspector list probe` says so, and these segments are reported. The second kind needs no
+socket: `tcp_rcv_state_process` (net/ipv4/tcp_input.c) sets a reason wherever else it discards an ACK without data.
 """
 
 

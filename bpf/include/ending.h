@@ -31,15 +31,32 @@ struct {
 	__type(value, struct meeting);
 } last_meeting SEC(".maps");
 
-static __always_inline int meets_time_wait(const struct sock *sk, struct sk_buff *skb)
+static __always_inline void remember_meeting(void *meetings, const void *sk, struct sk_buff *skb)
 {
 	__u32 zero = 0;
-	struct meeting *meeting = bpf_map_lookup_elem(&last_meeting, &zero);
+	struct meeting *meeting = bpf_map_lookup_elem(meetings, &zero);
 
 	if (meeting) {
 		meeting->skb = (__u64)skb;
 		meeting->sk = (__u64)sk;
 	}
+}
+
+/* What a segment met, or NULL. Once: the memory of a packet that is freed may be the next packet's. */
+static __always_inline void *recall_meeting(void *meetings, struct sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct meeting *meeting = bpf_map_lookup_elem(meetings, &zero);
+
+	if (!meeting || meeting->skb != (__u64)skb)
+		return NULL;
+	meeting->skb = 0;
+	return (void *)meeting->sk;
+}
+
+static __always_inline int meets_time_wait(const struct sock *sk, struct sk_buff *skb)
+{
+	remember_meeting(&last_meeting, sk, skb);
 	return 0;
 }
 
@@ -70,17 +87,7 @@ struct drop {
 
 static __always_inline struct sock *socket_met(struct sk_buff *skb, __u64 place)
 {
-	__u32 zero = 0;
-	struct meeting *meeting;
-
-	if (!is_in_tcp_rcv(place))
-		return NULL;
-	meeting = bpf_map_lookup_elem(&last_meeting, &zero);
-	if (!meeting || meeting->skb != (__u64)skb)
-		return NULL;
-	/* Once: the memory of a packet that is freed may be the next packet's. */
-	meeting->skb = 0;
-	return (struct sock *)meeting->sk;
+	return is_in_tcp_rcv(place) ? recall_meeting(&last_meeting, skb) : NULL;
 }
 
 static __always_inline struct drop drop_told(raw_tp_context *context)
@@ -99,11 +106,16 @@ static __always_inline struct drop drop_told(raw_tp_context *context)
 	return drop;
 }
 
+/* Whether the kernel gives this reason. */
+#define IS_FOR(drop, name)                                                                   \
+	(bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_##name) &&         \
+	 (drop)->reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_##name))
+
 /* Whether the kernel gives no reason: so it frees what it has not dropped, and some of what it has. */
 static __always_inline bool is_unexplained(const struct drop *drop)
 {
 	return !bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED) ||
-	       drop->reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED);
+	       IS_FOR(drop, NOT_SPECIFIED);
 }
 
 static __always_inline bool is_in_state(const struct sock *sk, enum tcp_state state)

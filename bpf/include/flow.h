@@ -31,6 +31,7 @@ enum tcp_flag { /* RFC 9293, 3.1 */
 	TCP_FLAG_FIN = 0x01,
 	TCP_FLAG_SYN = 0x02,
 	TCP_FLAG_RST = 0x04,
+	TCP_FLAG_ACK = 0x10,
 };
 
 #define TCP_SEQUENCE_AT 4  /* in the header */

@@ -195,6 +195,7 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	struct proto *skc_prot;
+	struct sock *skc_listener;
 	struct hlist_nulls_node skc_nulls_node;
 };
 
@@ -232,12 +233,23 @@ struct inet_sock {
 	__be16 inet_sport;
 };
 
-/* A half-open connection; it begins with a struct sock_common. */
+/* A half-open connection; it begins with a struct request_sock, and that with a struct sock_common. */
+struct request_sock {
+	struct sock_common __req_common;
+	__u8 num_timeout : 7;
+};
+
 struct tcp_request_sock {
+	__u32 rcv_isn;
 	__u32 snt_isn;
 };
 
+struct request_sock_queue {
+	__u8 rskq_defer_accept;
+};
+
 struct inet_connection_sock {
+	struct request_sock_queue icsk_accept_queue;
 	__u8 icsk_ca_state : 5;
 	__u8 icsk_retransmits;
 	__u8 icsk_pending;
@@ -249,6 +261,7 @@ struct tcp_sock {
 	__u32 snd_nxt;
 	__u32 snd_una;
 	__u32 write_seq;
+	__u32 last_oow_ack_time;
 	__u32 srtt_us; /* eight times the smoothed round-trip time */
 };
 
@@ -374,6 +387,11 @@ enum skb_drop_reason {
 	SKB_DROP_REASON_NOT_SPECIFIED,
 	SKB_DROP_REASON_NO_SOCKET,
 	SKB_DROP_REASON_TCP_RFC7323_TW_PAWS,
+	SKB_DROP_REASON_TCP_OLD_SEQUENCE, /* 6.6 (b44693495af8); before, it was the next */
+	SKB_DROP_REASON_TCP_INVALID_SEQUENCE,
+	SKB_DROP_REASON_TCP_INVALID_END_SEQUENCE,
+	SKB_DROP_REASON_TCP_ZEROWINDOW,
+	SKB_DROP_REASON_TCP_LISTEN_OVERFLOW, /* 6.15 (a11a791ca81e) */
 };
 
 struct trace_event_raw_kfree_skb {

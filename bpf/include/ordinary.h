@@ -2,6 +2,7 @@
 /* Drops that are no fault: what the kernel frees so all day long, and nobody waits for. */
 #pragma once
 
+#include "consumed_ack.h"
 #include "ending.h"
 
 #define REASONS_MAX 256
@@ -51,11 +52,9 @@ static __always_inline bool is_echo_reply(struct sk_buff *skb)
  */
 static __always_inline bool answers_ping(const struct drop *drop)
 {
-	bool no_socket = bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_NO_SOCKET) &&
-			 drop->reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NO_SOCKET);
-
 	/* Before 5.18 there is no reason, and the place says it. */
-	return (no_socket || (is_unexplained(drop) && is_in(drop->place, icmp_rcv))) && is_echo_reply(drop->skb);
+	return (IS_FOR(drop, NO_SOCKET) || (is_unexplained(drop) && is_in(drop->place, icmp_rcv))) &&
+	       is_echo_reply(drop->skb);
 }
 
 /* include/uapi/linux/if_packet.h; the last is the sender's own copy */
@@ -76,11 +75,18 @@ static __always_inline bool is_for_others(const struct drop *drop)
 	return false;
 }
 
+static __always_inline bool is_harmless_reason(__u32 reason)
+{
+	/* The register that is compared must be the one that is used: the verifier knows nothing of its copies. */
+	barrier_var(reason);
+	return reason < REASONS_MAX && harmless_reasons[reason];
+}
+
 static __always_inline bool is_harmless(const struct drop *drop)
 {
-	if (drop->reason < REASONS_MAX && harmless_reasons[drop->reason])
+	if (is_harmless_reason(drop->reason))
 		return true;
-	if (answers_ping(drop))
+	if (answers_ping(drop) || is_consumed_ack(drop))
 		return true;
 	return is_unexplained(drop) && (is_ordinary_place(drop->place) || is_for_others(drop) ||
 					ends_in_time_wait(drop) || resets_request(drop));

@@ -22,21 +22,24 @@ typedef struct bpf_raw_tracepoint_args raw_tp_context;
 #define ARGUMENT(type, context, n) ((type)(context)->args[n])
 
 /*
- * A program at the entry of a kernel function whose first arguments are a socket and a packet, in two
- * forms: HANDLER_fentry, and HANDLER_kprobe for kernels that refuse the first, which is cheaper.
+ * A program at the entry of a kernel function whose second argument is a packet; the handler gets it, and another:
+ * the `n`th, of this type. It has two forms: HANDLER_fentry, and HANDLER_kprobe for kernels that refuse the first,
+ * which is cheaper.
  */
-#define AT_ENTRY_OF(function, handler)                                                                  \
+#define AT_ENTRY_WITH(function, handler, type, n)                                                       \
 	SEC("fentry/" #function)                                                                        \
 	int handler##_fentry(__u64 *arguments)                                                          \
 	{                                                                                               \
-		return handler((const struct sock *)arguments[0], (struct sk_buff *)arguments[1]);      \
+		return handler((type)arguments[n - 1], (struct sk_buff *)arguments[1]);                 \
 	}                                                                                               \
 	SEC("kprobe/" #function)                                                                        \
 	int handler##_kprobe(struct pt_regs *registers)                                                 \
 	{                                                                                               \
-		return handler((const struct sock *)PT_REGS_PARM1(registers),                           \
-			       (struct sk_buff *)PT_REGS_PARM2(registers));                             \
+		return handler((type)PT_REGS_PARM##n(registers), (struct sk_buff *)PT_REGS_PARM2(registers)); \
 	}
+
+/* The same of a function whose first argument is a socket. */
+#define AT_ENTRY_OF(function, handler) AT_ENTRY_WITH(function, handler, const struct sock *, 1)
 
 /*
  * Where a function is: start and end of each of its parts, since compilers put the unlikely ones elsewhere

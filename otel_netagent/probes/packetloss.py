@@ -14,6 +14,7 @@ from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.bounded import Bounded, Labels
+from otel_netagent.probing.consumed_ack import deferral_hook, prepare_consumed_acks, probe_hook
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.drop_reasons import GROUP_PLACES, MALFORMED, ORDINARY_PLACES, DropReasons
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
@@ -41,7 +42,7 @@ _TOTALS: Final = (
     _counter("packetloss_total", "packets dropped by the kernel", "totalloss"),
     _counter(
         "packetloss_abnormal",
-        "packets dropped for other causes than the packet's own fault or an ordinary close",
+        "packets dropped for other causes than the packet's own fault, without those expected of healthy connections",
         "abnormalalloss",
     ),
     _counter("packetloss_netfilter", "packets dropped by netfilter"),
@@ -81,6 +82,8 @@ _HOOKS: Final = (
     Hook("drops", (Way("count_drop"),)),
     time_wait_hook("the end of a segment in TIME_WAIT told from a drop", "count_drop"),
     request_hook("the end of a half-open connection told from a drop", "count_drop"),
+    probe_hook("count_drop"),
+    deferral_hook("count_drop"),
 )
 
 
@@ -183,6 +186,7 @@ class PacketLoss:
         bpf_object.variable("icmp_rcv")[:] = self._symbols.span("icmp_rcv")
         bpf_object.variable("release_data")[:] = self._symbols.span("skb_release_data")
         prepare_endings(bpf_object, self._symbols)
+        prepare_consumed_acks(bpf_object, self._symbols)
 
     def _bounded(
         self, places: Mapping[int, Mapping[Labels, Values]], namespaces: Iterable[Namespace]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from otel_netagent.kernel.bpf_object import BpfObject, ProgramRejected
+from otel_netagent.kernel.btf import Btf
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.probing.declaration import Environment
 from otel_netagent.telemetry.status import HookStatus, Refusal
@@ -36,6 +37,23 @@ class KernelMember:
     member: str
     lacking: str
 
+    def is_met(self, btf: Btf) -> bool:
+        """Whether the kernel of these types has it."""
+        return btf.has_member(self.structure, self.member)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelEnumerator:
+    """Condition: an enumeration of the kernel has an enumerator. `lacking` says what that means where it has not."""
+
+    enumeration: str
+    enumerator: str
+    lacking: str
+
+    def is_met(self, btf: Btf) -> bool:
+        """Whether the kernel of these types has it."""
+        return self.enumerator in btf.enumerators(self.enumeration)
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -45,7 +63,7 @@ class Way:
     """
 
     program: str
-    needs: KernelMember | None = None
+    needs: KernelMember | KernelEnumerator | None = None
     along: tuple[str, ...] = ()
 
     @property
@@ -111,7 +129,7 @@ class _Search:
     def _lacking(self, way: Way) -> str | None:
         if not self._kernel.source.in_kernel and self._sections[way.program].startswith(_TYPED):
             return "needs BTF in the kernel itself"
-        if way.needs is None or self._kernel.btf.has_member(way.needs.structure, way.needs.member):
+        if way.needs is None or way.needs.is_met(self._kernel.btf):
             return None
         return way.needs.lacking
 

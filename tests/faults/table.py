@@ -125,6 +125,7 @@ _PROGRAMME: tuple[tuple[str, Callable[[], Stage], Collection[Scenario[Any]]], ..
     (", loopback", _on_loopback, [*resets_sent.ON_PAIR, *drops_full.SOCKETS_ON_PAIR]),
     ("", _on_router, catalogue.ON_ROUTER),
     (" (quiet)", on_wire, catalogue.QUIET_ON_WIRE),
+    (" (quiet)", _on_pair, catalogue.QUIET_ON_PAIR),
 )
 
 

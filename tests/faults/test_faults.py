@@ -21,6 +21,7 @@ from tests.lab.namespace import Namespace
 from tests.lab.scenario import Scenario, case_id, cases
 from tests.lab.truth import Family, Truth
 from tests.lab.wire import Wire
+from tests.probes.test_packetloss import send_to_nobody
 
 
 @pytest.mark.parametrize(("scenario", "family"), cases(catalogue.ON_WIRE), ids=case_id)
@@ -51,9 +52,13 @@ def test_on_router(
 
 
 @pytest.mark.parametrize(("scenario", "family"), cases(catalogue.QUIET_ON_WIRE), ids=case_id)
-def test_quiet(scenario: Scenario[Wire], family: Family, observer: Observer, wire: Wire) -> None:
-    truth = scenario.play(wire, family)
-    assert not told(observer.events([wire.host.namespace.inode]), truth)
+def test_quiet_on_wire(scenario: Scenario[Wire], family: Family, observer: Observer, wire: Wire) -> None:
+    confirm_quiet(scenario.play(wire, family), observer, [wire.host])
+
+
+@pytest.mark.parametrize(("scenario", "family"), cases(catalogue.QUIET_ON_PAIR), ids=case_id)
+def test_quiet_on_pair(scenario: Scenario[Pair], family: Family, observer: Observer, pair: Pair) -> None:
+    confirm_quiet(scenario.play(pair, family), observer, [pair.client, pair.server])
 
 
 def confirm(truth: Truth, observer: Observer, hosts: Collection[Host]) -> None:
@@ -73,6 +78,17 @@ def confirm(truth: Truth, observer: Observer, hosts: Collection[Host]) -> None:
         )
         malformed = sum(event.attributes["netagent.drop.reason"] in MALFORMED for event in drops)
         assert values["inspector_pod_packetloss_abnormal"] == len(drops) - malformed
+
+
+def confirm_quiet(truth: Truth, observer: Observer, hosts: Collection[Host]) -> None:
+    """No event, and no drop that counts as abnormal, but for a fault that is made now: somebody was looking."""
+    planted = {(host.namespace.inode, send_to_nobody(host.namespace)) for host in hosts}
+    inodes = [host.namespace.inode for host in hosts]
+    events, values_of = observer.agreeing(inodes, enough=lambda events: len(told(events, truth)) >= len(planted))
+    assert {(each.netns, each.destination[1]) for each in told(events, truth)} == planted
+    for inode, values in values_of.items():
+        drops = [event for event in events if event.netns == inode and event.type.name == "PACKETLOSS"]
+        assert values["inspector_pod_packetloss_abnormal"] == len(drops)
 
 
 def _outcomes(values: dict[str, int]) -> dict[str, int]:

@@ -6,7 +6,9 @@ from tests.lab import (
     drops_arriving,
     drops_filtered,
     drops_full,
+    drops_in_connections,
     drops_routing,
+    healthy_tcp,
     resets_answering,
     resets_received,
     resets_sent,
@@ -28,6 +30,7 @@ ON_WIRE: tuple[Scenario[Wire], ...] = (
     *time_wait.ON_WIRE,
     *drops_arriving.ON_WIRE,
     *drops_full.ON_WIRE,
+    *drops_in_connections.ON_WIRE,
     *drops_routing.ON_WIRE,
     *slow_paths.ON_WIRE,
     *standstills.ON_WIRE,
@@ -45,5 +48,8 @@ ON_ROUTER: tuple[Scenario[Router], ...] = (
     *stale_nat.ON_ROUTER,
 )
 
-QUIET_ON_WIRE: tuple[Scenario[Wire], ...] = time_wait.QUIET_ON_WIRE
+QUIET_ON_WIRE: tuple[Scenario[Wire], ...] = (*time_wait.QUIET_ON_WIRE, *healthy_tcp.ON_WIRE)
 """What happens all day long and is no fault: nothing of it may be reported."""
+
+QUIET_ON_PAIR: tuple[Scenario[Pair], ...] = healthy_tcp.ON_PAIR
+"""The same between two kernels."""

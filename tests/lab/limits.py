@@ -75,6 +75,11 @@ def _since(*version: int) -> Callable[[Kernel], bool]:
     return lambda kernel: kernel.version >= version
 
 
+def _lacking(reason: str) -> Callable[[Kernel], bool]:
+    """Kernels that give reasons, but not this one."""
+    return lambda kernel: bool(kernel.drop_reasons) and reason not in kernel.drop_reasons
+
+
 def _without_drops(_: Kernel, truth: Truth) -> Truth:
     return replace(truth, drops=())
 
@@ -114,7 +119,28 @@ LIMITS: Final = (
         "no PACKETLOSS.",
         _before(5, 18),
         _without_drops,
-        scenarios=("rst_with_wrong_number",),
+        scenarios=(
+            "rst_with_wrong_number",
+            "old_RST",
+            "old_RST_ACK",
+            "old_ACK",
+            "old_data",
+            "data_for_closed_window",
+            "data_after_FIN",
+            "FIN_after_FIN",
+        ),
+    ),
+    Limit(
+        "Before 6.6 (b44693495af8) a segment older than the window is as one beyond it: `TCP_INVALID_SEQUENCE`.",
+        _lacking("TCP_OLD_SEQUENCE"),
+        _dropped_for("TCP_INVALID_SEQUENCE"),
+        scenarios=("old_RST", "old_RST_ACK", "old_ACK", "old_data"),
+    ),
+    Limit(
+        "Before 6.17 (9ca48d616ed7) data for a closed window are dropped for that: `TCP_ZEROWINDOW`.",
+        _lacking("TCP_INVALID_END_SEQUENCE"),
+        _dropped_for("TCP_ZEROWINDOW"),
+        scenarios=("data_for_closed_window",),
     ),
     Limit(
         "Before 6.9 (b98256959305) a segment that is answered by a RST, because of its flags, has no reason: "

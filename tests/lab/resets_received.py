@@ -61,7 +61,7 @@ def _outside_of_window(wire: Wire, family: Family) -> Truth:
         puppet.expect(Flag.ACK)
     netns = wire.host.namespace.inode
     return Truth(
-        drops=(Drop(netns, puppet.sends, "TCP_RESET"),),
+        drops=(Drop(netns, puppet.sends, "TCP_RESET", reset=True),),
         counts=(Count(netns, "TcpExt.TCPChallengeACK"), Count(netns, "Tcp.EstabResets", 0)),
     )
 

@@ -46,6 +46,15 @@ def end_of(host: Host, family: Family, bound: socket.socket) -> Endpoint:
     return host.endpoint(family, port_of(bound))
 
 
+def read_all(reader: socket.socket) -> int:
+    """Read to the end of the stream, or as far as it does not block; how many bytes."""
+    received = 0
+    with contextlib.suppress(BlockingIOError):
+        while data := reader.recv(1 << 20):
+            received += len(data)
+    return received
+
+
 def close_with_reset(connected: socket.socket) -> None:
     """Close with SO_LINGER 0: the connection is reset instead of finished (socket(7))."""
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

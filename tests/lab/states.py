@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 
 from tests.lab.segments import Flag
-from tests.lab.sockets import listening, port_of, stream
+from tests.lab.sockets import listening, port_of, read_all, stream
 from tests.lab.truth import Family
 from tests.lab.wire import Puppet, Wire
 
@@ -17,6 +17,7 @@ RST_ACK = Flag.RST | Flag.ACK
 PSH_ACK = Flag.PSH | Flag.ACK
 
 PUPPET_PORT = 4000
+_SEGMENT = 1400
 
 
 @contextlib.contextmanager
@@ -50,6 +51,19 @@ def accepted(wire: Wire, family: Family) -> Iterator[tuple[socket.socket, Puppet
             connected, _ = listener.accept()
             stack.enter_context(connected)
         yield connected, puppet
+
+
+@contextlib.contextmanager
+def with_closed_window(wire: Wire, family: Family) -> Iterator[Puppet]:
+    """A socket in ESTABLISHED whose program does not read, and which has no room for what the puppet would send."""
+    with accepted(wire, family) as (connected, puppet):
+        window = _SEGMENT
+        while window:
+            puppet.send(PSH_ACK, bytes(min(window, _SEGMENT)))
+            window = puppet.expect(Flag.ACK).window
+        yield puppet
+        connected.setblocking(False)
+        read_all(connected)  # to close with data unread would reset the connection
 
 
 @contextlib.contextmanager

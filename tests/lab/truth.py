@@ -94,12 +94,14 @@ class Drop:
     """`count` packets of one flow that the namespace dropped.
 
     `reason` is the name in the kernel's enum skb_drop_reason, as Linux 6.18 gives it; NOT_SPECIFIED is one too.
+    `reset` says that the packet is a RST.
     """
 
     netns: int
     flow: Flow
     reason: str
     count: int = 1
+    reset: bool = False
 
 
 @dataclass(frozen=True, slots=True)

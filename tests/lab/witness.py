@@ -48,6 +48,14 @@ class Testimony:
             found = Counter(seen(fired) for fired in self.fired(event, in_any_thread=deferred))
             assert expected <= found if deferred else expected == found, f"{event}: {expected}, found {found}"
 
+    def confirm_quiet(self, truth: Truth) -> None:
+        """Assert that no reset was sent or received, and that what the truth counts was counted."""
+        self._confirm_counters(truth)
+        assert not self.sent
+        assert not self.received
+        assert not self.fired("tcp_send_reset")
+        assert not self.fired("tcp_receive_reset")
+
     def fired(self, event: str, *, in_any_thread: bool = False) -> list[Traced]:
         """The firings of one event, without what links between namespaces do by themselves."""
         return [
@@ -60,7 +68,7 @@ class Testimony:
         """Every RST of the truth was on the device, and no other."""
         assert self.sent == Counter((reset.netns, reset.segment) for reset in truth.sent_resets)
         heeded = Counter((reset.netns, reset.segment) for reset in truth.received_resets)
-        refused = Counter((drop.netns, drop.flow) for drop in truth.drops if drop.reason == "TCP_RESET")
+        refused = Counter((drop.netns, drop.flow) for drop in truth.drops if drop.reset)
         late = Counter((each.netns, each.segment) for each in truth.time_wait if each.flags & Flag.RST)
         assert self.received == (heeded | late) + refused
 

@@ -25,8 +25,10 @@ from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings
 from otel_netagent.telemetry.event import Event, Severity
 from tests.kernel.held import held
+from tests.lab import healthy_tcp
 from tests.lab.links import Pair, loopback
 from tests.lab.namespace import Namespace
+from tests.lab.scenario import Scenario, case_id
 from tests.lab.segments import Flag
 from tests.lab.sockets import datagram
 from tests.lab.states import led_to
@@ -173,6 +175,37 @@ def test_harmless_drops_are_told_where_they_are_asked_for(access: KernelAccess, 
             values = probe.values(namespace)
             assert values["inspector_pod_packetloss{tcp_v4_rcv,NOT_SPECIFIED}"] == 1
             assert values["inspector_pod_packetloss_abnormal"] == 0
+
+
+CONSUMED = {
+    "keepalive_in_ESTABLISHED": "tcp_validate_incoming,TCP_OLD_SEQUENCE",
+    "window_probe_with_a_byte": "tcp_validate_incoming,TCP_INVALID_END_SEQUENCE",
+    "ACK_in_CLOSE_WAIT": "tcp_rcv_state_process,NOT_SPECIFIED",
+    "deferred_handshake": "tcp_v4_rcv,NOT_SPECIFIED",
+}
+"""Scenarios of healthy TCP in which one segment is freed as if dropped: where, and for what."""
+
+
+@pytest.mark.parametrize("scenario", [each for each in healthy_tcp.ON_WIRE if each.name in CONSUMED], ids=case_id)
+@pytest.mark.parametrize("asked", [False, True])
+def test_acks_that_tcp_has_taken_are_counted_and_told_where_they_are_asked_for(
+    access: KernelAccess, wire: Wire, scenario: Scenario[Wire], asked: bool
+) -> None:
+    with running("packetloss", access, EventSettings(harmless=asked)) as probe:
+        scenario.play(wire, Family.IPV4)
+        counted, values = CONSUMED[scenario.name], probe.values(wire.host.namespace)
+        found = [
+            event for event in probe.events(wire.host.namespace) if "TCP" in event.body and place(event) == counted
+        ]
+    assert [(event.type.severity, event.attributes["netagent.harmless"]) for event in found] == [
+        (Severity.INFO, 1)
+    ] * asked
+    assert values[f"inspector_pod_packetloss{{{counted}}}"] == 1
+    assert values["inspector_pod_packetloss_abnormal"] == 0
+
+
+def place(event: Event) -> str:
+    return f"{event.attributes['netagent.drop.location']},{event.attributes['netagent.drop.reason']}"
 
 
 @pytest.mark.parametrize("family", Family)

@@ -12,8 +12,8 @@ import pytest
 from otel_netagent.kernel.bpf_object import BpfObject, Link
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.libbpf import BpfError
-from otel_netagent.probing.attach import Attached, Hook, KernelMember, Unavailable, Way, attach
-from otel_netagent.telemetry.status import HookStatus
+from otel_netagent.probing.attach import Attached, Hook, KernelEnumerator, KernelMember, Unavailable, Way, attach
+from otel_netagent.telemetry.status import HookStatus, Refusal
 from tests.kernel.fixtures import CompileBpf
 from tests.kernel.held import held
 
@@ -140,8 +140,31 @@ def test_refusals_are_told_in_their_order(tiny: KernelFacts) -> None:
         assert not [each for each in status.refused if "\n" in each.reason]
 
 
-def test_a_way_whose_need_is_met_is_tried(tiny: KernelFacts) -> None:
-    met = Way("works", needs=KernelMember("task_struct", "nsproxy", "not said"))
+@pytest.mark.parametrize(
+    "need",
+    [
+        KernelMember("task_struct", "no_such_member", "too old"),
+        KernelEnumerator("bpf_map_type", "NO_SUCH_TYPE", "too old"),
+        KernelEnumerator("no_such_enumeration", "BPF_MAP_TYPE_HASH", "too old"),
+    ],
+)
+def test_a_way_whose_need_is_not_met_is_refused_with_what_that_means(
+    tiny: KernelFacts, need: KernelMember | KernelEnumerator
+) -> None:
+    with attached(tiny, Hook("calls", (Way("works_too", needs=need), WORKS))) as result:
+        (status,) = result.hooks
+        assert (status.way, status.refused) == ("raw_tp/sys_enter", (Refusal("raw_tp/sys_exit", "too old"),))
+
+
+@pytest.mark.parametrize(
+    "need",
+    [
+        KernelMember("task_struct", "nsproxy", "not said"),
+        KernelEnumerator("bpf_map_type", "BPF_MAP_TYPE_HASH", "not said"),
+    ],
+)
+def test_a_way_whose_need_is_met_is_tried(tiny: KernelFacts, need: KernelMember | KernelEnumerator) -> None:
+    met = Way("works", needs=need)
     with attached(tiny, Hook("calls", (met,))) as result:
         assert result.hooks == (HookStatus("calls", "raw_tp/sys_enter"),)
 
