@@ -342,6 +342,23 @@ def test_ordinary_traffic_makes_no_event(socketlatency: Running, pair: Pair) -> 
     assert not socketlatency.events(pair.client.namespace, pair.server.namespace)
 
 
+def test_datagrams_that_came_before_the_last_reading_still_wait(socketlatency: Running, netns: Namespace) -> None:
+    """The first reading takes all of them from the queue in which they arrive to a second one, and leaves the rest."""
+    host = loopback(netns).client
+    with datagram(host, Family.IPV4) as reader, datagram(host, Family.IPV4) as sender:
+        for _ in range(3):
+            sender.sendto(b"data", reader.getsockname())
+        begin = time.monotonic_ns()
+        reader.recv(4)
+        first_read = time.monotonic_ns()
+        time.sleep(0.15)
+        before_read = time.monotonic_ns()
+        reader.recv(4)
+        stop = Stop(before_read - first_read, time.monotonic_ns() - begin)
+    events = [int(event.attributes["netagent.latency_ns"]) for event in socketlatency.events(netns)]
+    assert stop.least_ns <= events[-1] <= stop.most_ns
+
+
 def test_datagrams_that_come_while_others_are_read_are_not_lost_sight_of(
     socketlatency: Running, netns: Namespace
 ) -> None:
