@@ -1,7 +1,7 @@
 """Records of our eBPF programs, read by the layout that the compiler gave them.
 
 The C structure is the definition; its layout comes from the BTF of the object file. A NamedTuple names the
-members that Python reads, by the same names.
+members that Python reads, by the same names and in the same order.
 """
 
 from __future__ import annotations
