@@ -12,11 +12,11 @@
 
 #define PF_EXITING 0x00000004 /* include/linux/sched.h */
 
-struct account {
-	__u64 read_calls;
-	__u64 write_calls;
+struct account { /* members as in struct task_io_accounting */
+	__u64 syscr;
+	__u64 syscw;
 	__u64 read_bytes;
-	__u64 written_bytes;
+	__u64 write_bytes;
 };
 
 struct namespace_account {
@@ -46,12 +46,12 @@ static __always_inline struct account read_account(const struct task_io_accounti
 	struct account account = {};
 
 	if (bpf_core_field_exists(from->syscr)) {
-		account.read_calls = BPF_CORE_READ(from, syscr);
-		account.write_calls = BPF_CORE_READ(from, syscw);
+		account.syscr = BPF_CORE_READ(from, syscr);
+		account.syscw = BPF_CORE_READ(from, syscw);
 	}
 	if (bpf_core_field_exists(from->read_bytes)) {
 		account.read_bytes = BPF_CORE_READ(from, read_bytes);
-		account.written_bytes = BPF_CORE_READ(from, write_bytes);
+		account.write_bytes = BPF_CORE_READ(from, write_bytes);
 	}
 	return account;
 }
@@ -59,10 +59,10 @@ static __always_inline struct account read_account(const struct task_io_accounti
 /* Threads of several CPUs may end at once. */
 static __always_inline void add_account(struct account *sum, const struct account *account)
 {
-	__sync_fetch_and_add(&sum->read_calls, account->read_calls);
-	__sync_fetch_and_add(&sum->write_calls, account->write_calls);
+	__sync_fetch_and_add(&sum->syscr, account->syscr);
+	__sync_fetch_and_add(&sum->syscw, account->syscw);
 	__sync_fetch_and_add(&sum->read_bytes, account->read_bytes);
-	__sync_fetch_and_add(&sum->written_bytes, account->written_bytes);
+	__sync_fetch_and_add(&sum->write_bytes, account->write_bytes);
 }
 
 /*

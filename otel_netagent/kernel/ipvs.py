@@ -8,13 +8,16 @@ from otel_netagent.kernel.procfs import MalformedTable
 
 
 class IpvsStats(NamedTuple):
-    """Totals since the namespace exists, or since they were set to zero (`ipvsadm --zero`)."""
+    """Totals since the namespace exists, or since they were set to zero (`ipvsadm --zero`).
 
-    connections: int
-    incoming_packets: int
-    outgoing_packets: int
-    incoming_bytes: int
-    outgoing_bytes: int
+    The columns of the table, in its order, by the names of struct ip_vs_kstats: what it calls them has two lines.
+    """
+
+    conns: int
+    inpkts: int
+    outpkts: int
+    inbytes: int
+    outbytes: int
 
 
 def parse_ipvs_stats(text: str, file: str = "/proc/net/ip_vs_stats") -> IpvsStats:

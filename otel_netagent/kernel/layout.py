@@ -1,12 +1,13 @@
-"""Event records of our eBPF programs, read by the layout that the compiler gave them.
+"""Records of our eBPF programs, read by the layout that the compiler gave them.
 
 The C structure is the definition; its layout comes from the BTF of the object file. A NamedTuple names the
-members that Python reads, by the same names.
+members that Python reads, by the same names and in the same order.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from otel_netagent.kernel.btf import ARRAY, ENUM, INT, Btf, Member
@@ -29,7 +30,7 @@ class Layout(Generic[FieldsT]):
         Raises KeyError where the structure or a member is not there: the object and this code are not of one build.
         """
         self._make = fields._make
-        _, members = btf.structure(structure)
+        size, members = btf.structure(structure)
         base = 0
         if part:
             whole = _member(members, part, structure)
@@ -41,6 +42,7 @@ class Layout(Generic[FieldsT]):
             code += f"{offset - position}x{_format(btf, member.type_id)}"
             position = offset + btf.size_of(member.type_id)
         self._struct = struct.Struct(code)
+        self._whole = struct.Struct(f"{code}{size - position}x")
 
     def read(self, record: bytes) -> FieldsT:
         """The fields of one record. Raises BadRecord."""
@@ -48,6 +50,19 @@ class Layout(Generic[FieldsT]):
             return self._make(self._struct.unpack_from(record))
         except struct.error:
             raise BadRecord(f"record of {len(record)} bytes, {self._struct.size} expected") from None
+
+    def read_all(self, records: bytes) -> Iterator[FieldsT]:
+        """The fields of each of many records, which lie end to end. Raises BadRecord."""
+        try:
+            return map(self._make, self._whole.iter_unpack(records))
+        except struct.error:
+            raise BadRecord(f"records of {len(records)} bytes, {self._whole.size} expected of each") from None
+
+
+def member_offset(btf: Btf, structure: str, name: str) -> int:
+    """Where in a structure one of its members begins. Raises KeyError as Layout does."""
+    _, members = btf.structure(structure)
+    return _member(members, name, structure).offset
 
 
 def _member(members: list[Member], name: str, structure: str) -> Member:

@@ -39,16 +39,16 @@ class MalformedTable(ValueError):
 
 
 class NetDev(NamedTuple):
-    """Counters of one network interface, since it exists."""
+    """Counters of one network interface, since it exists: by the names of the table's columns."""
 
     rx_bytes: int
     rx_packets: int
-    rx_errors: int
-    rx_dropped: int
+    rx_errs: int
+    rx_drop: int
     tx_bytes: int
     tx_packets: int
-    tx_errors: int
-    tx_dropped: int
+    tx_errs: int
+    tx_drop: int
 
 
 def parse_mib_pairs(text: str, file: str = "/proc/net/snmp") -> dict[str, dict[str, int]]:
@@ -116,11 +116,10 @@ def _net_dev_columns(header: str, file: str) -> _Pick:
     """Picks the counters of NetDev out of a line's columns. Cached: all namespaces share one header."""
     try:
         _, received, sent = (group.split() for group in header.split("|"))
-        wanted = ("bytes", "packets", "errs", "drop")
-        columns = [received.index(name) for name in wanted] + [len(received) + sent.index(name) for name in wanted]
+        names = [f"rx_{name}" for name in received] + [f"tx_{name}" for name in sent]
+        return operator.itemgetter(*map(names.index, NetDev._fields))
     except ValueError:
         raise MalformedTable(file, 2, f"the columns are not known: {header!r}") from None
-    return operator.itemgetter(*columns)
 
 
 def _lines(text: str) -> list[str]:
@@ -179,15 +178,15 @@ def open_files(pid: int, proc: Path = PROC) -> list[str] | None:
 
 
 class Io(NamedTuple):
-    """Input and output so far: calls like read() and write(), bytes moved from and to storage."""
+    """Input and output so far, by the kernel's names: calls like read() and write(), bytes from and to storage."""
 
-    read_calls: int
-    write_calls: int
+    syscr: int
+    syscw: int
     read_bytes: int
-    written_bytes: int
+    write_bytes: int
 
 
-_pick_io = operator.itemgetter("syscr", "syscw", "read_bytes", "write_bytes")
+_pick_io = operator.itemgetter(*Io._fields)
 
 
 def parse_io(text: str, file: str = "/proc/PID/io") -> Io:

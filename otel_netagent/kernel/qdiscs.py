@@ -62,4 +62,4 @@ def _statistics(stats: dict[int, memoryview]) -> Qdisc:
     if _PACKETS64 in stats:  # 5.5 (b33e699fe43a): told beside, where 32 bits do not hold them
         (packets,) = _PACKETS64_LAYOUT.unpack_from(stats[_PACKETS64])
     qlen, backlog, drops, _, overlimits = _QUEUE_LAYOUT.unpack_from(stats[_QUEUE])
-    return Qdisc(length, packets, drops, overlimits, qlen, backlog)
+    return Qdisc(bytes=length, packets=packets, drops=drops, overlimits=overlimits, qlen=qlen, backlog=backlog)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from otel_netagent.kernel.procfs import MalformedTable
 
 
 class SlabCache(NamedTuple):
-    """One cache, in the order of the table's columns; `object_size` in bytes."""
+    """One cache, by the names of the table's columns, in its order; `objsize` in bytes."""
 
-    active_objects: int
-    objects: int
-    object_size: int
-    objects_per_slab: int
-    pages_per_slab: int
+    active_objs: int
+    num_objs: int
+    objsize: int
+    objperslab: int
+    pagesperslab: int
+
+
+_HEADER: Final = ["#", "name", *(f"<{name}>" for name in SlabCache._fields)]
 
 
 def parse_slab_cache(text: str, name: str, file: str = "/proc/slabinfo") -> SlabCache | None:
@@ -22,7 +25,10 @@ def parse_slab_cache(text: str, name: str, file: str = "/proc/slabinfo") -> Slab
 
     Raises MalformedTable, which calls the table `file`, where its row is not as version 2 of the table has it.
     """
-    for number, line in enumerate(text.splitlines(), start=1):
+    lines = text.splitlines()
+    if len(lines) < 2 or lines[1].split()[: len(_HEADER)] != _HEADER:
+        raise MalformedTable(file, 2, "the columns are not known")
+    for number, line in enumerate(lines, start=1):
         columns = line.split(None, 6)
         if columns and columns[0] == name:
             try:

@@ -10,12 +10,13 @@ from otel_netagent.kernel.procfs import MalformedTable
 class Softnet(NamedTuple):
     """Counters of one CPU since boot, each of 32 bits: it begins again at 0 when it is full.
 
-    `squeezed` are the times at which net_rx_action ended with work left, for want of budget or time.
+    The first columns of the table, which has no names, by those of struct softnet_data. `time_squeeze` are the times
+    at which net_rx_action ended with work left, for want of budget or time.
     """
 
     processed: int
     dropped: int
-    squeezed: int
+    time_squeeze: int
 
 
 def parse_softnet(text: str, file: str = "/proc/net/softnet_stat") -> dict[int, Softnet]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from otel_netagent.kernel.conntrack import Conntrack, entries_limit, parse_conntrack
 from otel_netagent.kernel.namespaces import CONNTRACK, Namespace
+from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.monotonic import Monotonic
 from otel_netagent.probing.per_namespace import read_each, require
 from otel_netagent.probing.walked import start_reader
 from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import RowKey, Table, Values
+from otel_netagent.telemetry.snapshot import Table
 
 _TABLE: Final = "stat/nf_conntrack"
 _REMEDY: Final = (
@@ -20,18 +21,32 @@ _REMEDY: Final = (
 )
 
 
-def _series(kind: Kind, name: str, unit: str, meaning: str, source: str) -> Series:
-    return Series(f"inspector_pod_conntrack{name}", kind, unit, meaning, source)
+class _Occupancy(NamedTuple):
+    """Entries of a namespace, and how many it may have."""
+
+    entries: int
+    nf_conntrack_max: int
 
 
-def _counter(name: str, column: str, meaning: str) -> Series:
-    return _series(Kind.COUNTER, name, "1", meaning, f"/proc/PID/net/{_TABLE} {column}, all CPUs")
+def _gauge(name: str, field: str, meaning: str, source: str) -> Column[str]:
+    return Column(field, Series(f"inspector_pod_conntrack{name}", Kind.GAUGE, "{entry}", meaning, source))
 
 
-_ENTRIES: Final = _series(
-    Kind.GAUGE, "entries", "{entry}", "tracked connections now", f"/proc/PID/net/{_TABLE} entries"
+def _counter(name: str, field: str, meaning: str) -> Column[str]:
+    source = f"/proc/PID/net/{_TABLE} {field}, all CPUs"
+    return Column(field, Series(f"inspector_pod_conntrack{name}", Kind.COUNTER, "1", meaning, source))
+
+
+_GAUGES: Final = Columns(
+    _gauge("entries", "entries", "tracked connections now", f"/proc/PID/net/{_TABLE} entries"),
+    _gauge(
+        "maxentries",
+        "nf_conntrack_max",
+        "limit of tracked connections, of each namespace",
+        "net.netfilter.nf_conntrack_max, one for the whole kernel",
+    ),
 )
-_COUNTERS: Final = (
+_COUNTERS: Final = Columns(
     _counter("found", "found", "lookups that found an entry (newer kernels: only of translated addresses)"),
     _counter("insert", "insert", "entries inserted (newer kernels do not count it)"),
     _counter("invalid", "invalid", "packets that could not be tracked and were not dropped"),
@@ -42,15 +57,6 @@ _COUNTERS: Final = (
     _counter("searchrestart", "search_restart", "lookups restarted"),
     _counter("error", "icmp_error", "ICMP errors that could not be related"),
 )
-"""In the order of the fields of Conntrack, which `entries` precedes."""
-_LIMIT: Final = _series(
-    Kind.GAUGE,
-    "maxentries",
-    "{entry}",
-    "limit of tracked connections, of each namespace",
-    "net.netfilter.nf_conntrack_max, one for the whole kernel",
-)
-_COLUMNS: Final = (_ENTRIES, *_COUNTERS, _LIMIT)
 
 
 class _RunningConntrack:
@@ -58,25 +64,26 @@ class _RunningConntrack:
 
     def __init__(self, environment: Environment) -> None:
         purpose = "connection tracking of every namespace"
-        self._read, hook = start_reader(environment, purpose, CONNTRACK, Conntrack._fields, _by_procfs)
+        self._read, hook = start_reader(environment, purpose, CONNTRACK, Conntrack, _by_procfs)
         if self._read is _by_procfs:
             require(_TABLE, _REMEDY)
         self.hooks = (hook,)
         # The kernel's counters have 32 bits; a sum of several falls by as much as one when that is full.
-        self._counters = Monotonic[tuple[int, int], None](len(_COUNTERS), overflowing=True)
+        self._counters = Monotonic[tuple[int, int], None](len(_COUNTERS.fields), overflowing=True)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         limit = entries_limit()
         read = {namespace.key: stats for namespace, stats in self._read(namespaces)}
-        counters = self._counters.totals({key: {None: stats[1:]} for key, stats in read.items()})
-        rows: dict[RowKey, Values] = {(key[0], ()): (stats[0], *counters[key], limit) for key, stats in read.items()}
-        yield Table("conntrack", _COLUMNS, rows)
+        occupancies = {(inode, ()): _Occupancy(stats.entries, limit) for (inode, _), stats in read.items()}
+        yield Table("conntrack", _GAUGES.series, {key: _GAUGES.row(each) for key, each in occupancies.items()})
+        totals = self._counters.totals({key: {None: _COUNTERS.row(stats)} for key, stats in read.items()})
+        yield Table("conntrack", _COUNTERS.series, {(inode, ()): total for (inode, _), total in totals.items()})
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def _by_procfs(namespaces: Iterable[Namespace]) -> Iterator[tuple[Namespace, Values]]:
+def _by_procfs(namespaces: Iterable[Namespace]) -> Iterator[tuple[Namespace, Conntrack]]:
     return ((namespace, parse_conntrack(text, _TABLE)) for namespace, text in read_each(namespaces, _TABLE))
 
 
@@ -84,6 +91,6 @@ PROBE: Final = Probe(
     name="conntrack",
     summary="tracked connections, their limit, and why tracking failed",
     start=_RunningConntrack,
-    series=_COLUMNS,
+    series=_GAUGES.series + _COUNTERS.series,
     cost="in the one pass over the namespaces; 0.4 ms for 110 of them",
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Final, NamedTuple, Protocol
 from otel_netagent.kernel import procfs
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.reading import start_reader
 from otel_netagent.telemetry.series import Kind, Series
@@ -19,18 +20,19 @@ from otel_netagent.telemetry.snapshot import Table
 from otel_netagent.telemetry.status import HookStatus
 
 
-def _gauge(name: str, meaning: str) -> Series:
-    return Series(f"inspector_pod_{name}", Kind.GAUGE, "{fd}", meaning, "/proc/PID/fd, every process once")
+def _gauge(name: str, field: str, meaning: str) -> Column[str]:
+    source = "/proc/PID/fd, every process once"
+    return Column(field, Series(f"inspector_pod_{name}", Kind.GAUGE, "{fd}", meaning, source))
 
 
-_SERIES: Final = (
-    _gauge("fdopenfd", "open file descriptors"),
-    _gauge("fdopensocket", "open file descriptors that are sockets"),
+_COLUMNS: Final = Columns(
+    _gauge("fdopenfd", "open", "open file descriptors"),
+    _gauge("fdopensocket", "sockets", "open file descriptors that are sockets"),
 )
 
 
-class ProcessDescriptors(NamedTuple):
-    """Descriptors of one process; `netns` is the inode of the namespace that the process is in."""
+class Descriptors(NamedTuple):
+    """Of one process (`struct process_descriptors`), or of all; `netns` is the inode of the namespace they are in."""
 
     netns: int
     open: int
@@ -38,7 +40,7 @@ class ProcessDescriptors(NamedTuple):
 
 
 class _Reader(Protocol):
-    def read(self) -> Iterator[ProcessDescriptors]:
+    def read(self) -> Iterator[Descriptors]:
         """Every process now."""
 
     def close(self) -> None:
@@ -48,21 +50,20 @@ class _Reader(Protocol):
 class KernelDescriptors:
     """One pass over all processes inside the kernel (bpf/fd.bpf.c)."""
 
-    _record: Final = struct.Struct("=III")
-
     def __init__(self, kernel: KernelFacts) -> None:
         """Load and attach. Raises BpfError."""
         self._object = BpfObject(kernel.objects / "fd.bpf.o", ("count_processes",))
         try:
             self._object.load()
             self._iterator = self._object.attach_iterator("count_processes")
+            self._layout = Layout(self._object.btf, "process_descriptors", Descriptors)
         except BaseException:
             self._object.close()
             raise
 
-    def read(self) -> Iterator[ProcessDescriptors]:
+    def read(self) -> Iterator[Descriptors]:
         """Every process now. Raises BpfError."""
-        return map(ProcessDescriptors._make, self._record.iter_unpack(self._iterator.read()))
+        return self._layout.read_all(self._iterator.read())
 
     def close(self) -> None:
         """Take the program out of the kernel."""
@@ -76,13 +77,14 @@ class ProcfsDescriptors:
         """Nothing is read yet."""
         self._proc = proc
 
-    def read(self) -> Iterator[ProcessDescriptors]:
+    def read(self) -> Iterator[Descriptors]:
         """Every process now."""
         for pid in procfs.pids(self._proc):
             netns = procfs.netns_of(pid, self._proc)
             files = procfs.open_files(pid, self._proc)
             if netns is not None and files is not None:
-                yield ProcessDescriptors(netns, len(files), sum(file.startswith("socket:[") for file in files))
+                sockets = sum(file.startswith("socket:[") for file in files)
+                yield Descriptors(netns, open=len(files), sockets=sockets)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -105,7 +107,8 @@ class _RunningFd:
             open_files[process.netns] += process.open
             sockets[process.netns] += process.sockets
         inodes = (namespace.inode for namespace in namespaces)
-        yield Table("fd", _SERIES, {(inode, ()): (open_files[inode], sockets[inode]) for inode in inodes})
+        sums = (Descriptors(inode, open=open_files[inode], sockets=sockets[inode]) for inode in inodes)
+        yield Table("fd", _COLUMNS.series, {(each.netns, ()): _COLUMNS.row(each) for each in sums})
 
     def close(self) -> None:
         self._reader.close()
@@ -115,6 +118,6 @@ PROBE: Final = Probe(
     name="fd",
     summary="open file descriptors, and sockets among them",
     start=_RunningFd,
-    series=_SERIES,
+    series=_COLUMNS.series,
     cost="0.5 ms for 110 namespaces, 1.4 ms for 10,000 descriptors",
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from otel_netagent.kernel.ipvs import IpvsStats, parse_ipvs_stats
+from otel_netagent.kernel.ipvs import parse_ipvs_stats
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.monotonic import Monotonic
 from otel_netagent.probing.per_namespace import read_each, require
@@ -17,18 +18,18 @@ from otel_netagent.telemetry.status import HookStatus
 _TABLE: Final = "ip_vs_stats"
 
 
-def _counter(name: str, unit: str, meaning: str) -> Series:
-    return Series(f"inspector_pod_ipvs{name}", Kind.COUNTER, unit, meaning, f"/proc/PID/net/{_TABLE}")
+def _counter(name: str, field: str, unit: str, meaning: str) -> Column[str]:
+    source = f"/proc/PID/net/{_TABLE} (ip_vs_kstats.{field})"
+    return Column(field, Series(f"inspector_pod_ipvs{name}", Kind.COUNTER, unit, meaning, source))
 
 
-_COLUMNS: Final = (
-    _counter("connections", "{connection}", "connections that IPVS scheduled"),
-    _counter("incomingpackets", "{packet}", "packets to the servers behind IPVS"),
-    _counter("outgoingpackets", "{packet}", "packets from the servers behind IPVS"),
-    _counter("incomingbytes", "By", "bytes to the servers behind IPVS"),
-    _counter("outgoingbytes", "By", "bytes from the servers behind IPVS"),
+_COLUMNS: Final = Columns(
+    _counter("connections", "conns", "{connection}", "connections that IPVS scheduled"),
+    _counter("incomingpackets", "inpkts", "{packet}", "packets to the servers behind IPVS"),
+    _counter("outgoingpackets", "outpkts", "{packet}", "packets from the servers behind IPVS"),
+    _counter("incomingbytes", "inbytes", "By", "bytes to the servers behind IPVS"),
+    _counter("outgoingbytes", "outbytes", "By", "bytes from the servers behind IPVS"),
 )
-"""In the order of the fields of IpvsStats."""
 
 
 class _RunningIpvs:
@@ -37,16 +38,17 @@ class _RunningIpvs:
 
     def __init__(self) -> None:
         # ipvsadm --zero sets them to 0.
-        self._totals = Monotonic[tuple[int, int], None](len(IpvsStats._fields))
+        self._totals = Monotonic[tuple[int, int], None](len(_COLUMNS.fields))
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         readings = {
-            namespace.key: {None: parse_ipvs_stats(text, _TABLE)} for namespace, text in read_each(namespaces, _TABLE)
+            namespace.key: {None: _COLUMNS.row(parse_ipvs_stats(text, _TABLE))}
+            for namespace, text in read_each(namespaces, _TABLE)
         }
         rows: dict[RowKey, Values] = {
             (inode, ()): totals for (inode, _), totals in self._totals.totals(readings).items()
         }
-        yield Table("ipvs", _COLUMNS, rows)
+        yield Table("ipvs", _COLUMNS.series, rows)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -61,7 +63,7 @@ PROBE: Final = Probe(
     name="ipvs",
     summary="connections, packets and bytes that IPVS forwarded",
     start=_start,
-    series=_COLUMNS,
+    series=_COLUMNS.series,
     cost="one file of procfs a namespace",
     on_demand="few kernels have IPVS",
 )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from otel_netagent.probing.mib import MibSeries, by_rule, mib_probe
+from otel_netagent.probing.mib import MibColumn, by_rule, mib_probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class _Group:
     unit: str
     names: str
 
-    def series(self) -> Iterator[MibSeries]:
+    def series(self) -> Iterator[MibColumn]:
         for name in self.names.split():
             yield by_rule((self.protocol, name), "By" if name.endswith("Octets") else self.unit)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf_object import BpfObject
-from otel_netagent.kernel.layout import BadRecord, Layout
+from otel_netagent.kernel.layout import BadRecord, Layout, member_offset
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing import histogram
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
@@ -47,12 +47,21 @@ _WAITED: Final = _series(
     "netsoftirqshed", Kind.HISTOGRAM, "s", "time from a network softirq being raised to its start", _BOUNDS
 )
 _RAN: Final = _series("netsoftirq", Kind.HISTOGRAM, "s", "time from the start of a network softirq to its end", _BOUNDS)
-_COUNTERS: Final = (
-    _series("net_softirq_schedslow", Kind.COUNTER, "1", "network softirqs that waited more than 10 ms to be run"),
-    _series("net_softirq_schedslow100ms", Kind.COUNTER, "1", "network softirqs that waited more than 100 ms to be run"),
-    _series("net_softirq_excuteslow", Kind.COUNTER, "1", "network softirqs that ran more than 10 ms"),
-    _series("net_softirq_excuteslow100ms", Kind.COUNTER, "1", "network softirqs that ran more than 100 ms"),
-)
+_HISTOGRAMS: Final = {"waited": _WAITED, "ran": _RAN}
+"""By the members of `struct softirq` that they show."""
+
+
+def _counter(name: str, meaning: str) -> Series:
+    return _series(f"net_softirq_{name}", Kind.COUNTER, "1", f"network softirqs that {meaning}")
+
+
+_COUNTERS: Final = {
+    ("waited", _SLOW_S): _counter("schedslow", "waited more than 10 ms to be run"),
+    ("waited", _VERY_SLOW_S): _counter("schedslow100ms", "waited more than 100 ms to be run"),
+    ("ran", _SLOW_S): _counter("excuteslow", "ran more than 10 ms"),
+    ("ran", _VERY_SLOW_S): _counter("excuteslow100ms", "ran more than 100 ms"),
+}
+"""By the histogram, and its bound above which they count."""
 
 _WAITED_CAUSES: Final = (
     "Interrupts or softirqs were off on the CPU for so long, another softirq ran before, or ksoftirqd did not get the "
@@ -131,8 +140,7 @@ class NetSoftirq:
         self.hooks = attached.hooks
         self._occurrences = Occurrences("net_softirq", _TYPES, self._object)
         self._softirqs = self._object.map("softirqs")
-        _, members = self._object.btf.structure("softirq")
-        self._starts = {member.name: member.offset for member in members}
+        self._starts = {member: member_offset(self._object.btf, "softirq", member) for member in _HISTOGRAMS}
         self._header = header_of(self._object.btf, "net_softirq_event")
         self._delay = delay_of(self._object.btf, "net_softirq_event")
         self._softirq = Layout(self._object.btf, "net_softirq_event", _Softirq)
@@ -142,15 +150,11 @@ class NetSoftirq:
         """How long all softirqs since the start waited and ran, and how many of them too long."""
         namespaces = list(namespaces)
         copies = [copy for key in range(len(_VECTORS)) for copy in self._softirqs.read_copies(struct.pack("=I", key))]
-        waited, ran = self._distribution("waited", _WAITED, copies), self._distribution("ran", _RAN, copies)
-        slow = (
-            histogram.above(_WAITED, waited, _SLOW_S),
-            histogram.above(_WAITED, waited, _VERY_SLOW_S),
-            histogram.above(_RAN, ran, _SLOW_S),
-            histogram.above(_RAN, ran, _VERY_SLOW_S),
-        )
-        yield Table("net_softirq", _COUNTERS, self._row.of(slow, namespaces), self._since_ns)
-        yield HistogramTable("net_softirq", (_WAITED, _RAN), self._row.of((waited, ran), namespaces), self._since_ns)
+        found = {member: self._distribution(member, copies) for member in _HISTOGRAMS}
+        slow = tuple(histogram.above(_HISTOGRAMS[member], found[member], bound) for member, bound in _COUNTERS)
+        histograms = self._row.of(tuple(found.values()), namespaces)
+        yield Table("net_softirq", tuple(_COUNTERS.values()), self._row.of(slow, namespaces), self._since_ns)
+        yield HistogramTable("net_softirq", tuple(_HISTOGRAMS.values()), histograms, self._since_ns)
         yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
@@ -185,16 +189,16 @@ class NetSoftirq:
         self._object.variable("ran_told_above_ns")[0] = told_above_ns(events, _TYPES[2])
         limit_events(self._object, events)
 
-    def _distribution(self, member: str, series: Series, copies: Iterable[bytes]) -> Distribution:
+    def _distribution(self, member: str, copies: Iterable[bytes]) -> Distribution:
         start = self._starts[member]
-        return histogram.distribution(series, (copy[start : start + histogram.SIZE] for copy in copies))
+        return histogram.distribution(_HISTOGRAMS[member], (copy[start : start + histogram.SIZE] for copy in copies))
 
 
 PROBE: Final = Probe(
     name="net_softirq",
     summary="how long network softirqs of the node waited and ran, and which took too long",
     start=NetSoftirq,
-    series=(*_COUNTERS, _WAITED, _RAN),
+    series=(*_COUNTERS.values(), *_HISTOGRAMS.values()),
     events=_TYPES,
     cost="three times 70 ns a softirq",
     on_demand="it is paid by every softirq, and tells of the node only",

@@ -12,6 +12,7 @@ from typing import Final
 
 from otel_netagent.kernel import procfs
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.monotonic import Monotonic
 from otel_netagent.probing.per_namespace import read_each
@@ -20,22 +21,23 @@ from otel_netagent.telemetry.snapshot import RowKey, Table, Values
 from otel_netagent.telemetry.status import HookStatus
 
 
-def _counter(name: str, unit: str, meaning: str) -> Series:
-    source = "/proc/PID/net/dev, all interfaces but lo"
-    return Series(f"inspector_pod_netdev{name}", Kind.COUNTER, unit, meaning, source)
+def _counter(name: str, field: str, unit: str, meaning: str) -> Column[str]:
+    direction, _, column = field.partition("_")
+    group = {"rx": "Receive", "tx": "Transmit"}[direction]
+    source = f"/proc/PID/net/dev {group} {column}, all interfaces but lo"
+    return Column(field, Series(f"inspector_pod_netdev{name}", Kind.COUNTER, unit, meaning, source))
 
 
-_COLUMNS: Final = (
-    _counter("rxbytes", "By", "bytes received"),
-    _counter("rxpackets", "{packet}", "packets received"),
-    _counter("rxerrors", "{error}", "receive errors"),
-    _counter("rxdropped", "{packet}", "packets dropped while being received"),
-    _counter("txbytes", "By", "bytes sent"),
-    _counter("txpackets", "{packet}", "packets sent"),
-    _counter("txerrors", "{error}", "transmit errors"),
-    _counter("txdropped", "{packet}", "packets dropped while being sent"),
+_COLUMNS: Final = Columns(
+    _counter("rxbytes", "rx_bytes", "By", "bytes received"),
+    _counter("rxpackets", "rx_packets", "{packet}", "packets received"),
+    _counter("rxerrors", "rx_errs", "{error}", "receive errors"),
+    _counter("rxdropped", "rx_drop", "{packet}", "packets dropped while being received"),
+    _counter("txbytes", "tx_bytes", "By", "bytes sent"),
+    _counter("txpackets", "tx_packets", "{packet}", "packets sent"),
+    _counter("txerrors", "tx_errs", "{error}", "transmit errors"),
+    _counter("txdropped", "tx_drop", "{packet}", "packets dropped while being sent"),
 )
-"""In the order of the fields of procfs.NetDev."""
 
 
 class _RunningNetDev:
@@ -44,16 +46,20 @@ class _RunningNetDev:
 
     def __init__(self) -> None:
         # What an interface has counted stays when it goes: on a node one goes with every pod.
-        self._counters = Monotonic[tuple[int, int], str](len(_COLUMNS))
+        self._counters = Monotonic[tuple[int, int], str](len(_COLUMNS.fields))
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
-        read = {namespace.key: procfs.parse_net_dev(text) for namespace, text in read_each(namespaces, "dev")}
+        read = {namespace.key: _interfaces(text) for namespace, text in read_each(namespaces, "dev")}
         totals = self._counters.totals(read)
         rows: dict[RowKey, Values] = {(inode, ()): values for (inode, _), values in totals.items()}
-        yield Table("netdev", _COLUMNS, rows)
+        yield Table("netdev", _COLUMNS.series, rows)
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _interfaces(text: str) -> dict[str, Values]:
+    return {name: _COLUMNS.row(counters) for name, counters in procfs.parse_net_dev(text).items()}
 
 
 def _start(_environment: Environment) -> _RunningNetDev:
@@ -64,6 +70,6 @@ PROBE: Final = Probe(
     name="netdev",
     summary="bytes, packets, errors and drops of network interfaces",
     start=_start,
-    series=_COLUMNS,
+    series=_COLUMNS.series,
     cost="one file of procfs a namespace: 3.4 ms for 110",
 )

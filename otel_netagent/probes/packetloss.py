@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -21,11 +21,7 @@ from otel_netagent.probing.ending import prepare_endings, request_hook, time_wai
 from otel_netagent.probing.flow import Known, flow_attributes, flow_of, flow_text
 from otel_netagent.probing.harmless import harmless, harmless_attributes
 from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import (
-    Occurrence,
-    Occurrences,
-    event_source,
-)
+from otel_netagent.probing.occurrences import Occurrences, event_source
 from otel_netagent.telemetry.event import Event, EventType, Guidance
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import RowKey, Table, Values
@@ -38,28 +34,49 @@ def _counter(name: str, meaning: str, *aliases: str, labels: tuple[str, ...] = (
     return Series(f"inspector_pod_{name}", Kind.COUNTER, "{packet}", meaning, _SOURCE, labels, full_names)
 
 
-_TOTALS: Final = (
-    _counter("packetloss_total", "packets dropped by the kernel", "totalloss"),
+class _Kind(NamedTuple):
+    """What tells one drop from another."""
+
+    function: str
+    reason: str
+    harmless: bool
+
+
+def _is_abnormal(drop: _Kind) -> bool:
+    return not drop.harmless and drop.reason not in MALFORMED
+
+
+_NETFILTER: Final = frozenset({"nf_hook_slow", "nft_do_chain", "ipt_do_table", "ip6t_do_table", "nf_hook_slow_list"})
+
+
+def _is_by_netfilter(drop: _Kind) -> bool:
+    return drop.function in _NETFILTER or drop.reason == "NETFILTER_DROP"
+
+
+def _is_in(*functions: str) -> Callable[[_Kind], bool]:
+    return lambda drop: drop.function in functions
+
+
+_TOTALS: Final[Mapping[Series, Callable[[_Kind], bool]]] = {
+    _counter("packetloss_total", "packets dropped by the kernel", "totalloss"): lambda _drop: True,
     _counter(
         "packetloss_abnormal",
         "packets dropped for other causes than the packet's own fault, without those expected of healthy connections",
         "abnormalalloss",
+    ): _is_abnormal,
+    _counter("packetloss_netfilter", "packets dropped by netfilter"): _is_by_netfilter,
+    _counter("packetloss_tcpstatm", "packets dropped by the TCP state machine (tcp_rcv_state_process)"): _is_in(
+        "tcp_rcv_state_process"
     ),
-    _counter("packetloss_netfilter", "packets dropped by netfilter"),
-    _counter("packetloss_tcpstatm", "packets dropped by the TCP state machine (tcp_rcv_state_process)"),
-    _counter("packetloss_tcprcv", "packets dropped in tcp_v4_rcv or tcp_v6_rcv"),
-    _counter("packetloss_tcphandle", "packets dropped in tcp_v4_do_rcv or tcp_v6_do_rcv"),
-)
+    _counter("packetloss_tcprcv", "packets dropped in tcp_v4_rcv or tcp_v6_rcv"): _is_in("tcp_v4_rcv", "tcp_v6_rcv"),
+    _counter("packetloss_tcphandle", "packets dropped in tcp_v4_do_rcv or tcp_v6_do_rcv"): _is_in(
+        "tcp_v4_do_rcv", "tcp_v6_do_rcv"
+    ),
+}
+"""Each with which drops it counts."""
 _BY_PLACE: Final = (
     _counter("packetloss", "packets dropped, by dropping function and reason", labels=("location", "reason")),
 )
-_FUNCTIONS: Final = (
-    frozenset({"nf_hook_slow", "nft_do_chain", "ipt_do_table", "ip6t_do_table", "nf_hook_slow_list"}),
-    frozenset({"tcp_rcv_state_process"}),
-    frozenset({"tcp_v4_rcv", "tcp_v6_rcv"}),
-    frozenset({"tcp_v4_do_rcv", "tcp_v6_do_rcv"}),
-)
-"""Dropping functions of the last four totals."""
 
 PLACES_MAX: Final = 64
 """Places and reasons of a namespace that have a series of their own; the rest is `location="other"`."""
@@ -140,12 +157,10 @@ class PacketLoss:
         }
         for drop in drops:
             function, reason = names[drop.place, drop.kind]
-            row = totals[drop.netns, ()]
-            for column, counted in enumerate(_columns(drop, function, reason)):
-                row[column] += counted
+            _count(totals[drop.netns, ()], _Kind(function, reason, drop.harmless), drop.total)
             (before,) = places[drop.netns].get((function, reason), (0,))
             places[drop.netns][function, reason] = (before + drop.total,)
-        yield Table("packetloss", _TOTALS, {key: tuple(row) for key, row in totals.items()})
+        yield Table("packetloss", tuple(_TOTALS), {key: tuple(row) for key, row in totals.items()})
         yield Table("packetloss", _BY_PLACE, self._bounded(places, namespaces))
         yield from self._occurrences.tables(drops, namespaces)
 
@@ -208,19 +223,17 @@ class PacketLoss:
         return _Stack(self._symbols.function(location), "\n".join(frames), " ".join(frames))
 
 
-def _columns(drop: Occurrence, function: str, reason: str) -> Values:
-    """What a kind of drop adds to each of the totals."""
-    abnormal = 0 if drop.harmless or reason in MALFORMED else drop.total
-    netfilter = function in _FUNCTIONS[0] or reason == "NETFILTER_DROP"
-    kinds = (netfilter, *(function in functions for functions in _FUNCTIONS[1:]))
-    return drop.total, abnormal, *(drop.total if each else 0 for each in kinds)
+def _count(totals: list[int], kind: _Kind, drops: int) -> None:
+    """Add drops of a kind to those of the totals that count them."""
+    for position, counts in enumerate(_TOTALS.values()):
+        totals[position] += drops * counts(kind)
 
 
 PROBE: Final = Probe(
     name="packetloss",
     summary="packets that the kernel drops, by reason and place",
     start=PacketLoss,
-    series=_TOTALS + _BY_PLACE,
+    series=(*_TOTALS, *_BY_PLACE),
     events=(PACKETLOSS,),
     cost="nothing but at drops: some 0.2 us each, 5 us where an event with its stack is made",
 )

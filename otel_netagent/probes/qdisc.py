@@ -16,31 +16,31 @@ from otel_netagent.kernel.entering import Visit
 from otel_netagent.kernel.namespaces import QUEUES, Namespace
 from otel_netagent.kernel.qdiscs import Qdisc, QdiscId, root_qdiscs
 from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.monotonic import Monotonic
 from otel_netagent.probing.per_namespace import others_in
 from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import RowKey, Table, Values
+from otel_netagent.telemetry.snapshot import Table, Values
 from otel_netagent.telemetry.status import HookStatus
 
 
-def _series(kind: Kind, name: str, unit: str, meaning: str) -> Series:
-    source = "RTM_GETQDISC in each namespace, root qdiscs of all devices but lo"
-    return Series(f"inspector_pod_qdisc{name}", kind, unit, meaning, source)
+def _column(kind: Kind, field: str, unit: str, meaning: str) -> Column[str]:
+    source = f"RTM_GETQDISC {field} in each namespace, root qdiscs of all devices but lo"
+    return Column(field, Series(f"inspector_pod_qdisc{field}", kind, unit, meaning, source))
 
 
-_COUNTERS: Final = (
-    _series(Kind.COUNTER, "bytes", "By", "bytes that went through"),
-    _series(Kind.COUNTER, "packets", "{packet}", "packets that went through"),
-    _series(Kind.COUNTER, "drops", "{packet}", "packets dropped, most often because the queue was full"),
-    _series(Kind.COUNTER, "overlimits", "1", "times that a packet had to wait for the rate that is allowed"),
+_COUNTERS: Final = Columns(
+    _column(Kind.COUNTER, "bytes", "By", "bytes that went through"),
+    _column(Kind.COUNTER, "packets", "{packet}", "packets that went through"),
+    _column(Kind.COUNTER, "drops", "{packet}", "packets dropped, most often because the queue was full"),
+    _column(Kind.COUNTER, "overlimits", "1", "times that a packet had to wait for the rate that is allowed"),
 )
-_GAUGES: Final = (
-    _series(Kind.GAUGE, "qlen", "{packet}", "packets that wait now"),
-    _series(Kind.GAUGE, "backlog", "By", "bytes that wait now"),
+_GAUGES: Final = Columns(
+    _column(Kind.GAUGE, "qlen", "{packet}", "packets that wait now"),
+    _column(Kind.GAUGE, "backlog", "By", "bytes that wait now"),
 )
-_COLUMNS: Final = _COUNTERS + _GAUGES
-"""In the order of the fields of Qdisc."""
+_NO_QUEUE: Final = (0,) * len(_GAUGES.fields)
 
 
 class _RunningQdisc:
@@ -48,14 +48,14 @@ class _RunningQdisc:
     event_source: EventSource | None = None
 
     def __init__(self, environment: Environment) -> None:
-        self._counters = Monotonic[tuple[int, int], QdiscId](len(_COUNTERS))
+        self._counters = Monotonic[tuple[int, int], QdiscId](len(_COUNTERS.fields))
         self._queues = environment.walk.walk.positions.get((QUEUES, "any"))
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         read = self._read_each(namespaces)
         totals = self._counters.totals({key: _counters(qdiscs) for key, qdiscs in read.items()})
-        rows: dict[RowKey, Values] = {(key[0], ()): totals[key] + _waiting(qdiscs) for key, qdiscs in read.items()}
-        yield Table("qdisc", _COLUMNS, rows)
+        yield Table("qdisc", _COUNTERS.series, {(inode, ()): total for (inode, _), total in totals.items()})
+        yield Table("qdisc", _GAUGES.series, {(inode, ()): _waiting(qdiscs) for (inode, _), qdiscs in read.items()})
 
     def close(self) -> None:
         """Nothing is held."""
@@ -76,11 +76,11 @@ def _entered(visit: Visit, namespace: Namespace) -> bool:
 
 
 def _counters(qdiscs: Mapping[QdiscId, Qdisc]) -> dict[QdiscId, Values]:
-    return {key: qdisc[: len(_COUNTERS)] for key, qdisc in qdiscs.items()}
+    return {key: _COUNTERS.row(qdisc) for key, qdisc in qdiscs.items()}
 
 
 def _waiting(qdiscs: Mapping[QdiscId, Qdisc]) -> Values:
-    return sum(qdisc.qlen for qdisc in qdiscs.values()), sum(qdisc.backlog for qdisc in qdiscs.values())
+    return tuple(map(sum, zip(_NO_QUEUE, *map(_GAUGES.row, qdiscs.values()), strict=True)))
 
 
 def _start(environment: Environment) -> _RunningQdisc:
@@ -96,7 +96,7 @@ PROBE: Final = Probe(
     name="qdisc",
     summary="bytes, packets, drops and backlog of the queues before network devices",
     start=_start,
-    series=_COLUMNS,
+    series=_COUNTERS.series + _GAUGES.series,
     cost="0.5 ms for 110 namespaces of which few have a queue; 80 us for each that has",
     on_demand="it needs CAP_SYS_ADMIN, to enter namespaces",
 )

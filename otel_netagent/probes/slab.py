@@ -12,6 +12,7 @@ from typing import Final
 
 from otel_netagent.kernel.slabinfo import SlabCache, parse_slab_cache
 from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.node import RunningNodeProbe
 from otel_netagent.telemetry.series import Kind, Series
@@ -20,19 +21,18 @@ _CACHE: Final = "TCP"
 _SLABINFO: Final = Path("/proc/slabinfo")
 
 
-def _gauge(name: str, unit: str, meaning: str) -> Series:
-    source = f"/proc/slabinfo {_CACHE}; of the node, shown as the host's"
-    return Series(f"inspector_pod_slabtcpslab{name}", Kind.GAUGE, unit, meaning, source)
+def _gauge(name: str, field: str, unit: str, meaning: str) -> Column[str]:
+    source = f"/proc/slabinfo {_CACHE} {field}; of the node, shown as the host's"
+    return Column(field, Series(f"inspector_pod_slabtcpslab{name}", Kind.GAUGE, unit, meaning, source))
 
 
-_COLUMNS: Final = (
-    _gauge("objactive", "1", "active objects in the TCP cache"),
-    _gauge("objnum", "1", "objects in the TCP cache"),
-    _gauge("objsize", "By", "size of one object"),
-    _gauge("objperslab", "1", "objects in one slab of the TCP cache"),
-    _gauge("pagesperslab", "1", "pages in one slab of the TCP cache"),
+_COLUMNS: Final = Columns(
+    _gauge("objactive", "active_objs", "1", "active objects in the TCP cache"),
+    _gauge("objnum", "num_objs", "1", "objects in the TCP cache"),
+    _gauge("objsize", "objsize", "By", "size of one object"),
+    _gauge("objperslab", "objperslab", "1", "objects in one slab of the TCP cache"),
+    _gauge("pagesperslab", "pagesperslab", "1", "pages in one slab of the TCP cache"),
 )
-"""In the order of the fields of SlabCache."""
 
 
 def _read() -> SlabCache:
@@ -51,14 +51,14 @@ def _read() -> SlabCache:
 
 def _start(_environment: Environment) -> RunningNodeProbe:
     _read()
-    return RunningNodeProbe("slab", _COLUMNS, "the cache of TCP sockets", _read)
+    return RunningNodeProbe("slab", _COLUMNS.series, "the cache of TCP sockets", lambda: _COLUMNS.row(_read()))
 
 
 PROBE: Final = Probe(
     name="slab",
     summary="the kernel's cache of TCP sockets",
     start=_start,
-    series=_COLUMNS,
+    series=_COLUMNS.series,
     cost="1 ms: the kernel goes through all its caches",
     on_demand="it is dear, and tells of the node only",
 )

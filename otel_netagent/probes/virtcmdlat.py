@@ -18,6 +18,7 @@ from otel_netagent.kernel.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing import histogram
 from otel_netagent.probing.attach import Hook, Unavailable, Way, attach, kernel_of
+from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
 from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, tell_as_host, told_above_ns
 from otel_netagent.probing.kernel_event import header_of
@@ -30,21 +31,16 @@ from otel_netagent.telemetry.snapshot import HistogramTable, Table
 
 _SOURCE: Final = "eBPF, start and end of virtnet_send_command_reply or virtnet_send_command; of the node"
 
-_COUNTERS: Final = (
-    Series(
-        "inspector_pod_virtcmdlatency",
-        Kind.COUNTER,
-        "1",
-        "virtio-net control commands that took more than 10 ms",
-        _SOURCE,
-    ),
-    Series(
-        "inspector_pod_virtcmdlatency100ms",
-        Kind.COUNTER,
-        "1",
-        "virtio-net control commands that took more than 100 ms",
-        _SOURCE,
-    ),
+
+def _counter(variable: str, name: str, meaning: str) -> Column[str]:
+    """What a variable of the eBPF object counts."""
+    meaning = f"virtio-net control commands that took {meaning}"
+    return Column(variable, Series(f"inspector_pod_{name}", Kind.COUNTER, "1", meaning, _SOURCE))
+
+
+_COUNTERS: Final = Columns(
+    _counter("slower_than_10ms", "virtcmdlatency", "more than 10 ms"),
+    _counter("slower_than_100ms", "virtcmdlatency100ms", "more than 100 ms"),
 )
 _DURATIONS: Final = Series(
     "inspector_node_virtsendcmdlat",
@@ -157,7 +153,7 @@ class VirtCmdLat:
         self.hooks = attached.hooks
         self._occurrences = Occurrences("virtcmdlat", _TYPES, self._object)
         self._durations = self._object.map("durations")
-        self._slow = self._object.variable("slower_than_10ms"), self._object.variable("slower_than_100ms")
+        self._slow = tuple(map(self._object.variable, _COUNTERS.fields))
         decode = CommandDecoder(self._object.btf).decode
         self.event_source = EventSource(self._object.map("events"), decode, self._tell)
 
@@ -167,7 +163,7 @@ class VirtCmdLat:
         _, durations = self._durations.read_all()
         slow = tuple(variable[0] for variable in self._slow)
         distribution = histogram.distribution(_DURATIONS, [durations])
-        yield Table("virtcmdlat", _COUNTERS, self._row.of(slow, namespaces), self._since_ns)
+        yield Table("virtcmdlat", _COUNTERS.series, self._row.of(slow, namespaces), self._since_ns)
         yield HistogramTable("virtcmdlat", (_DURATIONS,), self._row.of((distribution,), namespaces), self._since_ns)
         yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
 
@@ -188,7 +184,7 @@ PROBE: Final = Probe(
     name="virtcmdlat",
     summary="how long control commands of virtio-net devices took, and which took too long",
     start=VirtCmdLat,
-    series=(*_COUNTERS, _DURATIONS),
+    series=(*_COUNTERS.series, _DURATIONS),
     events=_TYPES,
     aliases=("virtcmdlatency",),
     cost="nothing but at control commands of a virtio NIC",

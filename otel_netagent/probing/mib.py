@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeAlias
 
 from otel_netagent.kernel.mibs import MibField
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.columns import Column
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.telemetry.series import Kind, Series
 from otel_netagent.telemetry.snapshot import Table
@@ -28,34 +28,30 @@ _FILES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class MibSeries:
-    """A series and the counter that it shows."""
-
-    field: MibField
-    series: Series
+MibColumn: TypeAlias = Column[MibField]
+"""A series and the counter that it shows."""
 
 
-def counter(name: str, field: MibField, unit: str, meaning: str, *aliases: str) -> MibSeries:
+def counter(name: str, field: MibField, unit: str, meaning: str, *aliases: str) -> MibColumn:
     """Declare a counter `inspector_pod_NAME` that shows `field`."""
-    return _mib_series(Kind.COUNTER, name, field, unit, meaning, aliases)
+    return _mib_column(Kind.COUNTER, name, field, unit, meaning, aliases)
 
 
-def gauge(name: str, field: MibField, unit: str, meaning: str) -> MibSeries:
+def gauge(name: str, field: MibField, unit: str, meaning: str) -> MibColumn:
     """Declare a gauge `inspector_pod_NAME` that shows `field`."""
-    return _mib_series(Kind.GAUGE, name, field, unit, meaning, ())
+    return _mib_column(Kind.GAUGE, name, field, unit, meaning, ())
 
 
-def _mib_series(  # noqa: PLR0913, PLR0917 - a row of a table of declarations
+def _mib_column(  # noqa: PLR0913, PLR0917 - a row of a table of declarations
     kind: Kind, name: str, field: MibField, unit: str, meaning: str, aliases: tuple[str, ...]
-) -> MibSeries:
+) -> MibColumn:
     protocol, counter_name = field
     source = f"/proc/PID/net/{_FILES[protocol]} {protocol} {counter_name}"
     full_names = tuple(f"inspector_pod_{alias}" for alias in aliases)
-    return MibSeries(field, Series(f"inspector_pod_{name}", kind, unit, meaning, source, aliases=full_names))
+    return Column(field, Series(f"inspector_pod_{name}", kind, unit, meaning, source, aliases=full_names))
 
 
-def by_rule(field: MibField, unit: str) -> MibSeries:
+def by_rule(field: MibField, unit: str) -> MibColumn:
     """Declare the counter that the kernel calls `field` under its own name, in lower case and without separator.
 
     IpExt has the counters of IPv4 that RFC 4293 added to those of Ip: they are one MIB, and one here.
@@ -69,7 +65,7 @@ def by_rule(field: MibField, unit: str) -> MibSeries:
 WALK_COST: Final = "in the one pass over the namespaces, 1.2 ms for 110 of them, whichever of its probes are on"
 
 
-def mib_probe(name: str, summary: str, *columns: MibSeries, cost: str, on_demand: str = "") -> Probe:
+def mib_probe(name: str, summary: str, *columns: MibColumn, cost: str, on_demand: str = "") -> Probe:
     """Declare a probe of these columns."""
     return Probe(
         name=name,
@@ -84,7 +80,7 @@ def mib_probe(name: str, summary: str, *columns: MibSeries, cost: str, on_demand
 class _RunningMibProbe:
     event_source: EventSource | None = None
 
-    def __init__(self, name: str, columns: tuple[MibSeries, ...], environment: Environment) -> None:
+    def __init__(self, name: str, columns: tuple[MibColumn, ...], environment: Environment) -> None:
         positions = environment.walk.walk.positions
         # A kernel that does not count a thing shows no series of it: absent is not zero.
         here = [column for column in columns if column.field in positions]

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from otel_netagent.kernel import procfs
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.layout import Layout, member_offset
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.kernel.tcp_table import State, TcpSocket, parse_tcp_table
 from otel_netagent.probing import histogram
@@ -40,7 +41,7 @@ NO_CONNECTIONS: Final = Connections()
 class AcceptQueue(NamedTuple):
     """Connections that wait at a port to be accepted, and how many may; of several sockets together.
 
-    `limit` is -1 where it cannot be known.
+    `limit` is -1 where it cannot be known. The same as `struct accept_queue`.
     """
 
     waiting: int
@@ -83,15 +84,19 @@ class _HashTable(NamedTuple):
     listening: int
 
 
+class _Port(NamedTuple):
+    """`struct port_key`."""
+
+    netns_inode: int
+    port: int
+
+
 class KernelSockets:
     """One pass over the kernel's hash tables of sockets (bpf/tcpsummary.bpf.c)."""
 
     way: Final = "iter/bpf_map_elem"
     _table: Final = struct.Struct("=QQIII4x")
     _inode: Final = struct.Struct("=I")
-    _connections: Final = struct.Struct("=7Q")
-    _port: Final = struct.Struct("=II")
-    _accept_queue: Final = struct.Struct("=QQ")
 
     _READING_WORDS: Final = 256 * 512
     """SLICES times SLICE_WORDS: what one reading goes over. Between two of them the CPU is free for others."""
@@ -106,6 +111,10 @@ class KernelSockets:
             self._object.load()
             self._find_tables = self._object.attach_iterator("find_tables")
             self._count_sockets = self._object.attach_iterator("count_sockets", over="slices")
+            self._connections = Layout(self._object.btf, "connections", Connections)
+            self._round_trips_at = member_offset(self._object.btf, "connections", "round_trips")
+            self._port = Layout(self._object.btf, "port_key", _Port)
+            self._accept_queue = Layout(self._object.btf, "accept_queue", AcceptQueue)
         except BaseException:
             self._object.close()
             raise
@@ -158,19 +167,12 @@ class KernelSockets:
     def _take(self) -> Sockets:
         keys, sums = self._sums.take_all()
         ports, queues = self._queues.take_all()
-        each_queue = map(AcceptQueue._make, self._accept_queue.iter_unpack(queues))
         inodes = [inode for (inode,) in self._inode.iter_unpack(keys)]
-        starts = range(0, len(sums), self._sums.value_size)
+        histograms = range(self._round_trips_at, len(sums), self._sums.value_size)
         return Sockets(
-            {
-                inode: Connections._make(self._connections.unpack_from(sums, start))
-                for inode, start in zip(inodes, starts, strict=True)
-            },
-            dict(zip(self._port.iter_unpack(ports), each_queue, strict=True)),
-            {
-                inode: sums[start + self._connections.size : start + self._connections.size + histogram.SIZE]
-                for inode, start in zip(inodes, starts, strict=True)
-            },
+            dict(zip(inodes, self._connections.read_all(sums), strict=True)),
+            dict(zip(self._port.read_all(ports), self._accept_queue.read_all(queues), strict=True)),
+            {inode: sums[at : at + histogram.SIZE] for inode, at in zip(inodes, histograms, strict=True)},
         )
 
 

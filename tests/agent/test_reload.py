@@ -8,8 +8,10 @@ import json
 import re
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -25,13 +27,13 @@ from tests.agent.command import NETAGENT, Program
 from tests.agent.exposition import Exposition
 from tests.agent.kernel_objects import held_by
 from tests.agent.running import Agent, Told, free_port
-from tests.agent.stage import await_known, named_pair
+from tests.agent.stage import Stage, await_known, named_pair
 from tests.agent.watching import watching
 from tests.config.test_watching import ConfigMap
 from tests.lab.standstills import connected
 from tests.lab.truth import Family
 from tests.probes.test_socketlatency import stop_reading
-from tests.telemetry.otlp.receivers import Receiver, grpc_receiver
+from tests.telemetry.otlp.receivers import Receiver, grpc_receiver, hang
 
 _LOADED = "the configuration is loaded anew: "
 _REFUSED = "is refused: the agent goes on with the configuration that it has"
@@ -86,12 +88,12 @@ class _MountedAgent(Agent):
 
 
 @contextlib.contextmanager
-def _reloaded(tmp_path: Path, environ: Mapping[str, str]) -> Iterator[Reloaded]:
+def _reloaded(tmp_path: Path, environ: Mapping[str, str], **delivery: object) -> Iterator[Reloaded]:
     """With three probes, one of which has events."""
     sections: dict[str, dict[str, Any]] = {
         "metric_config": {"port": free_port(), "interval": 1, "probes": ["tcp", "packetloss", "tcpsummary"]},
         "event_config": {"port": free_port(), "probes": ["packetloss"], "events_per_second": 10_000},
-        "delivery": {"spool_directory": ""},
+        "delivery": {"spool_directory": ""} | delivery,
     }
     (tmp_path / "mount").mkdir()
     config_map = ConfigMap(tmp_path / "mount", json.dumps(sections))
@@ -332,19 +334,43 @@ def test_the_text_of_metrics(reloaded: Reloaded) -> None:
     assert {len(line.rpartition("} ")[2].split(" ")) for line in samples} == {1}
 
 
+@contextlib.contextmanager
+def _occurring(stage: Stage) -> Iterator[list[Told]]:
+    """Datagrams for a closed port, one after another for the time of the block; what must be told of them so far."""
+    caused: list[Told] = []
+    ending = threading.Event()
+
+    def cause() -> None:
+        while not ending.wait(0.002):
+            caused.extend(closed_udp_port(stage, Family.IPV4))
+
+    with ThreadPoolExecutor(1) as thread:
+        causing = thread.submit(cause)
+        try:
+            yield caused
+        finally:
+            ending.set()
+        causing.result()
+
+
 def test_no_event_is_lost_when_it_is_sent_by_other_settings(tmp_path: Path) -> None:
-    with grpc_receiver() as receiver:
-        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}"}
-        with _reloaded(tmp_path, endpoint) as reloaded, named_pair() as stage:
+    """They go on all the while. The old sender ends late: an answer that it waits for does not come."""
+    with grpc_receiver(hang) as receiver:
+        environ = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "600000",
+        }
+        with _reloaded(tmp_path, environ, flush_seconds=3) as reloaded, named_pair() as stage:
             await_known(reloaded.agent, stage)
-            for spool in ("a", "b", "b/c"):
-                closed_udp_port(stage, Family.IPV4, 10)
-                said = reloaded.change(delivery={"spool_directory": str(tmp_path / spool)})
-                assert said.startswith("delivery.spool_directory ")
-                closed_udp_port(stage, Family.IPV4, 10)
-            reloaded.agent.eventually(lambda: len(reloaded.agent.told(stage.server)) >= 60)
+            reloaded.agent.eventually(lambda: receiver.received)
+            with _occurring(stage) as caused:
+                for spool in ("a", "b", "b/c"):
+                    said = reloaded.change(delivery={"spool_directory": str(tmp_path / spool)})
+                    assert said.startswith("delivery.spool_directory ")
+            reloaded.agent.eventually(lambda: len(reloaded.agent.told(stage.server)) >= len(caused))
             told = sorted(each.body for each in reloaded.agent.told(stage.server))
             assert reloaded.agent.stop() == 0
+            assert told == sorted(each.body for each in caused)
             assert sorted(_bodies(receiver, stage.server)) == told
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from otel_netagent.probing.drop_reasons import MALFORMED
 from otel_netagent.telemetry.event import Event
+from tests.faults import latencies
 from tests.faults.conftest import Play
 from tests.faults.expectation import expected, told, too_slow
 from tests.faults.observer import Observer
@@ -68,6 +69,8 @@ def confirm(truth: Truth, observer: Observer, hosts: Collection[Host]) -> None:
     assert told(events, truth) == must
     assert not too_slow(events, truth)
     for inode, values in values_of.items():
+        counted = latencies.counted(values)
+        assert counted == latencies.told((event for event in events if event.netns == inode), counted)
         # What the kernel itself sends when an interface comes up may be dropped too: those events are here as well.
         drops = [event for event in events if event.netns == inode and event.type.name == "PACKETLOSS"]
         assert _outcomes(values) == ({"told": len(drops), "suppressed": 0, "lost": 0} if drops else {})

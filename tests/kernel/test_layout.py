@@ -12,7 +12,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from otel_netagent.kernel.btf import Btf, BtfSource
-from otel_netagent.kernel.layout import BadRecord, Layout
+from otel_netagent.kernel.layout import BadRecord, Layout, member_offset
 from tests.kernel.fixtures import CompileBpf
 
 INTEGERS = {"__u8": ctypes.c_uint8, "__u16": ctypes.c_uint16, "__u32": ctypes.c_uint32, "__u64": ctypes.c_uint64}
@@ -118,6 +118,31 @@ def test_a_record_that_ends_too_soon_is_bad(types: Btf, data: st.DataObject) -> 
     length = data.draw(st.integers(0, needed - 1))
     with pytest.raises(BadRecord, match=rf"^record of {length} bytes, {needed} expected$"):
         Layout(types, f"s{number}", fields(["m0", "end"])).read(bytes(length))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_records_that_lie_end_to_end_are_read_one_by_one(types: Btf, data: st.DataObject) -> None:
+    number = data.draw(st.integers(0, len(SHAPES) - 1))
+    size = ctypes.sizeof(in_c(SHAPES[number]))
+    records = data.draw(st.lists(st.binary(min_size=size, max_size=size), max_size=4))
+    for layout in (
+        Layout(types, f"s{number}", fields(["m0", "end"])),
+        Layout(types, f"s{number}", PartFields, part="part"),
+    ):
+        assert list(layout.read_all(b"".join(records))) == [layout.read(record) for record in records]
+        with pytest.raises(BadRecord, match=rf"^records of {size - 1} bytes, {size} expected of each$"):
+            layout.read_all(bytes(size - 1))
+
+
+@settings(deadline=None)
+@given(st.integers(0, len(SHAPES) - 1))
+def test_a_member_is_where_the_compiler_put_it(types: Btf, number: int) -> None:
+    structure_type = in_c(SHAPES[number])
+    assert member_offset(types, f"s{number}", "part") == structure_type.part.offset
+    assert member_offset(types, f"s{number}", "end") == structure_type.end.offset
+    with pytest.raises(KeyError, match="has no member nothing"):
+        member_offset(types, f"s{number}", "nothing")
 
 
 class Unknown(NamedTuple):

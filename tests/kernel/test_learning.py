@@ -18,6 +18,7 @@ from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.learning import learn_conntrack, learn_sockets
 from otel_netagent.kernel.namespaces import CONNTRACK, QUEUES, SOCKETS, KernelWalk
 from otel_netagent.kernel.sockstat import parse_sockstat
+from tests.kernel.fixtures import CompileBpf
 from tests.lab.links import Pair, loopback
 from tests.lab.namespace import Namespace
 from tests.lab.sockets import datagram, listening
@@ -97,6 +98,40 @@ def test_conntrack_is_that_of_its_table(walk: KernelWalk, pair: Pair) -> None:
     assert tuple(walked) == Conntrack._fields
     assert walked["entries"] >= 6
     assert walked["invalid"] + walked["icmp_error"] >= 3
+
+
+_ADDS_MADE_UP_STATISTICS = """
+#include "conntrack.h"
+
+__u32 statistics[STATISTICS_WORDS];
+__u64 added[sizeof(struct conntrack_counters) / 8];
+const struct conntrack_counters *layout __attribute__((unused));
+
+SEC("raw_tp")
+int add_made_up_statistics(void *context)
+{
+	conntrack_statistics = (__u64)statistics;
+	add_conntrack((struct conntrack_counters *)added, 0);
+	return 0;
+}
+"""
+
+
+def test_each_member_of_the_kernels_statistics_is_told_by_its_own_name(
+    kernel: KernelFacts, compile_bpf: CompileBpf
+) -> None:
+    """All have different values here: most of them nobody can cause in one namespace."""
+    _, kernels = kernel.btf.structure("ip_conntrack_stat")
+    with BpfObject(compile_bpf(_ADDS_MADE_UP_STATISTICS), ("add_made_up_statistics",), kernel.custom_btf) as bpf_object:
+        bpf_object.load()
+        for number, member in enumerate(kernels, start=100):
+            bpf_object.variable("statistics")[member.offset // 4] = number
+        bpf_object.run("add_made_up_statistics")
+        _, ours = bpf_object.btf.structure("conntrack_counters")
+        told = {member.name: bpf_object.variable("added")[member.offset // 8] for member in ours}
+    statistics = {member.name: number for number, member in enumerate(kernels, start=100)}
+    names = {name: "error" if name == "icmp_error" else name for name in told if name != "entries"}
+    assert told == {"entries": 0} | {name: statistics.get(member, 0) for name, member in names.items()}
 
 
 def test_a_queue_is_seen_where_tc_shows_one(walk: KernelWalk, pair: Pair, netns: Namespace) -> None:

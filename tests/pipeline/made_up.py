@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from otel_netagent.kernel.bpf_object import BpfObject, Map
-from otel_netagent.kernel.layout import BadRecord
 from otel_netagent.kernel.mibs import MibField
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.probing.attach import Unavailable
@@ -118,7 +119,8 @@ def real_rings(compile_bpf: CompileBpf) -> Iterator[tuple[Map, ...]]:
 class Starts:
     """Starts probes, each time a new one, and knows what runs, by name, and what of its events it was told to tell.
 
-    `while_asked` is called whenever one of them is asked for its numbers. Each probe that has events takes a ring.
+    `while_asked` is called whenever one of them is asked for its numbers. Each probe that has events takes a ring;
+    a record in it is an event of that probe, as long as it runs.
     """
 
     rings: list[Map] = field(default_factory=list)
@@ -132,7 +134,8 @@ class Starts:
         """The declaration of a probe that starts unless it is `refused`."""
         source: EventSource | None = None
         if types:
-            source = EventSource(self.rings.pop(0), _no_event, lambda wanted: self._tell(name, wanted))
+            decode = functools.partial(self._decode, name, types[0])
+            source = EventSource(self.rings.pop(0), decode, lambda wanted: self._tell(name, wanted))
 
         def start(_environment: Environment) -> MadeUpProbe:
             if name in self.refused:
@@ -148,9 +151,10 @@ class Starts:
         assert name in self.running
         self.told[name] = wanted
 
-
-def _no_event(_record: bytes, _offset: int) -> Event:
-    raise BadRecord("nothing comes")
+    def _decode(self, name: str, kind: EventType, record: bytes, _offset: int) -> Event:
+        assert name in self.running, "closed before its events were read"
+        (number,) = struct.unpack("=Q", record)
+        return Event(name, kind, number, HERE, HERE, {}, f"number={number}")
 
 
 @dataclass

@@ -48,10 +48,13 @@ def test_a_retransmission_has_the_place_and_the_reason_of_the_drop() -> None:
     "other",
     [
         {"netagent.tcp.sequence": 12346},
+        {"source.address": "10.0.0.3"},
         {"source.port": 4001},
+        {"destination.address": "10.0.0.3"},
+        {"destination.port": 81},
         {"source.address": "10.0.0.2", "source.port": 80, "destination.address": "10.0.0.1", "destination.port": 4000},
     ],
-    ids=["number", "connection", "direction"],
+    ids=["number", "source", "source port", "destination", "destination port", "direction"],
 )
 def test_another_segment_has_not(other: dict[str, str | int]) -> None:
     causes = Causes()

@@ -210,6 +210,28 @@ def test_sources_come_and_go_and_nothing_is_lost(producer: Producer, other: Prod
     assert [each.event.time_ns for each in told if each.event.probe == "coming"] == [3, 4]
 
 
+def test_what_a_source_holds_that_goes_is_read_before_it_goes(producer: Producer, other: Producer) -> None:
+    """The reader has not begun, so that nobody but the change reads it."""
+    told: list[AttributedEvent] = []
+    staying, going = source(producer.ring, decoder("staying")), source(other.ring, decoder("going"))
+    reader = EventReader([staying, going], Registry(), [told.append])
+    other.write(3)
+    try:
+        reader.read_from([staying], [told.append])
+        assert bodies(told) == ["number=0", "number=1", "number=2"]
+    finally:
+        reader.stop()
+
+
+def test_what_a_source_holds_that_comes_is_read(producer: Producer) -> None:
+    """A new reader of a ring begins where the last one stopped, not at the end."""
+    told: list[AttributedEvent] = []
+    for _ in range(3):
+        producer.write(2)
+        reader_of(told, source(producer.ring, decoder("a"))).stop()
+    assert bodies(told) == [f"number={number}" for number in range(6)]
+
+
 def test_no_event_is_lost_or_doubled_while_sources_change_in_a_flood(producer: Producer, other: Producer) -> None:
     told: list[AttributedEvent] = []
     outputs = [told.append]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import pytest
@@ -17,10 +18,11 @@ from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.pipeline.probe_set import Wanted
 from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probing.declaration import EventSettings, WalkAccess
-from otel_netagent.telemetry.event import EventType
+from otel_netagent.telemetry.event import AttributedEvent, EventType
 from otel_netagent.telemetry.snapshot import Snapshot
 from otel_netagent.telemetry.status import ProbeStatus
 from tests.kernel.fixtures import CompileBpf
+from tests.kernel.producer import producing
 from tests.lab.waiting import eventually
 from tests.pipeline.made_up import MadeUpProbe, MadeUpWalk, Starts, real_rings
 
@@ -47,10 +49,10 @@ class Node:
         self.kinds = {probe.name: probe for probe in declared}
         self.sources = Sources(self.kinds, _ACCESS)
 
-    def apply(self, config: Config) -> None:
-        """Go over to this."""
+    def apply(self, config: Config, *events: Callable[[AttributedEvent], None]) -> None:
+        """Go over to this, and to these outputs of events."""
         self.snapshots = []
-        self.sources.apply(Wanted.of(config, self.kinds), [self.snapshots.append], (), config.metric.interval)
+        self.sources.apply(Wanted.of(config, self.kinds), [self.snapshots.append], events, config.metric.interval)
 
     def probes(self) -> dict[str, MadeUpProbe]:
         """Those that run."""
@@ -167,3 +169,29 @@ def test_a_probe_is_not_stopped_before_it_has_answered(rings: Sequence[Map]) -> 
         changing.join()
         assert it.probes() == {}
         assert [table.probe for table in first[0].tables] == ["counting"]
+
+
+def test_a_probe_is_not_stopped_before_its_events_are_read(rings: Sequence[Map], compile_bpf: CompileBpf) -> None:
+    """The reader has come as far as the first one when the change begins."""
+    told: list[str] = []
+    reached, go_on = threading.Event(), threading.Event()
+
+    def output(attributed: AttributedEvent) -> None:
+        told.append(attributed.event.body)
+        reached.set()
+        go_on.wait()
+
+    with producing(compile_bpf) as producer, node([producer.ring, *rings]) as it, contextlib.ExitStack() as ending:
+        ending.callback(go_on.set)
+        it.apply(Config(metric=MetricConfig(probes=("counting",)), event=EventConfig(probes=("lost",))), output)
+        producer.write()
+        reached.wait()
+        producer.write(5)
+        switched_off = Config(metric=MetricConfig(probes=("counting",)), event=EventConfig(enable=False))
+        with ThreadPoolExecutor(1) as thread:
+            changing = thread.submit(it.apply, switched_off, output)
+            wait([changing], timeout=0.2)
+            go_on.set()
+            changing.result()
+        assert it.probes().keys() == {"counting"}
+    assert told == [f"number={number}" for number in range(6)]

@@ -1,4 +1,4 @@
-"""A probe that tells numbers only, started alone and collected when the test wants to know."""
+"""A probe of numbers only, started alone and collected when the test wants to know."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import ModuleType
+
+import pytest
 
 from otel_netagent.kernel.namespaces import NamespaceWalk, ProcfsWalk
 from otel_netagent.pipeline.kernel_access import KernelAccess
@@ -46,6 +49,11 @@ def collected(probe: Probe, access: KernelAccess) -> Iterator[Collected]:
     """Run the probe for the time of the block."""
     with contextlib.closing(probe.start(environment(access))) as running:
         yield Collected(running, access.walk.walk)
+
+
+def have_read(monkeypatch: pytest.MonkeyPatch, module: ModuleType, text: str) -> None:
+    """Have the probe of a module read this text as the table of each namespace."""
+    monkeypatch.setattr(module, "read_each", lambda namespaces, _table: [(each, text) for each in namespaces])
 
 
 NO_REPORTS = """

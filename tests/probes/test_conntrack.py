@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from tests.lab.links import Pair
 from tests.lab.namespace import Namespace
 from tests.lab.sockets import datagram
 from tests.lab.truth import Family
-from tests.probes.collected import Collected, changes, collected, environment, without_walk
+from tests.probes.collected import Collected, changes, collected, environment, have_read, without_walk
 from tests.probes.reading import KERNEL, WAYS
 
 HEADERS = (  # of 6.18 and of 5.10
@@ -79,6 +80,65 @@ def test_invalid_packets_are_counted_as_conntrack_does(probe: Collected, pair: P
     assert changes(before, after) == {"conntrackinvalid": 4}
     shown = namespace.command("conntrack", "--stats").split()
     assert sum(int(word.removeprefix("invalid=")) for word in shown if word.startswith("invalid=")) == 4
+
+
+@pytest.fixture
+def tracked(pair: Pair) -> Pair:
+    """A pair of which the client tracks connections."""
+    track(pair.client.namespace)
+    return pair
+
+
+def insert(namespace: Namespace, entries: int) -> None:
+    """Have entries made by hand, as conntrack(8) can."""
+    for port in range(1, entries + 1):
+        flow = f"-p udp -s 192.0.2.1 -d 192.0.2.2 --sport {port} --dport 9 --timeout 60"
+        namespace.command("conntrack", "-I", *flow.split())
+
+
+def send_broken_pings(pair: Pair, count: int) -> None:
+    """Have the client get messages of ICMP whose checksum is wrong."""
+    with pair.server.namespace.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sender:
+        for _ in range(count):
+            sender.sendto(struct.pack("!BBHI", 8, 0, 0xDEAD, 1), (pair.client.ipv4, 0))
+
+
+def test_inserted_entries_and_broken_icmp_are_counted_each_by_its_number(probe: Collected, tracked: Pair) -> None:
+    namespace = tracked.client.namespace
+    before = probe.rows()[namespace.inode]
+    insert(namespace, 3)
+    send_broken_pings(tracked, 5)
+    after = probe.rows()[namespace.inode]
+    assert changes(before, after) == {"conntrackentries": 3, "conntrackinsert": 3, "conntrackerror": 5}
+
+
+SHOWN = {
+    "conntrackentries": "entries",
+    "conntrackfound": "found",
+    "conntrackinsert": "insert",
+    "conntrackinvalid": "invalid",
+    "conntrackignore": "ignore",
+    "conntrackinsertfailed": "insert_failed",
+    "conntrackdrop": "drop",
+    "conntrackearlydrop": "early_drop",
+    "conntracksearchrestart": "search_restart",
+    "conntrackerror": "icmp_error",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_each_series_shows_its_own_column(
+    access: KernelAccess, netns: Namespace, monkeypatch: pytest.MonkeyPatch, header: str
+) -> None:
+    """Of two CPUs, each with another number in each column, since some of it cannot be caused in one namespace."""
+    numbers = {name: 100 + number for number, name in enumerate(header.split())}
+    row = " ".join(f"{number:08x}" for number in numbers.values())
+    have_read(monkeypatch, conntrack, f"{header}\n{row}\n{row}\n")
+    with collected(conntrack.PROBE, without_walk(access)) as probe:
+        told = probe.rows()[netns.inode]
+    del told["conntrackmaxentries"]
+    expected = {series: numbers[column] * (1 if column == "entries" else 2) for series, column in SHOWN.items()}
+    assert told == expected
 
 
 def test_the_limit_is_the_one_that_each_namespace_shows(probe: Collected, netns: Namespace) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,6 +29,7 @@ FIELDS = {
     "write_bytes": "ioiowritebytes",
 }
 MEBIBYTE = 1 << 20
+PTRACE_SEIZE = 0x4206
 
 
 @pytest.fixture(params=WAYS)
@@ -157,6 +160,72 @@ thread.join()
         if done.way == KERNEL:
             assert after == truth
         process.kill()
+
+
+@contextlib.contextmanager
+def kept_after_its_end(process: subprocess.Popen[str], thread: int) -> Iterator[None]:
+    """Let the process go on until a thread ends; for the time of the block the kernel keeps what is left of it.
+
+    It waits for its tracer to take notice (ptrace(2)), which is this thread.
+    """
+    assert process.stdin is not None
+    assert ctypes.CDLL(None, use_errno=True).ptrace(PTRACE_SEIZE, thread, 0, 0) == 0
+    process.stdin.write("\n")
+    process.stdin.flush()
+    os.waitid(os.P_PID, thread, os.WEXITED | os.WNOWAIT)
+    try:
+        yield
+    finally:
+        os.waitid(os.P_PID, thread, os.WEXITED)
+
+
+def test_a_thread_that_has_ended_and_is_still_there_counts_once(
+    done_by_kernel: Reading, quiet: Namespace, disk: Path
+) -> None:
+    program = f"""
+import threading
+def work():
+    exec({writing(disk)!r}, {{}})
+    written.set()
+    input()
+written = threading.Event()
+thread = threading.Thread(target=work); thread.start(); written.wait()
+print("ready", flush=True)
+thread.join()
+"""
+    with running(quiet, program) as process:
+        (thread,) = (tid for tid in procfs.threads(process.pid) if tid != process.pid)
+        living = done_by_kernel.values(quiet)["ioiowritebytes"]
+        with kept_after_its_end(process, thread):
+            assert done_by_kernel.values(quiet)["ioiowritebytes"] == living
+        process.kill()
+
+
+@pytest.mark.parametrize(("passes", "kept"), [(3, True), (4, False)])
+def test_an_account_is_kept_for_three_passes_without_a_process(kernel: KernelFacts, passes: int, kept: bool) -> None:
+    """Then what was done in the namespace is forgotten: a process that comes later begins with nothing."""
+    with contextlib.closing(io.KernelIo(kernel)) as reader, contextlib.ExitStack() as ending:
+        with Namespace() as netns:
+            at_rest(netns.pid)
+            before = reader.read()[netns.inode]
+            file = os.open(f"/proc/{netns.pid}/ns/net", os.O_RDONLY)
+            ending.callback(os.close, file)
+        for _ in range(passes):
+            assert netns.inode not in reader.read()
+        command = [
+            "nsenter",
+            f"--net=/proc/{os.getpid()}/fd/{file}",
+            sys.executable,
+            "-c",
+            "print('x', flush=True); input()",
+        ]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "x\n"
+            own = settled(process)["ioioreadsyscall"]
+            now = reader.read()[netns.inode].syscr
+            process.kill()
+    assert now >= own + before.syscr if kept else now == own
 
 
 def test_children_that_their_parent_has_reaped_count_once(

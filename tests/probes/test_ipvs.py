@@ -14,7 +14,8 @@ from otel_netagent.kernel.procfs import MalformedTable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import ipvs
 from otel_netagent.probing.attach import Unavailable
-from tests.probes.collected import environment
+from tests.lab.namespace import Namespace
+from tests.probes.collected import collected, environment, have_read
 
 words = st.integers(min_value=0, max_value=2**64 - 1)
 
@@ -33,6 +34,22 @@ def written(totals: tuple[int, ...], rates: tuple[int, ...] = (1, 2, 3, 4, 5)) -
 @given(st.tuples(words, words, words, words, words), st.tuples(words, words, words, words, words))
 def test_any_totals_are_read_back(totals: tuple[int, ...], rates: tuple[int, ...]) -> None:
     assert parse_ipvs_stats(written(totals, rates)) == IpvsStats(*totals)
+
+
+def test_each_series_shows_its_own_total(
+    access: KernelAccess, netns: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of ip_vs_stats_show() of the kernel."""
+    monkeypatch.setattr(ipvs, "require", lambda _table, _remedy: None)
+    have_read(monkeypatch, ipvs, written((1, 20, 300, 4000, 50000)))
+    with collected(ipvs.PROBE, access) as probe:
+        assert probe.rows()[netns.inode] == {
+            "ipvsconnections": 1,
+            "ipvsincomingpackets": 20,
+            "ipvsoutgoingpackets": 300,
+            "ipvsincomingbytes": 4000,
+            "ipvsoutgoingbytes": 50000,
+        }
 
 
 @pytest.mark.parametrize("text", ["", "a\nb\n", "a\nb\n1 2 3 4\n", "a\nb\n1 2 3 4 x\n", "a\nb\n1 2 3 4 5 6\n"])

@@ -30,7 +30,7 @@ from tests.lab.links import Pair, loopback
 from tests.lab.namespace import Namespace
 from tests.lab.scenario import Scenario, case_id
 from tests.lab.segments import Flag
-from tests.lab.sockets import datagram
+from tests.lab.sockets import datagram, listening, port_of
 from tests.lab.states import led_to
 from tests.lab.truth import Family
 from tests.lab.waiting import eventually
@@ -80,6 +80,34 @@ def test_a_namespace_without_drops_has_zeros(packetloss: Running, netns: Namespa
     values = packetloss.values(netns)
     assert values.keys() == {series.name for series in catalogue()["packetloss"].series if not series.labels}
     assert set(values.values()) == {0}
+
+
+def drop_at_each_place(wire: Wire, family: Family) -> None:
+    """Segments that netfilter drops (one), TCP's state machine (two), tcp_v4_rcv (three) and tcp_v4_do_rcv (four).
+
+    No port but a listener's has a socket; a listener is sent what neither opens a connection nor belongs to one.
+    """
+    block = "chain input { type filter hook input priority 0; tcp dport 7 drop; }"
+    wire.host.namespace.command("nft", "-f", "-", stdin=f"table inet lab {{ {block}; }}")
+    with listening(wire.host, family) as listener:
+        segments = [(7, Flag.SYN), *[(port_of(listener), Flag.SYN | Flag.FIN)] * 2]
+        segments += [*[(9, Flag.SYN)] * 3, *[(port_of(listener), Flag.ACK)] * 4]
+        for number, (port, flags) in enumerate(segments):
+            wire.puppet(family, 4000 + number, port).send(flags)
+
+
+@pytest.mark.parametrize("family", [Family.IPV4, Family.IPV6])
+def test_drops_are_counted_by_what_part_of_the_kernel_dropped(packetloss: Running, wire: Wire, family: Family) -> None:
+    drop_at_each_place(wire, family)
+    values = packetloss.values(wire.host.namespace)
+    names = ("netfilter", "tcpstatm", "tcprcv", "tcphandle")
+    assert {name: values[f"inspector_pod_packetloss_{name}"] for name in names} == {
+        "netfilter": 1,
+        "tcpstatm": 2,
+        "tcprcv": 3,
+        "tcphandle": 4,
+    }
+    assert values["inspector_pod_packetloss_total"] >= 10
 
 
 def test_a_drop_is_told_when_and_where_it_happened(packetloss: Running, netns: Namespace) -> None:

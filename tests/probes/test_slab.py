@@ -37,6 +37,16 @@ def test_the_cache_grows_with_the_sockets_of_any_namespace(access: KernelAccess,
     assert 2000 <= values["slabtcpslabobjactive"] <= values["slabtcpslabobjnum"]
 
 
+def test_each_series_shows_its_own_column(
+    access: KernelAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slabinfo").write_text(HEADER + "TCP 1 20 300 4000 50000 : tunables 0 0 0 : slabdata 1 1 0\n")
+    monkeypatch.setattr(slab, "_SLABINFO", tmp_path / "slabinfo")
+    with collected(slab.PROBE, access) as probe:
+        ((_, values),) = probe.rows().items()
+    assert [values[f"slabtcpslab{name}"] for name in NAMES] == [1, 20, 300, 4000, 50000]
+
+
 def test_sizes_are_those_that_the_cache_itself_tells(access: KernelAccess) -> None:
     cache = Path("/sys/kernel/slab/TCP")
     assert cache.is_dir(), "this kernel has no /sys/kernel/slab"
@@ -52,6 +62,12 @@ def test_any_row_is_read_back(numbers: tuple[int, ...], is_there: bool) -> None:
     row = f"TCP {' '.join(map(str, numbers))} : tunables 0 0 0 : slabdata 1 1 0\n" if is_there else ""
     text = HEADER + "TCPv6 1 2 3 4 5 : tunables\ntw_sock_TCP 6 7 8 9 10 : tunables\n" + row
     assert parse_slab_cache(text, "TCP") == (SlabCache(*numbers) if is_there else None)
+
+
+def test_a_table_with_other_columns_is_refused() -> None:
+    exchanged = HEADER.replace("<active_objs> <num_objs>", "<num_objs> <active_objs>")
+    with pytest.raises(MalformedTable, match=r"^/proc/slabinfo, line 2: the columns are not known"):
+        parse_slab_cache(exchanged + "TCP 1 2 3 4 5 : tunables\n", "TCP")
 
 
 @pytest.mark.parametrize("row", ["TCP 1 2 3 4\n", "TCP 1 2 3 4 x : tunables\n", "TCP\n"])

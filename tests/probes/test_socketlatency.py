@@ -93,6 +93,26 @@ def reads(probe: Running, netns: Namespace) -> tuple[int, int]:
     return values["inspector_pod_socketlatencyread1ms"], values["inspector_pod_socketlatencyread100ms"]
 
 
+def writes(probe: Running, netns: Namespace) -> tuple[int, int]:
+    """The counters of writing: above 1 ms and above 100 ms."""
+    values = probe.values(netns)
+    return values["inspector_pod_socketlatencywrite1ms"], values["inspector_pod_socketlatencywrite100ms"]
+
+
+def hold_back(caller: socket.socket, reader: socket.socket, milliseconds: int) -> Stop:
+    """Write a little, and let the socket keep it (TCP_CORK, tcp(7))."""
+    caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    before_written = time.monotonic_ns()
+    caller.sendall(b"data")
+    written = time.monotonic_ns()
+    time.sleep(milliseconds / 1000)
+    before_sent = time.monotonic_ns()
+    caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    sent = time.monotonic_ns()
+    assert reader.recv(4, socket.MSG_WAITALL) == b"data"
+    return Stop(before_sent - written, sent - before_written)
+
+
 # --- Counters and thresholds
 
 
@@ -126,6 +146,15 @@ def test_counters_and_events_each_have_bounds_of_their_own(
         "netagent_events{SOCKETLAT_READSLOW,suppressed}": 0,
         "netagent_events{SOCKETLAT_READSLOW,lost}": 0,
     }
+
+
+def test_writes_are_counted_apart_from_reads(
+    socketlatency: Running, netns: Namespace, both: tuple[socket.socket, socket.socket]
+) -> None:
+    stops = [hold_back(*both, milliseconds) for milliseconds in (10, 20, 150, 30)]
+    above_1ms, above_100ms = writes(socketlatency, netns)
+    assert above_1ms in above(stops, 1)
+    assert above_100ms in above(stops, 100)
 
 
 def test_a_threshold_above_the_bounds_of_counters_leaves_these_alone(
@@ -311,6 +340,23 @@ def test_ordinary_traffic_makes_no_event(socketlatency: Running, pair: Pair) -> 
             sender.sendto(b"request", reader.getsockname())
             reader.recv(7)
     assert not socketlatency.events(pair.client.namespace, pair.server.namespace)
+
+
+def test_datagrams_that_came_before_the_last_reading_still_wait(socketlatency: Running, netns: Namespace) -> None:
+    """The first reading takes all of them from the queue in which they arrive to a second one, and leaves the rest."""
+    host = loopback(netns).client
+    with datagram(host, Family.IPV4) as reader, datagram(host, Family.IPV4) as sender:
+        for _ in range(3):
+            sender.sendto(b"data", reader.getsockname())
+        begin = time.monotonic_ns()
+        reader.recv(4)
+        first_read = time.monotonic_ns()
+        time.sleep(0.15)
+        before_read = time.monotonic_ns()
+        reader.recv(4)
+        stop = Stop(before_read - first_read, time.monotonic_ns() - begin)
+    events = [int(event.attributes["netagent.latency_ns"]) for event in socketlatency.events(netns)]
+    assert stop.least_ns <= events[-1] <= stop.most_ns
 
 
 def test_datagrams_that_come_while_others_are_read_are_not_lost_sight_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,17 @@ def test_packets_are_counted_as_procfs_does_and_for_the_host_only(access: Kernel
     names = ["softnetprocessed", "softnetdropped", "softnettimesqueeze"]
     assert [low <= values[name] <= high for low, name, high in zip(before, names, after, strict=True)] == [True] * 3
     assert values["softnetprocessed"] >= first["softnetprocessed"] + 50
+
+
+def test_each_series_shows_its_own_column(access: KernelAccess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two CPUs, each with another number in each column, as softnet_seq_show() of the kernel writes them."""
+    processed, dropped, time_squeeze = 100, 10, 1
+    rows = [[processed, dropped, time_squeeze, *[7] * 9, cpu, 0, 0] for cpu in range(2)]
+    text = "".join(" ".join(f"{column:08x}" for column in row) + "\n" for row in rows)
+    monkeypatch.setattr(softnet, "procfs", SimpleNamespace(read_net=lambda _pid, _table: text))
+    with collected(softnet.PROBE, access) as probe:
+        ((_, values),) = probe.rows().items()
+    assert values == {"softnetprocessed": 200, "softnetdropped": 20, "softnettimesqueeze": 2}
 
 
 @given(st.dictionaries(st.integers(0, 1023), st.tuples(words, words, words), max_size=8), st.booleans())

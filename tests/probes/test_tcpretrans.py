@@ -24,7 +24,7 @@ from tests.lab.capture import capturing
 from tests.lab.counters import counters
 from tests.lab.links import Pair
 from tests.lab.namespace import Namespace
-from tests.lab.segments import Flag
+from tests.lab.segments import Flag, checksum
 from tests.lab.sockets import listening, port_of, stream
 from tests.lab.states import accepted, connecting, requested
 from tests.lab.truth import Family
@@ -159,6 +159,33 @@ def test_without_the_wish_for_harmless_events_a_fast_retransmission_is_counted_o
             eventually(lambda: len(server.recv(20_000, socket.MSG_PEEK)) == 10_000)
         assert agreed(probe, pair.client.namespace)[SEGMENTS] == 1
         assert probe.events(pair.client.namespace) == []
+
+
+def report_small_mtu(pair: Pair, packet: bytes, mtu: int) -> None:
+    """Have the client told that a packet of its own was too large for the path (RFC 792, RFC 1191)."""
+    message = struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + packet[:28]
+    summed = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
+    with pair.server.namespace.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as reporter:
+        reporter.sendto(summed, (pair.client.ipv4, 0))
+
+
+def test_what_is_known_to_be_lost_is_sent_again_by_no_loss_probe(retransmissions: Running, pair: Pair) -> None:
+    """Though the timer of one runs, and will for five seconds: a segment that was too large for the path is lost."""
+    client_netns = pair.client.namespace
+    client_netns.command(
+        *f"ip route change 10.0.1.0/24 dev {pair.client.device} src {pair.client.ipv4} rto_min 5s".split()
+    )
+    with (
+        connected(pair, Family.IPV4) as (client, server),
+        capturing(pair.client) as capture,
+        dropping(pair.server.namespace, f"tcp dport {port_of(server)} tcp flags & psh != 0"),
+    ):
+        client.sendall(bytes(1000))
+        eventually(lambda: dropped(pair.server.namespace))
+        (lost,) = [packet for outgoing, packet in capture.packets() if outgoing and len(packet) > 1000]
+        report_small_mtu(pair, lost, 600)
+        events = eventually(lambda: retransmissions.events(client_netns))
+    assert facts(events[0])[:2] == ("DATA", "TIMEOUT")
 
 
 def test_a_large_packet_counts_by_its_segments(retransmissions: Running, pair: Pair) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,12 @@ from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.layout import BadRecord
 from otel_netagent.kernel.symbols import Symbols
 from otel_netagent.pipeline.kernel_access import KernelAccess
+from otel_netagent.probes import virtcmdlat
 from otel_netagent.probes.virtcmdlat import PROBE, CommandDecoder
-from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.attach import Attached, Unavailable
 from otel_netagent.probing.declaration import Environment
 from tests.kernel.held import held
+from tests.probes.collected import collected
 
 RECORD = struct.Struct("=QQII QII16s II")
 FUNCTIONS = ("virtnet_send_command_reply", "virtnet_send_command")
@@ -101,6 +104,28 @@ def test_a_level_of_the_original_is_a_bucket() -> None:
     for level, bound in enumerate(bounds):
         assert math.floor(math.log2(bound * 1e6 + 0.5)) == level
     assert (round(bounds[15], 3), round(bounds[18], 3)) == (0.033, 0.262)
+
+
+# --- Numbers
+
+
+def test_each_counter_shows_its_own_variable(access: KernelAccess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an object whose programs are left out: no command makes it count."""
+
+    def attach_nothing(
+        kernel: KernelFacts, name: str, _hooks: object, prepare: Callable[[BpfObject], None]
+    ) -> Attached:
+        bpf_object = BpfObject(kernel.objects / f"{name}.bpf.o", ())
+        prepare(bpf_object)
+        bpf_object.load()
+        bpf_object.variable("slower_than_10ms")[0] = 7
+        bpf_object.variable("slower_than_100ms")[0] = 3
+        return Attached(bpf_object, ())
+
+    monkeypatch.setattr(virtcmdlat, "attach", attach_nothing)
+    with collected(PROBE, access) as probe:
+        ((_, values),) = probe.rows().items()
+    assert (values["virtcmdlatency"], values["virtcmdlatency100ms"]) == (7, 3)
 
 
 # --- Where it cannot run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,14 @@ def test_counters_that_overflow_are_carried_on(start: int, increments: list[int]
     for increment in increments:
         count += increment
         assert totals.totals({"a": {0: (count % FULL,)}}) == {"a": (count,)}
+
+
+@pytest.mark.parametrize(("fall", "grown"), [(FULL // 2, 0), (FULL // 2 + 1, FULL // 2 - 1)])
+def test_a_counter_that_falls_by_more_than_half_of_its_range_was_full(fall: int, grown: int) -> None:
+    """One that falls by half of it, or less, began anew."""
+    totals = Monotonic[str, int](1, overflowing=True)
+    assert totals.totals({"a": {0: (fall,)}}) == {"a": (fall,)}
+    assert totals.totals({"a": {0: (0,)}}) == {"a": (fall + grown,)}
 
 
 @given(st.lists(st.dictionaries(st.integers(0, 3), st.tuples(steps, steps), max_size=4), max_size=12))

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from otel_netagent.kernel.namespaces import Field, Namespace
 from otel_netagent.probing.declaration import Environment, WalkAccess
 from otel_netagent.probing.walked import start_reader
-from otel_netagent.telemetry.snapshot import Values
 from otel_netagent.telemetry.status import HookStatus, Refusal
 
 SEEN = Namespace(inode=4026531840, cookie=1, pid=1, counters=(10, 11, 12))
-NAMES = ("second", "first")
+
+
+class Part(NamedTuple):
+    """What is asked for of the part."""
+
+    second: int
+    first: int
 
 
 @dataclass(frozen=True)
@@ -30,17 +36,17 @@ class MadeUpWalk:
         """Nothing is held."""
 
 
-def by_procfs(namespaces: Iterable[Namespace]) -> Iterator[tuple[Namespace, Values]]:
-    return ((namespace, (-1, -2)) for namespace in namespaces)
+def by_procfs(namespaces: Iterable[Namespace]) -> Iterator[tuple[Namespace, Part]]:
+    return ((namespace, Part(-1, -2)) for namespace in namespaces)
 
 
-def started(access: WalkAccess) -> tuple[list[tuple[Namespace, Values]], HookStatus]:
+def started(access: WalkAccess) -> tuple[list[tuple[Namespace, Part]], HookStatus]:
     environment = Environment(None, "not asked for", access)
-    read, hook = start_reader(environment, "numbers", "part", NAMES, by_procfs)
+    read, hook = start_reader(environment, "numbers", "part", Part, by_procfs)
     return list(read(access.walk.take())), hook
 
 
-def test_numbers_of_the_walk_come_in_the_order_of_their_names() -> None:
+def test_numbers_of_the_walk_are_found_by_their_names() -> None:
     walk = MadeUpWalk({("part", "first"): 2, ("other", "second"): 1, ("part", "second"): 0})
     assert started(WalkAccess(walk)) == ([(SEEN, (10, 12))], HookStatus("numbers", "iter/task"))
 
