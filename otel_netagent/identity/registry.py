@@ -216,11 +216,13 @@ class Registry:
         return _Known(replace(finding, entity=entity), known.first_seen, examined=now)
 
     def _remember_departed(self, known: Mapping[int, _Known], now: float) -> None:
+        """Remember the owners of namespaces that are gone, but for those of whom no process has told anything."""
         gone = self._known.keys() - known.keys()
         for key in gone:
             self._found.pop(key, None)
         remembered = {key: it for key, it in self._departed.items() if now < it.end}
-        self._departed = remembered | {key: _Until(self._known[key].finding, now + DEPARTED_S) for key in gone}
+        told = {key: it.finding for key in gone if (it := self._known[key]).finding.witness is not None}
+        self._departed = remembered | {key: _Until(finding, now + DEPARTED_S) for key, finding in told.items()}
 
     def _search(self, netns: int, key: int) -> Entity:
         with self._lock:

@@ -96,6 +96,15 @@ def test_the_numbers_of_a_namespace_are_not_given_to_the_next_with_its_number(no
     assert node.lookup(POD, COOKIE).pod == f"ns{POD}", "late events are nobody else's either"
 
 
+def test_a_namespace_of_which_no_process_has_told_anything_is_sought_when_it_has_gone(node: Node) -> None:
+    """Its only process ended before it was looked at, and the next comes after the walk."""
+    node.registry.update([Live(POD, COOKIE, 12345, ())])
+    node.update({HOST: 1})
+    node.proc.start(31, POD, f"/docker/{ID}")
+    node.clock.now += SEARCH_EVERY_S
+    assert node.lookup(POD, COOKIE).pod == ID[:12]
+
+
 def test_the_owner_of_a_known_namespace_stays_where_its_number_has_changed_hands(node: Node) -> None:
     """Between the walk and the scan: as above, but an update has seen the namespace before."""
     node.proc.start(30, POD, "/docker/" + ID)
