@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from tests.identity.cgroups import move, new_cgroup
 from tests.identity.fake_proc import HOST
 from tests.identity.node import Clock, Node, walked
 from tests.identity.reused import SEVERAL, namespace_with_one_of, namespaces_with_some_of
+from tests.interleaving import Meeting
 from tests.lab.links import loopback
 from tests.lab.namespace import Namespace
 from tests.lab.sockets import datagram
@@ -195,6 +196,33 @@ def test_events_with_cookies_find_their_owner_if_the_walk_has_none(node: Node) -
     node.proc.end(30)
     node.update()
     assert node.lookup(POD, COOKIE) == pod
+
+
+def test_an_update_during_a_search_is_not_undone_by_what_that_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds nobody yet, while the owner comes and goes; what happens late is still his."""
+    meeting = Meeting()
+    with meeting.watching_locks():
+        node = Node.below(tmp_path)
+    node.update({HOST: 1})
+    node.clock.now += SEARCH_EVERY_S
+    scan = processes.by_netns
+
+    def slow_scan(proc: Path) -> Mapping[int, Sequence[int]]:
+        found = scan(proc)
+        meeting.hold()
+        return found
+
+    def come_and_go() -> None:
+        node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
+        node.update({HOST: 1, POD: COOKIE})
+        node.proc.end(30)
+        node.update({HOST: 1})
+
+    monkeypatch.setattr(processes, "by_netns", slow_scan)
+    meeting.of(lambda: node.lookup(POD, COOKIE), come_and_go)
+    assert node.lookup(POD, COOKIE).container_id == SANDBOX
 
 
 class Containers(RuleBasedStateMachine):
