@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from otel_netagent.identity import processes
-from otel_netagent.identity.entity import EntityKind
+from otel_netagent.identity.entity import Entity, EntityKind
+from otel_netagent.identity.naming import Labelled, Naming
+from otel_netagent.identity.pod import Pod
 from otel_netagent.identity.registry import DEPARTED_S, SEARCH_AGAIN_S, SEARCH_EVERY_S, SETTLING_S, Registry
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import KernelWalk
@@ -199,20 +201,19 @@ def test_events_with_cookies_find_their_owner_if_the_walk_has_none(node: Node) -
 
 
 def test_an_update_during_a_search_is_not_undone_by_what_that_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """It finds nobody yet, while the owner comes and goes; what happens late is still his."""
-    meeting = Meeting()
+    meeting, naming = Meeting(), Naming()
     with meeting.watching_locks():
-        node = Node.below(tmp_path)
+        node = Node.below(tmp_path, naming)
     node.update({HOST: 1})
     node.clock.now += SEARCH_EVERY_S
-    scan = processes.by_netns
 
-    def slow_scan(proc: Path) -> Mapping[int, Sequence[int]]:
-        found = scan(proc)
-        meeting.hold()
-        return found
+    def label_slowly(entity: Entity, _: Pod | None) -> Labelled:
+        if entity.netns == POD:
+            meeting.hold()
+        return Labelled(())
 
     def come_and_go() -> None:
         node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
@@ -220,7 +221,7 @@ def test_an_update_during_a_search_is_not_undone_by_what_that_found(
         node.proc.end(30)
         node.update({HOST: 1})
 
-    monkeypatch.setattr(processes, "by_netns", slow_scan)
+    naming.label_by(label_slowly)
     meeting.of(lambda: node.lookup(POD, COOKIE), come_and_go)
     assert node.lookup(POD, COOKIE).container_id == SANDBOX
 

@@ -246,7 +246,7 @@ def test_cookies_that_two_threads_ask_for_at_once_are_not_exchanged(
     with contextlib.closing(cookies):
         alone = {pid: cookies.of(pid) for pid in pids}
         monkeypatch.setattr(BpfObject, "run", slow_run)
-        meeting.of(*(lambda pid=pid: told.update({pid: cookies.of(pid)}) for pid in pids))  # type: ignore[misc]
+        meeting.of(*(lambda pid=pid: told.update({pid: cookies.of(pid)}) for pid in pids))
     assert told == alone
     assert None not in told.values()
 
