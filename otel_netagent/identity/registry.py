@@ -6,6 +6,8 @@ Two facts shape the rest:
 - The kernel gives the inode number of a deleted namespace to the next that is created. So a namespace is known by
   its cookie, a number that is never used twice. Where there is none (the walk over procfs) its key
   is the inode number, and a witness, one of its processes: while that lives in it, the number means the same namespace.
+  procfs shows no cookies. So a scan of it proves nothing of a namespace that was seen first after it, nor of one that a
+  walk has met before it, unless the process or the name that it found, or the process that the walk met, is there now.
 - A pod's namespace is born with processes of the runtime in it that are in no container, or in another one: a CNI
   plugin may itself be a pod. So what no container owns is not settled, nor what was told by a process that has left it:
   it is examined again.
@@ -195,27 +197,32 @@ class Registry:
         return known if left == known.witness_left else replace(known, witness_left=left)
 
     def _examine(self, live: LiveNamespace, known: _Known | None) -> _Known:
-        """Tell the owner of a live namespace anew. Of a known one the start stays, since its counters go on.
+        """Find the owner of a live namespace. Of a known one the start stays, since its counters go on.
 
         Where only a thread is in the namespace, as of a CNI plugin, the scan has not seen it, but its pid is given.
         """
-        now, pids = self._scan.time, self._scan.processes.get(live.inode) or (live.pid,)
-        finding = _called(examine(live.inode, pids, self._scan.names.get(live.inode), self._proc), self._names)
+        now, proven = self._scan.time, self._is_in(live.pid, live.inode)
+        pids = (self._scan.processes.get(live.inode) or (live.pid,)) if proven else ()
+        name = self._scan.names.get(live.inode) if proven else None
+        finding = _called(examine(live.inode, pids, name, self._proc), self._names)
         if known is None:
             return _Known(finding, first_seen=now, examined=now)
-        if known.owned and finding.entity.kind is EntityKind.NETNS:  # a pod ends, and its last containers have gone
+        # A pod ends, and its last containers have gone; or the scan may speak of the next namespace of this number.
+        if (known.owned and finding.entity.kind is EntityKind.NETNS) or not proven:
             return replace(known, examined=now)
-        entity = replace(finding.entity, start_ns=known.finding.entity.start_ns)
+        entity = replace(finding.entity, start_ns=known.finding.entity.start_ns or finding.entity.start_ns)
         if entity.pod_uid and entity.pod_uid == known.finding.entity.pod_uid:  # told by another container of the pod
             entity = known.finding.entity
         return _Known(replace(finding, entity=entity), known.first_seen, examined=now)
 
     def _remember_departed(self, known: Mapping[int, _Known], now: float) -> None:
+        """Remember the owners of namespaces that are gone, but for those of whom no process has told anything."""
         gone = self._known.keys() - known.keys()
         for key in gone:
             self._found.pop(key, None)
         remembered = {key: it for key, it in self._departed.items() if now < it.end}
-        self._departed = remembered | {key: _Until(self._known[key].finding, now + DEPARTED_S) for key in gone}
+        told = {key: it.finding for key in gone if (it := self._known[key]).finding.witness is not None}
+        self._departed = remembered | {key: _Until(finding, now + DEPARTED_S) for key, finding in told.items()}
 
     def _search(self, netns: int, key: int) -> Entity:
         with self._lock:
@@ -242,24 +249,35 @@ class Registry:
 
     def _find(self, netns: int, key: int, since: float) -> Finding:
         """Owner by the last scan: by the namespace's processes, else the last owner, else by its name."""
-        if self._is_of_another(netns, key, since):
-            return examine(netns, (), None, self._proc)
         finding = examine(netns, self._scan.processes.get(netns, ()), self._scan.names.get(netns), self._proc)
+        if self._is_of_another(netns, key) or not self._is_proven(finding, since):
+            finding = examine(netns, (), None, self._proc)
         departed = self._departed.get(key)
         if finding.witness is None and departed is not None and self._clock() < departed.end:
             return departed.finding
         return _called(finding, self._names)
 
-    def _is_of_another(self, netns: int, key: int, since: float) -> bool:
-        """Whether the last scan may speak of another namespace with this number.
+    def _is_proven(self, finding: Finding, since: float) -> bool:
+        """Whether what the last scan says holds for a namespace that was first sought at `since`.
 
-        It does if that one's witness is still there, and may if the scan was before this namespace was first sought:
-        the number can have changed hands in between.
+        If the scan was before that, the number may have been another's then, whom nobody need have seen.
         """
+        netns = finding.entity.netns
+        if self._scan.time >= since:
+            return True
+        if finding.witness is not None:
+            return self._is_in(finding.witness, netns)
+        return netns_names.by_netns(self._netns_dir).get(netns) == self._scan.names.get(netns)
+
+    def _is_in(self, pid: int, netns: int) -> bool:
+        return procfs.netns_of(pid, self._proc) == netns
+
+    def _is_of_another(self, netns: int, key: int) -> bool:
+        """Whether the last scan speaks of another namespace with this number: that one's witness was still there."""
         seen: dict[int, _Known | _Until | _Sought] = {**self._known, **self._departed, **self._found}
         others = [it.finding for other, it in seen.items() if other != key and it.finding.entity.netns == netns]
         pids = self._scan.processes.get(netns, ())
-        return any(self._scan.time < since or other.witness in pids for other in others)
+        return any(other.witness in pids for other in others)
 
     def _scan_now(self, now: float) -> _Scan:
         return _Scan(now, processes.by_netns(self._proc), netns_names.by_netns(self._netns_dir))

@@ -179,5 +179,5 @@ def test_an_api_that_does_not_answer_holds_up_nothing(port: int, tmp_path: Path)
         with Agent(tmp_path, environ=environ) as agent:
             assert shown(agent, pod)["pod"] == pod.uid
             write_kubeconfig(tmp_path, port)
-            agent.eventually(lambda: "are known by name" in "".join(agent.err))
+            agent.eventually(lambda: "Kubernetes: listed the pods of node" in "".join(agent.err))
             assert agent.stop() == 0

@@ -80,6 +80,25 @@ CONTAINER = CgroupOwner("", ID)
             id="kind-systemd",
         ),
         pytest.param(f"/docker/{ID}/kubelet.slice/kubelet.service", CONTAINER, id="the-kubelet-of-kind"),
+        pytest.param(
+            f"/docker/{OUTER}/kubelet/kubepods/burstable/pod{UID}",
+            CgroupOwner(UID, ""),
+            id="kind-cgroupfs-pod-without-container",
+        ),
+        pytest.param(
+            f"/system.slice/docker-{OUTER}.scope/kubelet.slice/kubelet-kubepods.slice/"
+            f"kubelet-kubepods-pod{UID_}.slice/crio-conmon-{ID}.scope",
+            CgroupOwner(UID, ""),
+            id="kind-systemd-monitor-of-a-container",
+        ),
+        pytest.param(
+            f"/kubepods/burstable/pod{STATIC}/{OUTER}/kubelet/kubepods/pod{UID}/{ID}", POD, id="kind-in-a-pod"
+        ),
+        pytest.param(
+            f"/kubepods/burstable/pod{STATIC}/{OUTER}/kubelet/kubepods/pod{UID}",
+            CgroupOwner(UID, ""),
+            id="kind-in-a-pod-pod-without-container",
+        ),
         pytest.param(f"/kubepods/pod{UID}/{OUTER}/docker/{ID}", POD, id="docker-in-a-pod"),
         pytest.param(f"/docker/{OUTER}/docker/{ID}", CONTAINER, id="docker-in-docker"),
         pytest.param(f"/../../pod{UID}/{ID}", POD, id="seen-from-another-pod-cgroupfs"),

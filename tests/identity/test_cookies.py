@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -17,18 +18,27 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from otel_netagent.identity import processes
-from otel_netagent.identity.entity import EntityKind
+from otel_netagent.identity.entity import Entity, EntityKind
+from otel_netagent.identity.naming import Labelled, Naming
+from otel_netagent.identity.pod import Pod
 from otel_netagent.identity.registry import DEPARTED_S, SEARCH_AGAIN_S, SEARCH_EVERY_S, SETTLING_S, Registry
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import KernelWalk
 from otel_netagent.kernel.namespaces import Namespace as Live
-from otel_netagent.pipeline.kernel_access import OBJECTS
+from otel_netagent.pipeline.collector import Collector
+from otel_netagent.pipeline.kernel_access import OBJECTS, find_kernel_access
+from otel_netagent.probes import catalogue
 from tests.identity.cgroups import move, new_cgroup
 from tests.identity.fake_proc import HOST
 from tests.identity.node import Clock, Node, walked
-from tests.identity.reused import SEVERAL, namespace_with_one_of
+from tests.identity.reused import SEVERAL, namespace_with_one_of, namespaces_with_some_of
+from tests.interleaving import Meeting
+from tests.lab.links import loopback
 from tests.lab.namespace import Namespace
+from tests.lab.sockets import datagram
+from tests.lab.truth import Family
 from tests.lab.waiting import eventually
+from tests.probes.collected import collected
 
 ID, SANDBOX = "0c8d9f5a" * 8, "f00dfeed" * 8
 POD_CGROUP = "/kubepods/burstable/pod3ae65e4f-ef60-4b67-9e2b-1bbcaa1ecd21"
@@ -55,6 +65,57 @@ def test_the_scan_before_a_number_changed_hands_names_nobody(node: Node) -> None
     assert node.lookup(POD, NEXT_COOKIE).pod == f"ns{POD}"
     node.clock.now += SEARCH_EVERY_S / 2
     assert node.lookup(POD, NEXT_COOKIE).pod == ID[:12]
+
+
+@pytest.mark.parametrize("lives_on", [False, True], ids=["and ended", "and moved"])
+def test_a_scan_from_before_the_first_event_of_a_namespace_proves_nothing(node: Node, lives_on: bool) -> None:
+    """Also where nobody has seen the namespace that had the number then, but the scan."""
+    node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
+    assert node.lookup(OTHER, COOKIE).pod == f"ns{OTHER}"  # this one scans
+    node.proc.end(30)
+    if lives_on:
+        node.proc.start(30, OTHER, f"{POD_CGROUP}/{SANDBOX}")
+    node.proc.start(31, POD, f"/docker/{ID}")
+    node.clock.now += SEARCH_EVERY_S / 2
+    assert node.lookup(POD, NEXT_COOKIE).pod == f"ns{POD}"
+    node.clock.now += SEARCH_EVERY_S / 2
+    assert node.lookup(POD, NEXT_COOKIE).pod == ID[:12]
+
+
+def test_a_process_that_is_still_where_the_scan_saw_it_tells_the_owner_of_a_new_namespace_at_once(node: Node) -> None:
+    node.proc.start(30, POD, f"/docker/{ID}")
+    assert node.lookup(OTHER, COOKIE).pod == f"ns{OTHER}"  # this one scans
+    node.clock.now += SEARCH_EVERY_S / 2
+    assert node.lookup(POD, NEXT_COOKIE).pod == ID[:12]
+
+
+def test_the_numbers_of_a_namespace_are_not_given_to_the_next_with_its_number(node: Node) -> None:
+    """Which came between the walk, whose process has ended, and the scan."""
+    node.proc.start(31, POD, f"/docker/{ID}")
+    gone = Live(POD, COOKIE, 30, ())
+    assert node.registry.update([gone])[POD].pod == f"ns{POD}"
+    assert node.lookup(POD, COOKIE).pod == f"ns{POD}"
+    assert node.update({POD: NEXT_COOKIE})[POD].pod == ID[:12]
+    assert node.lookup(POD, COOKIE).pod == f"ns{POD}", "late events are nobody else's either"
+
+
+def test_a_namespace_of_which_no_process_has_told_anything_is_sought_when_it_has_gone(node: Node) -> None:
+    """Its only process ended before it was looked at, and the next comes after the walk."""
+    node.registry.update([Live(POD, COOKIE, 12345, ())])
+    node.update({HOST: 1})
+    node.proc.start(31, POD, f"/docker/{ID}")
+    node.clock.now += SEARCH_EVERY_S
+    assert node.lookup(POD, COOKIE).pod == ID[:12]
+
+
+def test_the_owner_of_a_known_namespace_stays_where_its_number_has_changed_hands(node: Node) -> None:
+    """Between the walk and the scan: as above, but an update has seen the namespace before."""
+    node.proc.start(30, POD, "/docker/" + ID)
+    known = node.update({POD: COOKIE, HOST: 1})[POD]
+    node.proc.end(30)
+    node.proc.start(32, POD, f"{POD_CGROUP}/{SANDBOX}")
+    node.clock.now += 1
+    assert node.registry.update([Live(POD, COOKIE, 31, ())])[POD] == known
 
 
 def test_a_process_of_another_pod_that_passes_by_does_not_own_a_namespace(node: Node) -> None:
@@ -137,6 +198,32 @@ def test_events_with_cookies_find_their_owner_if_the_walk_has_none(node: Node) -
     node.proc.end(30)
     node.update()
     assert node.lookup(POD, COOKIE) == pod
+
+
+def test_an_update_during_a_search_is_not_undone_by_what_that_found(
+    tmp_path: Path,
+) -> None:
+    """It finds nobody yet, while the owner comes and goes; what happens late is still his."""
+    meeting, naming = Meeting(), Naming()
+    with meeting.watching_locks():
+        node = Node.below(tmp_path, naming)
+    node.update({HOST: 1})
+    node.clock.now += SEARCH_EVERY_S
+
+    def label_slowly(entity: Entity, _: Pod | None) -> Labelled:
+        if entity.netns == POD:
+            meeting.hold()
+        return Labelled(())
+
+    def come_and_go() -> None:
+        node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
+        node.update({HOST: 1, POD: COOKIE})
+        node.proc.end(30)
+        node.update({HOST: 1})
+
+    naming.label_by(label_slowly)
+    meeting.of(lambda: node.lookup(POD, COOKIE), come_and_go)
+    assert node.lookup(POD, COOKIE).container_id == SANDBOX
 
 
 class Containers(RuleBasedStateMachine):
@@ -255,6 +342,48 @@ def test_a_number_used_again_has_the_new_owner_at_once_and_the_old_one_by_its_co
         eventually(lambda: registry.lookup(number, cookie).start_ns)  # found by its process
         assert registry.lookup(number, cookies[number]) == entities[number]
         assert entities[number].container_id == ID
+
+
+def test_the_snapshot_after_a_number_was_used_again_speaks_of_the_new_namespace_alone() -> None:
+    """Its row of numbers begins at 0, and the list of entities has the old owner no more."""
+    access = find_kernel_access()
+    with (
+        contextlib.closing(access.walk.walk) as walk,
+        collected(catalogue()["udp"], access) as udp,
+        new_cgroup(f"docker/{ID}") as cgroup,
+        ExitStack() as containers,
+    ):
+        collector = Collector(walk, Registry(), {"udp": udp.probe}, [], interval_s=1)
+        old = [containers.enter_context(Namespace()) for _ in range(SEVERAL)]
+        for each in old:
+            move(each.pid, cgroup)
+            with datagram(loopback(each).client, Family.IPV4) as sender:
+                sender.sendto(b"x", sender.getsockname())
+        before = collector.collect()
+        containers.close()
+        with namespace_with_one_of([each.inode for each in old]) as new:
+            after = collector.collect()
+            (table,) = after.tables
+            sent = [each.name for each in table.series].index("inspector_pod_udpoutdatagrams")
+            assert before.tables[0].rows[new.inode, ()][sent] == 1
+            assert table.rows[new.inode, ()][sent] == 0
+            assert before.entities[new.inode].container_id == ID
+            assert after.entities[new.inode].pod == f"ns{new.inode}"
+            assert ID not in {each.container_id for each in after.entities.values()}
+
+
+def test_no_event_of_twenty_has_the_name_of_a_namespace_that_only_a_scan_has_seen() -> None:
+    """Deleted, and its number used again, within a second of the scan: neither its name nor its container."""
+    clock = Clock()
+    registry = Registry(clock=clock)
+    with new_cgroup(f"docker/{ID}") as cgroup, ExitStack() as alive:
+        old = [alive.enter_context(Namespace(f"netagent-test-{os.getpid()}-{n}")) for n in range(40)]
+        for each in old[::2]:
+            move(each.pid, cgroup)
+        registry.lookup(1, 1)  # scans
+    clock.now += SEARCH_EVERY_S / 2
+    with namespaces_with_some_of([each.inode for each in old], 20) as new:
+        assert [registry.lookup(each.inode, cookie_of(each)).pod for each in new] == [f"ns{each.inode}" for each in new]
 
 
 def seen_by_events(registry: Registry, namespaces: Sequence[Namespace]) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from otel_netagent.identity import naming as naming_module
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.identity.naming import Labelled, Naming
+from otel_netagent.identity.naming import Labelled, Names, Naming
 from otel_netagent.identity.pod import Pod, Workload
 from tests.identity.fake_proc import HOST
 from tests.identity.node import Node
+from tests.interleaving import Meeting
 
 UID = "3ae65e4f-ef60-4b67-9e2b-1bbcaa1ecd21"
 ID = "0c8d9f5a" * 8
@@ -94,6 +97,25 @@ def test_labels_follow_the_pod_and_the_configuration(node: Node, naming: Naming)
     assert node.update()[NETNS].labels == (("app", "shop"),)
     naming.label_by(lambda *_: Labelled(()))
     assert {entity.labels for entity in node.update().values()} == {()}
+
+
+@pytest.mark.parametrize("pods_come_first", [True, False])
+def test_of_pods_and_labels_that_change_at_once_neither_is_lost(
+    pods_come_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meeting = Meeting()
+    with meeting.watching_locks():
+        naming = Naming()
+
+    def slow_replace(names: Names, **changes: Any) -> Names:  # noqa: ANN401 - as dataclasses'
+        replaced = replace(names, **changes)
+        meeting.hold()
+        return replaced
+
+    monkeypatch.setattr(naming_module, "replace", slow_replace)
+    changes = (lambda: naming.know(named()), lambda: naming.label_by(labels_of_pod))
+    meeting.of(*(changes if pods_come_first else reversed(changes)))
+    assert naming.names == Names(named(), labels_of_pod)
 
 
 def test_labels_have_no_part_in_the_hash_but_in_equality() -> None:

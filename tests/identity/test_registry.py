@@ -30,6 +30,7 @@ UID, OTHER_UID = "3ae65e4f-ef60-4b67-9e2b-1bbcaa1ecd21", "00000000-1111-2222-333
 ID, SANDBOX = "0c8d9f5a" * 8, "f00dfeed" * 8
 POD_CGROUP = f"/kubepods/burstable/pod{UID}"
 POD, OTHER, NAMED = 4026532001, 4026532002, 4026532003
+COOKIE = 5
 
 
 # --- Who owns a namespace
@@ -89,10 +90,12 @@ def test_exactly_the_live_namespaces_are_given(node: Node) -> None:
 
 
 def test_a_namespace_whose_processes_ended_during_the_update_still_has_an_entity(node: Node) -> None:
-    entity = node.registry.update([Live(POD, POD, 12345, ())])[POD]
+    entity = node.registry.update([Live(POD, COOKIE, 12345, ())])[POD]
     assert (entity.pod, entity.start_ns) == (f"ns{POD}", 0)
     node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
-    assert node.update()[POD].pod == UID
+    pod = node.update({POD: COOKIE})[POD]
+    assert pod.pod == UID
+    assert pod.start_ns > 0
 
 
 # --- When it is examined again

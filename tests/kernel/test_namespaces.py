@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import socket
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from otel_netagent.kernel.bpf_object import BpfObject, IteratorLink
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.mibs import MibField
 from otel_netagent.kernel.namespaces import KernelWalk, NamespaceWalk, ProcfsWalk
 from otel_netagent.kernel.namespaces import Namespace as Walked
 from otel_netagent.kernel.netns_cookies import NetnsCookies
+from tests.interleaving import Meeting
 from tests.lab.counters import counters
 from tests.lab.links import loopback
 from tests.lab.namespace import Namespace
@@ -204,13 +206,49 @@ def test_a_file_that_is_no_namespace_has_no_cookie(kernel: KernelFacts, tmp_path
         assert cookies.of(1, tmp_path) is None
 
 
-def test_walks_of_several_threads_do_not_disturb_each_other(walk: NamespaceWalk) -> None:
-    with contextlib.ExitStack() as alive, ThreadPoolExecutor(2) as threads:
-        inodes = [alive.enter_context(Namespace()).inode for _ in range(20)]
-        walks = [threads.submit(walk.take) for _ in range(100)]
-        for each in walks:
-            told = Counter(namespace.inode for namespace in each.result())
-            assert [told[inode] for inode in inodes] == [1] * len(inodes)
+def test_of_several_threads_one_walks_at_a_time(kernel: KernelFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program in the kernel has one record, which two passes at once would write."""
+    meeting, walking, most = Meeting(), 0, 0
+    read = IteratorLink.read
+
+    def slow_read(iterator: IteratorLink) -> bytes:
+        nonlocal walking, most
+        walking += 1
+        most = max(most, walking)
+        meeting.hold()
+        records = read(iterator)
+        walking -= 1
+        return records
+
+    with meeting.watching_locks():
+        walk = KernelWalk(kernel)
+    monkeypatch.setattr(IteratorLink, "read", slow_read)
+    with contextlib.closing(walk):
+        meeting.of(walk.take, walk.take)
+    assert most == 1
+
+
+def test_cookies_that_two_threads_ask_for_at_once_are_not_exchanged(
+    kernel: KernelFacts, netns: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meeting = Meeting()
+    told: dict[int, tuple[int, int] | None] = {}
+    run = BpfObject.run
+
+    def slow_run(bpf_object: BpfObject, program: str) -> int:
+        code = run(bpf_object, program)
+        meeting.hold()
+        return code
+
+    with meeting.watching_locks():
+        cookies = NetnsCookies(kernel)
+    pids = (os.getpid(), netns.pid)
+    with contextlib.closing(cookies):
+        alone = {pid: cookies.of(pid) for pid in pids}
+        monkeypatch.setattr(BpfObject, "run", slow_run)
+        meeting.of(*(lambda pid=pid: told.update({pid: cookies.of(pid)}) for pid in pids))
+    assert told == alone
+    assert None not in told.values()
 
 
 # --- Their counters

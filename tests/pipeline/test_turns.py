@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from otel_netagent.pipeline import turns as turns_module
 from otel_netagent.pipeline.turns import Turns
+from tests.interleaving import Meeting
 from tests.lab.waiting import eventually
 
 
@@ -35,6 +38,30 @@ def test_it_goes_pauses_and_goes_on_in_one_thread() -> None:
         turns.stop()
     assert set(taken) == {"test"}
     assert "test" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_pause_waits_for_a_turn_that_is_just_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting = Meeting()
+    taken: list[int] = []
+    when_paused: list[int] = []
+    with meeting.watching_locks():
+        turns = Turns("test", lambda: taken.append(1))
+
+    def slow_monotonic() -> float:
+        if threading.current_thread().name == "test":
+            meeting.hold()
+        return time.monotonic()
+
+    def pause() -> None:
+        turns.pause()
+        when_paused.append(len(taken))
+
+    monkeypatch.setattr(turns_module, "time", SimpleNamespace(monotonic=slow_monotonic))
+    try:
+        meeting.of(turns.go, pause)
+    finally:
+        turns.stop()
+    assert when_paused == [len(taken)]
 
 
 def test_the_first_turn_may_be_later() -> None:

@@ -79,6 +79,25 @@ def test_what_is_too_long_or_one_too_many_is_left_out_and_the_rest_is_not() -> N
     assert [name for name, _ in labels[1:]] == [f"label_{key}" for key in many]
 
 
+def test_names_of_128_and_values_of_63_characters_are_the_longest() -> None:
+    """The longest value is Kubernetes' own limit (validation.LabelValueMaxLength)."""
+    longest, value = "a" * (128 - len("label_")), "x" * 63
+    labels, left_out = all_labels(ENTITY, pod_of({longest: value, f"{longest}a": "x", "b": f"{value}x"}))
+    assert labels[1:] == ((f"label_{longest}", value),)
+    assert left_out == 2
+    choose = ChosenLabels((Chosen("app", "app", meta=False),))
+    assert choose(ENTITY, pod_of({"app": value})) == Labelled((("app", value),))
+    assert choose(ENTITY, pod_of({"app": f"{value}x"})) == Labelled((), left_out=1)
+
+
+def test_a_pod_has_20_of_its_labels_at_most() -> None:
+    twenty = {f"l{number:02}": "x" for number in range(20)}
+    labels, left_out = all_labels(ENTITY, pod_of(twenty))
+    assert (len(labels), left_out) == (1 + 20, 0)
+    labels, left_out = all_labels(ENTITY, pod_of({**twenty, "l20": "x"}))
+    assert (len(labels), left_out) == (1 + 20, 1)
+
+
 def test_a_pod_without_an_address_and_an_entity_without_a_pod() -> None:
     assert all_labels(ENTITY, pod_of({}, ip="")) == Labelled(())
     assert all_labels(ENTITY, None) == Labelled(())

@@ -15,7 +15,14 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from otel_netagent import __version__
 from otel_netagent.identity.kubernetes.connection import Connect
-from otel_netagent.identity.kubernetes.mirror import ApiFailed, Listing, Notice, VersionGone
+from otel_netagent.identity.kubernetes.mirror import (
+    ApiFailed,
+    ConnectionLost,
+    Listing,
+    Notice,
+    VersionAhead,
+    VersionGone,
+)
 from otel_netagent.root_cause import root_cause
 
 _PODS: Final = "/api/v1/pods"
@@ -30,6 +37,9 @@ _GRACE_S: Final = 15.0
 """A connection on which nothing has come for so long after that is dead."""
 
 _MOST_COMPLAINT_BYTES: Final = 16 << 10
+
+_AHEAD: Final = "Too large resource version"
+"""By these words client-go, too, tells it from a gateway's timeout: old versions give no machine-readable cause."""
 
 _HEADERS: Final = {"Accept": "application/json", "User-Agent": f"otel-netagent/{__version__}"}
 
@@ -77,7 +87,10 @@ class NodePods:
 
     @contextlib.contextmanager
     def _answer(self, query: Mapping[str, str], read_s: float) -> Iterator[urllib3.BaseHTTPResponse]:
-        """The answer to a request, as it comes. What goes wrong, then or while it is read, is raised as ApiFailed."""
+        """The answer to a request, as it comes. Raises ApiFailed for what the API says, else ConnectionLost.
+
+        What goes wrong while the answer is read is raised the same way.
+        """
         connection = self._connect()
         try:
             with connection.pool.request(
@@ -90,20 +103,20 @@ class NodePods:
             ) as response:
                 self._response = response
                 if self._interrupted.is_set():
-                    raise ApiFailed("the agent ends")
+                    raise ConnectionLost("the agent ends")
                 _check(response)
                 yield response
         except ProtocolError as error:
-            raise ApiFailed("the connection broke off") from error
+            raise ConnectionLost("the connection broke off") from error
         except (HTTPError, OSError) as error:
-            raise ApiFailed(root_cause(error)) from error
+            raise ConnectionLost(root_cause(error)) from error
         finally:
             self._response = None
             connection.pool.clear()
 
 
 def _check(response: urllib3.BaseHTTPResponse) -> None:
-    """Raises VersionGone or ApiFailed where the API refuses."""
+    """Raises ApiFailed where the API refuses."""
     if response.status == HTTPStatus.OK:
         return
     content = response.read(_MOST_COMPLAINT_BYTES)
@@ -114,15 +127,17 @@ def _check(response: urllib3.BaseHTTPResponse) -> None:
     raise _refusal(response.status, complaint, response.headers.get("Retry-After", ""))
 
 
-def _refusal(code: int, complaint: str, retry_after: str = "") -> ApiFailed | VersionGone:
+def _refusal(code: int, complaint: str, retry_after: str = "") -> ApiFailed:
     if code == HTTPStatus.GONE:
         return VersionGone(complaint)
+    if code == HTTPStatus.GATEWAY_TIMEOUT and _AHEAD in complaint:
+        return VersionAhead(f"HTTP status {code}: {complaint}")
     right = "; it needs the right to list and watch pods" if code == HTTPStatus.FORBIDDEN else ""
     return ApiFailed(f"HTTP status {code}: {complaint}{right}", float(retry_after) if retry_after.isdecimal() else None)
 
 
 def _notice(line: bytes) -> Notice:
-    """One message of a watch, which is a line of JSON. Raises VersionGone or ApiFailed where it tells of an error."""
+    """One message of a watch, which is a line of JSON. Raises ApiFailed where it reports an error."""
     try:
         document = json.loads(line)
         kind, thing = document["type"], document["object"]

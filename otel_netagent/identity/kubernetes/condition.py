@@ -13,11 +13,11 @@ class WatchState(enum.Enum):
     OFF = "off"
     """There is no Kubernetes API: pods have no name but their UID, and no labels."""
     STARTING = "starting"
-    """They have not been listed yet."""
+    """The watch has not told of anything yet: the names are those of the first list, if there was one."""
     FOLLOWING = "following"
-    """They are known, and so is each change."""
+    """They are known, and the watch reports each change."""
     FAILING = "failing"
-    """The API does not answer as it should: what was known before is held to."""
+    """The API has failed, and no watch has reported anything since: the last known names are kept."""
 
 
 @dataclass(frozen=True, slots=True)

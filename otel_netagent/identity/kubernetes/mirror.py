@@ -1,13 +1,16 @@
 """A copy of what the API knows of the node's pods, kept by list and watch.
 
 A list gives all pods as of a version; a watch, each change since that version, and now and then a bookmark: a later
-version up to which nothing has changed. A watch may end at any time, and the next goes on where it ended. Where the
-API has forgotten the version (410 Gone), the pods are listed anew ("Kubernetes API Concepts", "Efficient detection of
-changes").
+version up to which nothing has changed. Where only its connection breaks, the next watch goes on where it ended. Where
+the API itself ends it with an error, what follows that version is not to be had any more, and the pods are listed again
+("Kubernetes API Concepts", "Efficient detection of changes"; client-go's Reflector does the same). They are listed from
+time to time in any case: a watch that misses changes without an error, as one from a version that a restored API has
+not reached yet, would else keep wrong names for good.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -20,10 +23,15 @@ from otel_netagent.identity.pod import Pod
 DELETED_S: Final = 60.0
 """A pod that the API has forgotten keeps its name for so long: its last processes and packets outlive it."""
 
+LIST_EVERY_S: Final = range(30 * 60, 37 * 60)
+"""From one list to the next, each time another of these, lest all nodes list at once. A list that is due waits for the
+next message of the watch, or its end, which comes within eight minutes: that makes 45 at most."""
+
 _ANY_VERSION: Final = "0"
 """A list at this version comes from the API server's memory, which thousands of agents may ask for at once."""
 
 _NEWEST_VERSION: Final = ""
+"""A list at this one may be read from the database."""
 
 
 class ApiFailed(Exception):
@@ -35,8 +43,16 @@ class ApiFailed(Exception):
         self.retry_after_s = retry_after_s
 
 
-class VersionGone(Exception):
-    """The API has forgotten the version from which it was to go on."""
+class ConnectionLost(ApiFailed):
+    """The connection broke, or was never made: the API said nothing that speaks against going on where it ended."""
+
+
+class VersionGone(ApiFailed):
+    """The API has forgotten the version from which it was to go on (410 Gone)."""
+
+
+class VersionAhead(ApiFailed):
+    """The API has not reached the version that it was asked for: it was restored from a backup, say (504)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +72,16 @@ class Notice:
 
 
 class PodsApi(Protocol):
-    """The pods of one node at the API. Both calls raise ApiFailed or VersionGone."""
+    """The pods of one node at the API. Both calls raise ApiFailed."""
 
     def list(self, version: str) -> Listing:
-        """All pods, of any version ("0"), or as of now ("")."""
+        """All pods, of this version or a later one, of any version ("0"), or as of now ("")."""
 
     def watch(self, version: str) -> AbstractContextManager[Iterator[Notice]]:
         """What has changed since this version, until the API ends it, which it does after minutes."""
+
+
+_AT_ONCE: Final = float("-inf")
 
 
 class Mirror:
@@ -78,8 +97,8 @@ class Mirror:
         self._api = api
         self._know = know
         self._clock = clock
-        self._list_from = _ANY_VERSION
-        self._version: str | None = None
+        self._list_due = _AT_ONCE
+        self._version = _ANY_VERSION
         self._pods: Mapping[str, Pod] = {}
         self._deleted: Mapping[str, tuple[Pod, float]] = {}  # until when each is remembered
         self._known: Mapping[str, Pod] = {}  # both
@@ -91,37 +110,44 @@ class Mirror:
 
     @property
     def must_list(self) -> bool:
-        """Whether there is no version from which a watch could go on."""
-        return self._version is None
+        """Whether a watch could not go on, or the last list is long ago."""
+        return self._clock() >= self._list_due
 
     def list(self) -> None:
-        """Have all pods anew. Raises ApiFailed."""
+        """Replace the copy by all pods that there are. Raises ApiFailed."""
         try:
-            listing = self._api.list(self._list_from)
+            listing = self._newest_list()
             pods = {pod.uid: pod for pod in map(pod_of, listing.pods)}
-        except VersionGone as error:
-            raise ApiFailed(str(error)) from error
         except NoPod as error:
             raise ApiFailed(f"it lists {error}") from error
         self._change(pods)
-        # From here on, what is in an API server's memory may be older than what has been seen.
-        self._version, self._list_from = listing.version, _NEWEST_VERSION
+        self._version = listing.version
+        self._list_due = self._clock() + random.SystemRandom().choice(LIST_EVERY_S)
 
-    def follow(self) -> Iterator[bool]:
-        """Watch: False when it has begun, True after each message, until it ends. Raises ApiFailed."""
-        if self._version is None:
-            return
+    def follow(self) -> Iterator[None]:
+        """Watch: yields after each message, until the watch ends or a list is due. Raises ApiFailed."""
         try:
             with self._api.watch(self._version) as notices:
-                yield False
                 for notice in notices:
                     self._take(notice)
-                    yield True
-        except VersionGone:
-            self._version = None
+                    yield
+                    if self.must_list:
+                        return
+        except ConnectionLost:
+            raise
+        except ApiFailed:
+            self._list_due = _AT_ONCE
+            raise
         except NoPod as error:
-            self._version = None
-            raise ApiFailed(f"it tells of {error}") from error
+            self._list_due = _AT_ONCE
+            raise ApiFailed(f"it reports {error}") from error
+
+    def _newest_list(self) -> Listing:
+        """None older than what has been seen, if the API has that yet or still; else what it has now."""
+        try:
+            return self._api.list(self._version)
+        except (VersionGone, VersionAhead):
+            return self._api.list(_NEWEST_VERSION)
 
     def _take(self, notice: Notice) -> None:
         match notice.kind:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from otel_netagent.backoff import Backoff
 from otel_netagent.identity.kubernetes.condition import WatchCondition, WatchState
-from otel_netagent.identity.kubernetes.mirror import ApiFailed, Mirror, PodsApi
+from otel_netagent.identity.kubernetes.mirror import ApiFailed, Mirror, PodsApi, VersionGone
 from otel_netagent.identity.pod import Pod
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 _BACKOFF: Final = Backoff(first_s=1.0, most_s=60.0)
 
 _SHORT_S: Final = 1.0
-"""A watch that ends sooner, with nothing told, is a failure: else one would follow the other without a pause."""
+"""A watch that ends sooner, with nothing reported, is a failure, and so is a version that is gone sooner after a list:
+else one request would follow the other without a pause."""
 
 NOWHERE: Final = "neither KUBERNETES_SERVICE_HOST (set in every pod) nor KUBECONFIG is set"
 
@@ -35,15 +36,22 @@ class ApiToEnd(PodsApi, Protocol):
 
 
 class PodWatch:
-    """A thread that lists and watches from `start` to `close`. While the API is away, what was known is held to."""
+    """A thread that lists and watches from `start` to `close`. While the API is away, the last known names are kept."""
 
     def __init__(
-        self, api: ApiToEnd, node: str, know: Callable[[Mapping[str, Pod]], None], backoff: Backoff = _BACKOFF
+        self,
+        api: ApiToEnd,
+        node: str,
+        know: Callable[[Mapping[str, Pod]], None],
+        backoff: Backoff = _BACKOFF,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`know` is given the pods of the node of this name after each change that matters."""
         self._api = api
         self._node = node
-        self._mirror = Mirror(api, know)
+        self._mirror = Mirror(api, know, clock)
+        self._clock = clock
+        self._listed = clock()
         self._backoff = backoff
         self._pauses = backoff.pauses()
         self._stopping = threading.Event()
@@ -71,48 +79,59 @@ class PodWatch:
                 self._list_and_watch()
             except ApiFailed as error:
                 if not self._stopping.is_set():
-                    self._note_failure(str(error))
-                    self._stopping.wait(self._backoff.wait_s(next(self._pauses), error.retry_after_s))
+                    self._wait_after(error)
+
+    def _wait_after(self, error: ApiFailed) -> None:
+        """Back off, unless nothing is wrong but that the API has forgotten the version: then a list helps at once."""
+        if isinstance(error, VersionGone) and self._clock() - self._listed >= _SHORT_S:
+            logger.info("Kubernetes: listing the pods of node %s again: %s", self._node, error)
+            return
+        self._note_failure(str(error))
+        self._stopping.wait(self._backoff.wait_s(next(self._pauses), error.retry_after_s))
 
     def _list_and_watch(self) -> None:
         """One list, where it is needed, and one watch, to its end. Raises ApiFailed."""
         if self._mirror.must_list:
+            self._listed = self._clock()
             self._mirror.list()
             self._note_list()
-        began, told = time.monotonic(), False
-        for told in self._mirror.follow():
-            self._note_known()
-            if told:
-                self._pauses = self._backoff.pauses()
-        if not told and time.monotonic() - began < _SHORT_S:
-            gone = self._mirror.must_list
-            raise ApiFailed("the API has forgotten where to go on" if gone else "the watch ends as soon as it begins")
+        began, reported = self._clock(), False
+        for _ in self._mirror.follow():
+            reported = True
+            self._note_following()
+        if not reported and self._clock() - began < _SHORT_S:
+            raise ApiFailed("the watch ends as soon as it begins")
         self._pauses = self._backoff.pauses()
-        self._note_known()
 
     def _note_list(self) -> None:
         before = self.condition
-        if before.lists == 0 and self._mirror.count == 0:
+        self.condition = replace(before, lists=before.lists + 1, pods=self._mirror.count)
+        if before.lists == 0:
+            self._log_first_list()
+        self._tried.set()
+
+    def _log_first_list(self) -> None:
+        logger.info("Kubernetes: listed the pods of node %s: %d", self._node, self._mirror.count)
+        if self._mirror.count == 0:
             logger.warning(
                 "Kubernetes knows of no pod on a node named %s: NODE_NAME must be the node's name there", self._node
             )
-        self.condition = replace(before, lists=before.lists + 1)
-        self._note_known()
 
-    def _note_known(self) -> None:
+    def _note_following(self) -> None:
+        """The watch has reported something: it works, which its mere beginning does not say."""
         before = self.condition
         self.condition = replace(before, state=WatchState.FOLLOWING, reason="", pods=self._mirror.count)
         if before.state is not WatchState.FOLLOWING:
-            logger.info("Kubernetes: pods of node %s are known by name: %d", self._node, self._mirror.count)
-        self._tried.set()
+            logger.info("Kubernetes: following the pods of node %s: %d", self._node, self._mirror.count)
+        self._pauses = self._backoff.pauses()
 
     def _note_failure(self, reason: str) -> None:
-        """Say it when it begins, and when the reason changes."""
+        """Log it when it begins, and when the reason changes."""
         before = self.condition
         self.condition = replace(before, state=WatchState.FAILING, reason=reason, failures=before.failures + 1)
         if (before.state, before.reason) != (WatchState.FAILING, reason):
-            kept = "what was known of them is held to" if before.lists else "they are called by their UID"
-            logger.warning("Kubernetes: pods cannot be followed, %s: %s", kept, reason)
+            names = "keeping the last known pod names" if before.lists else "pods are named by their UID"
+            logger.warning("Kubernetes API unavailable; %s: %s", names, reason)
         self._tried.set()
 
 

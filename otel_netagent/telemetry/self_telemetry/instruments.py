@@ -167,7 +167,7 @@ OBSERVABLES: Final = (
     ),
     Observable(
         "netagent.kubernetes.lists", Kind.COUNTER, "{list}",
-        "Lists of all pods of the node: at the start, and where the API had forgotten what was seen last",
+        "Lists of all pods of the node: at the start, after what the API reports as an error, every 30 to 45 minutes",
         (), _sole(lambda vitals: vitals.kubernetes.lists),
     ),
     Observable(

@@ -70,6 +70,19 @@ class Cluster:
             self.version += 1
             self.log.append((self.version, "BOOKMARK", _bookmark(self.version)))
 
+    def change_unseen(self, gone: str, document: Mapping[str, Any]) -> None:
+        """Replace a pod by another without a word in any watch, so that only a list shows it."""
+        with self.lock:
+            self.version += 1
+            del self.pods[gone]
+            self.pods[document["metadata"]["uid"]] = dict(document)
+
+    def restore(self, version: int) -> None:
+        """Go back to an earlier version, as from a backup; watches from a later one stay silent."""
+        with self.lock:
+            self.version = version
+            self.log.clear()
+
     def forget(self) -> None:
         """Forget what has changed until now: who has not seen it must list (compaction)."""
         with self.lock:
@@ -133,12 +146,19 @@ class _Handler(Handler):
         elif "watch" in query:
             self._watch(query)
         else:
-            assert query.get("resourceVersion", "0") == "0"
-            self.answer(200, json.dumps(cluster.listing()).encode())
+            self._list(query)
 
     def _is_known(self) -> bool:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         return scheme.lower() == "bearer" and token in self.server.cluster.tokens
+
+    def _list(self, query: Mapping[str, str]) -> None:
+        """Of no older version than is asked for."""
+        cluster, version = self.server.cluster, int(query.get("resourceVersion", "0"))
+        if version > cluster.version:
+            self._refuse(504, f"Timeout: Too large resource version: {version}, current: {cluster.version}")
+        else:
+            self.answer(200, json.dumps(cluster.listing()).encode())
 
     def _watch(self, query: Mapping[str, str]) -> None:
         cluster, version = self.server.cluster, int(query["resourceVersion"])
@@ -158,12 +178,12 @@ class _Handler(Handler):
         try:
             while epoch == cluster.epoch and not self.server.ending.is_set():
                 if cluster.lines:
-                    self._chunk(cluster.lines.popleft())
+                    self._say(cluster.lines.popleft())
                 version = self._tell(version)
                 time.sleep(_SLICE_S)  # a server's own pace, nobody waits for it
             self.wfile.write(b"400\r\n{")  # the rest of the chunk never comes
         except OSError:
-            pass  # the client has gone
+            pass  # the client has gone, or an error has ended it
         finally:
             cluster.watchers -= 1
             self.close_connection = True
@@ -174,13 +194,20 @@ class _Handler(Handler):
             news = self.server.cluster.since(version)
         except LookupError as error:
             status = {"kind": "Status", "code": 410, "reason": "Expired", "message": str(error)}
-            self._chunk(_line("ERROR", status))
-            return 1 << 62
+            self._say(_line("ERROR", status))
+            return version
         for at, line in news:
             self._chunk(line[:10])
             self._chunk(line[10:])
             version = at
         return version
+
+    def _say(self, line: bytes) -> None:
+        """Write a message; one that tells of an error is the last."""
+        self._chunk(line)
+        if b'"ERROR"' in line:
+            self.wfile.write(b"0\r\n\r\n")
+            raise ConnectionError
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")

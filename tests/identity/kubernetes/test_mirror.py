@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from otel_netagent.identity.kubernetes.mirror import DELETED_S, ApiFailed, Listing, Mirror, Notice, VersionGone
+from otel_netagent.identity.kubernetes.mirror import (
+    DELETED_S,
+    ApiFailed,
+    ConnectionLost,
+    Listing,
+    Mirror,
+    Notice,
+    VersionAhead,
+    VersionGone,
+)
 from otel_netagent.identity.pod import Pod
 from tests.identity.kubernetes.pods import pod_document
 from tests.identity.node import Clock
@@ -59,6 +68,8 @@ class Api:
         self.lists.append(version)
         if self.fails:
             raise ApiFailed("HTTP status 503: not now")
+        if version and int(version) > self.version:
+            raise VersionAhead("Too large resource version")
         return Listing(str(self.version), tuple(self.pods.values()))
 
     @contextmanager
@@ -73,7 +84,7 @@ class Api:
     def _notices(self, version: int) -> Iterator[Notice]:
         for told, (at, notice) in enumerate([each for each in self.log if each[0] > version]):
             if told == self.breaks_after:
-                raise ApiFailed("the connection broke off")
+                raise ConnectionLost("the connection broke off")
             assert at > version
             yield notice
 
@@ -82,8 +93,9 @@ def turn(mirror: Mirror) -> None:
     """What the thread does once."""
     if mirror.must_list:
         mirror.list()
-    for _ in mirror.follow():
-        pass
+    with suppress(VersionGone):
+        for _ in mirror.follow():
+            pass
 
 
 class AnyHistory(RuleBasedStateMachine):
@@ -120,7 +132,7 @@ class AnyHistory(RuleBasedStateMachine):
         """The API forgets its log."""
         self.api.forget()
 
-    @rule(seconds=st.sampled_from([1.0, DELETED_S]))
+    @rule(seconds=st.sampled_from([1.0, DELETED_S, 45 * 60.0]))
     def wait(self, seconds: float) -> None:
         """Time passes."""
         self.clock.now += seconds
@@ -196,18 +208,84 @@ def test_a_change_of_the_status_alone_is_no_change(api: Api) -> None:
     assert len(known) == 1
 
 
-def test_the_first_list_is_of_any_version_and_later_ones_of_the_newest(api: Api) -> None:
+def test_the_first_list_is_of_any_version_and_later_ones_are_not_older_than_what_was_seen(api: Api) -> None:
     mirror, _ = followed(api, Clock())
+    api.put("a", "x", "10.0.0.1")
+    turn(mirror)
     api.bookmark()
     api.forget()
     turn(mirror)
     turn(mirror)
+    assert api.lists == ["0", "2"]
+
+
+@pytest.mark.parametrize("unknown", [VersionGone, VersionAhead])
+def test_where_the_api_does_not_know_the_version_any_more_the_newest_is_listed(
+    api: Api, unknown: type[ApiFailed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror, known = followed(api, clock := Clock())
+    api.put("a", "x", "10.0.0.1")
+    given = api.list
+
+    def of_the_newest_only(version: str) -> Listing:
+        if version:
+            raise unknown("no such version")
+        return given(version)
+
+    monkeypatch.setattr(api, "list", of_the_newest_only)
+    clock.now += 45 * 60
+    turn(mirror)
+    assert set(known[-1]) == {"a"}
     assert api.lists == ["0", ""]
 
 
-def test_what_is_no_pod_is_told_and_all_are_listed_anew(api: Api) -> None:
+@pytest.mark.parametrize("changes", [False, True], ids=["while nothing comes", "at the next message"])
+def test_all_are_listed_every_30_to_45_minutes_in_any_case(api: Api, changes: bool) -> None:
+    """Of which 8 are how long a watch may be silent before it ends."""
+    api.put("a", "x", "10.0.0.1")
+    mirror, _ = followed(api, clock := Clock())
+    del api.pods["a"]  # without a word
+    waited = []
+    for _ in range(50):
+        listed, began = len(api.lists), clock.now
+        while len(api.lists) == listed:
+            if changes:
+                api.put("b", str(clock.now), "10.0.0.2")
+            turn(mirror)
+            clock.now += 20
+        waited.append(clock.now - 20 - began)
+    assert mirror.count == changes
+    assert min(waited) >= 30 * 60 - 40
+    assert max(waited) <= 37 * 60 + 40
+    assert len(set(waited)) > 5, "not all nodes at once"
+
+
+def test_a_list_that_is_due_ends_the_watch(api: Api) -> None:
+    mirror, _ = followed(api, clock := Clock())
+    for _ in range(3):
+        api.put("a", str(api.version), "10.0.0.1")
+    clock.now += 45 * 60
+    assert len(list(mirror.follow())) == 1
+
+
+def test_what_is_no_pod_is_reported_and_all_are_listed_again(api: Api) -> None:
     mirror, _ = followed(api, Clock())
     api.log.append((2, Notice("ADDED", {"metadata": {"name": "x"}})))
-    with pytest.raises(ApiFailed, match="it tells of an object that is no pod"):
+    with pytest.raises(ApiFailed, match="it reports an object that is no pod"):
         turn(mirror)
     assert mirror.must_list
+
+
+def test_what_the_api_says_is_listed_after_and_a_broken_connection_is_not(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror, _ = followed(api, Clock())
+    for error, must_list in ((ConnectionLost("reset"), False), (ApiFailed("HTTP status 500"), True)):
+
+        def watch(_version: str, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(api, "watch", watch)
+        with pytest.raises(ApiFailed):
+            turn(mirror)
+        assert mirror.must_list is must_list

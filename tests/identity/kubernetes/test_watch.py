@@ -15,17 +15,30 @@ import pytest
 import trustme
 
 from otel_netagent.backoff import Backoff
+from otel_netagent.identity.kubernetes import api
 from otel_netagent.identity.kubernetes.api import NodePods
 from otel_netagent.identity.kubernetes.condition import WatchCondition, WatchState
 from otel_netagent.identity.kubernetes.connection import way_to_api
+from otel_netagent.identity.kubernetes.mirror import DELETED_S
 from otel_netagent.identity.kubernetes.watch import PodWatch, follow_pods
 from otel_netagent.identity.pod import Pod
 from tests.identity.kubernetes.conftest import Account, account_at
 from tests.identity.kubernetes.pods import NODE, UID, pod_document
 from tests.identity.kubernetes.server import Cluster, Refusal, serving
+from tests.identity.node import Clock
 from tests.lab.waiting import eventually
 
 QUICK = Backoff(first_s=0.01, most_s=0.05)
+LISTED_ONE = f"Kubernetes: listed the pods of node {NODE}: 1"
+FOLLOWING_ONE = f"Kubernetes: following the pods of node {NODE}: 1"
+
+
+class PatientAfterTheFirst(Backoff):
+    """A short pause, and then none that a test would survive."""
+
+    def pauses(self) -> Iterator[float]:
+        """Two."""
+        yield from (self.first_s, self.most_s)
 
 
 @dataclass
@@ -51,10 +64,12 @@ class Known:
 
 
 @contextmanager
-def watching(account: Account, backoff: Backoff = QUICK) -> Iterator[Known]:
+def watching(
+    account: Account, backoff: Backoff = QUICK, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Known]:
     known = Known()
     pods = NodePods(way_to_api(account.environ, account.directory), NODE)
-    known.watch = PodWatch(pods, NODE, known.know, backoff)
+    known.watch = PodWatch(pods, NODE, known.know, backoff, clock)
     known.watch.start()
     try:
         yield known
@@ -99,26 +114,6 @@ def test_after_a_break_it_goes_on_from_the_last_bookmark(cluster: Cluster, accou
         assert cluster.requests[-1]["resourceVersion"] == "4"
 
 
-def test_what_the_api_has_forgotten_is_listed(cluster: Cluster, account: Account) -> None:
-    """Told in the watch, or at its beginning; what was deleted meanwhile is noticed."""
-    cluster.put(pod_document("first"))
-    cluster.put(pod_document("second", uid="2"))
-    with watching(account) as known:
-        eventually(lambda: cluster.watchers)
-        with cluster.lock:
-            cluster.delete("2")
-            cluster.put(pod_document("third", uid="3"))
-            cluster.forget()
-        eventually(lambda: "third" in known.names())
-        assert known.condition.lists == 2
-        with cluster.lock:
-            cluster.delete("3")
-            cluster.forget()
-            cluster.break_off()
-        eventually(lambda: known.condition.pods == 1)
-        assert known.condition.lists == 3
-
-
 def test_a_renewed_token_is_used(cluster: Cluster, account: Account) -> None:
     cluster.put(pod_document("first"))
     with watching(account) as known:
@@ -129,7 +124,191 @@ def test_a_renewed_token_is_used(cluster: Cluster, account: Account) -> None:
         account.renew("second\n")
         cluster.put(pod_document("second", uid="2"))
         eventually(lambda: "second" in known.names())
+
+
+def test_it_follows_from_the_first_message_of_the_watch_on(
+    cluster: Cluster, account: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    cluster.put(pod_document("first"))
+    with watching(account) as known:
+        eventually(lambda: cluster.watchers)
+        assert known.names() == {"first"}
+        assert known.condition == WatchCondition(WatchState.STARTING, pods=1, lists=1)
+        assert caplog.messages == [LISTED_ONE]
+        cluster.elsewhere()
+        eventually(is_in(known, WatchState.FOLLOWING))
+        eventually(lambda: caplog.messages == [LISTED_ONE, FOLLOWING_ONE])
+
+
+# --- How a watch ends
+
+
+def expired_in_the_watch(cluster: Cluster) -> None:
+    cluster.forget()
+
+
+def expired_at_its_beginning(cluster: Cluster) -> None:
+    """The connection breaks in the middle of an object, and the version to go on from is forgotten meanwhile."""
+    with cluster.lock:
+        cluster.forget()
+        cluster.break_off()
+
+
+def refused(code: int, message: str) -> Callable[[Cluster], None]:
+    """When the watch comes back after its connection has broken."""
+
+    def end(cluster: Cluster) -> None:
+        with cluster.lock:
+            cluster.refusals.append(Refusal(code, message))
+            cluster.break_off()
+
+    return end
+
+
+def failed_in_the_watch(code: int, message: str) -> Callable[[Cluster], None]:
+    status = {"kind": "Status", "status": "Failure", "code": code, "message": message}
+    line = json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
+    return lambda cluster: cluster.lines.append(line)
+
+
+TOO_LARGE = "Timeout: Too large resource version: 8, current: 7"
+
+
+@pytest.mark.parametrize("end", [expired_in_the_watch, expired_at_its_beginning])
+def test_what_the_api_has_forgotten_is_listed_at_once(
+    cluster: Cluster, account: Account, caplog: pytest.LogCaptureFixture, end: Callable[[Cluster], None]
+) -> None:
+    """Whatever the next pause would be, but for that after a broken connection; and nobody is warned."""
+    caplog.set_level(logging.INFO)
+    cluster.put(pod_document("first"))
+    cluster.put(pod_document("second", uid="2"))
+    with watching(account, PatientAfterTheFirst(first_s=0.01, most_s=60.0), clock := Clock()) as known:
+        eventually(lambda: cluster.watchers)
+        clock.now += 1
+        with cluster.lock:
+            cluster.change_unseen("2", pod_document("third", uid="3"))
+            end(cluster)
+        eventually(lambda: "third" in known.names())
+        eventually(lambda: (known.condition.lists, known.condition.pods) == (2, 2))
+        assert f"Kubernetes: listing the pods of node {NODE} again: too old resource version" in caplog.messages
+        assert [line for line in caplog.messages if "unavailable" in line and "broke off" not in line] == []
+        clock.now += DELETED_S
+        cluster.put(pod_document("fourth", uid="4"))
+        eventually(lambda: known.names() == {"first", "third", "fourth"})
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        refused(504, TOO_LARGE),
+        refused(500, "etcd"),
+        refused(429, "too many"),
+        failed_in_the_watch(500, "etcd"),
+        failed_in_the_watch(504, TOO_LARGE),
+        failed_in_the_watch(403, "pods is forbidden"),
+    ],
+    ids=["504", "500", "429", "ERROR 500", "ERROR 504", "ERROR 403"],
+)
+def test_after_anything_else_that_the_api_says_it_lists_with_back_off(
+    cluster: Cluster, account: Account, caplog: pytest.LogCaptureFixture, end: Callable[[Cluster], None]
+) -> None:
+    caplog.set_level(logging.INFO)
+    cluster.put(pod_document("first"))
+    cluster.put(pod_document("second", uid="2"))
+    with watching(account, Backoff(first_s=0.4, most_s=0.4), clock := Clock()) as known:
+        eventually(lambda: cluster.watchers)
+        clock.now += 1
+        with cluster.lock:
+            cluster.change_unseen("2", pod_document("third", uid="3"))
+            end(cluster)
+        began = time.monotonic()
+        eventually(lambda: "third" in known.names())
+        assert time.monotonic() - began >= 0.2
+        eventually(lambda: (known.condition.lists, known.condition.pods) == (2, 2))
+        assert known.condition.state is WatchState.FAILING
+        warned = [line for line in caplog.messages if "broke off" not in line][1:]
+        assert len(warned) == 1
+        assert warned[0].startswith("Kubernetes API unavailable; keeping the last known pod names: HTTP status ")
+        clock.now += DELETED_S
+        cluster.put(pod_document("fourth", uid="4"))
+        eventually(lambda: known.names() == {"first", "third", "fourth"})
+        eventually(is_in(known, WatchState.FOLLOWING))
+        eventually(lambda: caplog.messages[-1] == f"Kubernetes: following the pods of node {NODE}: 3")
+
+
+def test_a_list_that_fails_after_the_version_has_expired_is_tried_again(
+    cluster: Cluster, account: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.put(pod_document("first"))
+    with watching(account, clock=(clock := Clock())) as known:
+        eventually(lambda: cluster.watchers)
+        clock.now += 1
+        with cluster.lock:
+            cluster.change_unseen(UID, pod_document("second", uid="2"))
+            cluster.refusals.extend([Refusal(503, "not now")] * 3)
+            cluster.forget()
+        eventually(lambda: known.condition.lists == 2)
+        assert "second" in known.names()
+        assert (known.condition.failures, known.condition.pods) == (3, 1)
+    assert len([line for line in caplog.messages if "HTTP status 503: not now" in line]) == 1
+
+
+def test_an_api_that_forgets_all_that_it_lists_is_not_asked_without_a_pause(cluster: Cluster, account: Account) -> None:
+    """Once at once, since it may have forgotten by right; not again."""
+    expire = failed_in_the_watch(410, "Expired")
+    cluster.put(pod_document("first"))
+    with watching(account, Backoff(first_s=60, most_s=60), clock := Clock()) as known:
+        eventually(lambda: cluster.watchers)
+        clock.now += 1
+        expire(cluster)
+        eventually(lambda: known.condition.lists == 2 and cluster.watchers == 1)
+        expire(cluster)
+        eventually(is_in(known, WatchState.FAILING, "Expired"))
+        assert known.condition.lists == 2
+
+
+def test_a_watch_that_works_ends_the_back_off(cluster: Cluster, account: Account) -> None:
+    cluster.put(pod_document("first"))
+    with watching(account, PatientAfterTheFirst(first_s=0.01, most_s=60.0)) as known:
+        for _ in range(3):
+            cluster.elsewhere()
+            eventually(is_in(known, WatchState.FOLLOWING))
+            cluster.break_off()
+            eventually(is_in(known, WatchState.FAILING))
+
+
+def test_an_api_that_was_restored_is_listed_as_it_is(cluster: Cluster, account: Account) -> None:
+    """Its versions are lower than what was seen: watches say nothing, and a list from there is refused."""
+    cluster.put(pod_document("first"))
+    with watching(account, clock=(clock := Clock())) as known:
+        eventually(lambda: cluster.watchers)
+        for _ in range(10):
+            cluster.elsewhere()
+        eventually(is_in(known, WatchState.FOLLOWING))
+        with cluster.lock:
+            cluster.change_unseen(UID, pod_document("second", uid="2"))
+            cluster.restore(version=3)
+            clock.now += 45 * 60
+            cluster.break_off()
+        eventually(lambda: "second" in known.names())
+        cluster.put(pod_document("third", uid="3"))
+        eventually(lambda: "third" in known.names())
+        assert known.condition.lists == 2
+
+
+def test_a_watch_that_is_silent_for_too_long_goes_on_by_another_connection(
+    cluster: Cluster, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "_WATCH_S", range(60, 61))
+    monkeypatch.setattr(api, "_GRACE_S", 0.3 - 60)
+    cluster.put(pod_document("first"))
+    with watching(account) as known:
+        eventually(is_in(known, WatchState.FAILING, "timed out"))
+        cluster.put(pod_document("second", uid="2"))
+        eventually(lambda: known.names() == {"first", "second"})
         assert known.condition.lists == 1
+    assert len([each for each in cluster.requests if "watch" in each]) > 1
 
 
 # --- While it is not
@@ -137,7 +316,7 @@ def test_a_renewed_token_is_used(cluster: Cluster, account: Account) -> None:
 
 # Python 3.11 forgets to close a connection that is reset before its handshake (ssl.SSLSocket._create).
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
-def test_an_outage_changes_nothing_that_is_known_and_is_told_once(
+def test_an_outage_changes_nothing_that_is_known_and_is_logged_once(
     cluster: Cluster,
     authority: trustme.CA,
     certificate: trustme.LeafCert,
@@ -164,8 +343,8 @@ def test_an_outage_changes_nothing_that_is_known_and_is_told_once(
         watch.close()
     lines = [record.getMessage() for record in caplog.records if "Connection refused" in record.getMessage()]
     assert len(lines) == 1
-    assert lines[0].startswith("Kubernetes: pods cannot be followed, what was known of them is held to: ")
-    assert f"Kubernetes: pods of node {NODE} are known by name: 1" in caplog.messages
+    assert lines[0].startswith("Kubernetes API unavailable; keeping the last known pod names: ")
+    assert LISTED_ONE in caplog.messages
 
 
 def test_without_the_right_it_says_which(cluster: Cluster, account: Account, caplog: pytest.LogCaptureFixture) -> None:
@@ -177,7 +356,7 @@ def test_without_the_right_it_says_which(cluster: Cluster, account: Account, cap
         assert known.condition.failures == 3
     (line,) = [each for each in caplog.messages if "403" in each]
     assert line == (
-        "Kubernetes: pods cannot be followed, they are called by their UID: HTTP status 403: pods is forbidden: "
+        "Kubernetes API unavailable; pods are named by their UID: HTTP status 403: pods is forbidden: "
         'User "x" cannot list resource "pods"; it needs the right to list and watch pods'
     )
 
@@ -197,11 +376,11 @@ def test_it_comes_back_when_it_is_asked_to(cluster: Cluster, account: Account) -
     [
         (b"what?\n", "the watch says what cannot be read"),
         (b"[]\n", "the watch says what cannot be read"),
-        (b'{"type": "ADDED", "object": {}}\n', "it tells of an object that is no pod"),
+        (b'{"type": "ADDED", "object": {}}\n', "it reports an object that is no pod"),
         (b'{"type": "ERROR", "object": {"code": 500, "message": "etcd"}}\n', "HTTP status 500: etcd"),
     ],
 )
-def test_nonsense_is_told_and_survived(
+def test_nonsense_is_logged_and_survived(
     cluster: Cluster, account: Account, caplog: pytest.LogCaptureFixture, line: bytes, reason: str
 ) -> None:
     cluster.put(pod_document("first"))
