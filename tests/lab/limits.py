@@ -32,7 +32,8 @@ class Kernel:
         major, minor = platform.release().split(".")[:2]
         with tracefs() as directory:
             drops, resets = (
-                printed_names(directory / "events" / event, "reason") for event in ("skb/kfree_skb", "tcp/tcp_send_reset")
+                printed_names(directory / "events" / event, "reason")
+                for event in ("skb/kfree_skb", "tcp/tcp_send_reset")
             )
         return cls((int(major), int(minor)), drops, bool(resets))
 

@@ -18,8 +18,9 @@ _SCOPES: Final = ("all", "default", "lo")
 
 _OF_INTERFACES: Final = {
     "ipv4/conf/{}/forwarding": 0,  # a host drops what is for another; a Docker or Kubernetes node forwards
-    "ipv4/conf/{}/rp_filter": 0,  # packets come from where no route leads back to
+    "ipv4/conf/{}/rp_filter": 0,  # on only where a test turns it on
     "ipv4/conf/{}/route_localnet": 0,  # 127.0.0.1 from outside is dropped
+    "ipv4/conf/{}/bc_forwarding": 0,  # a broadcast ends at its host
     "ipv4/conf/{}/arp_notify": 0,  # nothing is sent that no test sends
     "ipv6/conf/{}/disable_ipv6": 0,  # both families are tested
     "ipv6/conf/{}/forwarding": 0,  # as in IPv4
