@@ -1,9 +1,9 @@
 """What a new namespace would inherit and the laboratory depends on: set, whatever the host has.
 
-Linux copies these from the first namespace, or from the creator's. That is so in 5.10, 6.12 and 7.2: there each writable
-setting was changed, and those of a new namespace were compared. All others of a namespace begin with the kernel's own
-values. What the whole machine shares (net.core.rmem_default, netdev_max_backlog, neigh/default/gc_thresh*,
-nf_conntrack_max, tcp_mem, udp_mem) no namespace can set.
+Linux copies these from the first namespace, or from the creator's. That is so in 5.10, 6.12 and 7.2: there each setting
+was changed, and those of a new namespace were compared. All others begin with the kernel's own values. What the whole
+machine shares (net.core.rmem_default, netdev_max_backlog, neigh/default/gc_thresh*, nf_conntrack_max, tcp_mem, udp_mem)
+no namespace can set.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OF_INTERFACES: Final = {
 }
 """IPv6's are inherited only where net.core.devconf_inherit_init_net is 1 or 3."""
 
-_OF_NAMESPACE: Final = {
+_OF_NAMESPACE: Final[dict[str, int | str]] = {
     "ipv4/tcp_congestion_control": "reno",  # sends what the window allows at once, without pacing (BBR), in any kernel
     "ipv4/tcp_max_tw_buckets": 4096,  # 0 leaves no TIME_WAIT
     "ipv4/tcp_rmem": "4096 131072 6291456",  # the windows that are advertised, and what a reader may leave unread

@@ -78,7 +78,7 @@ def test_a_stage_sends_nothing_but_reports(pair: Pair) -> None:
 
     def sent_and_reported() -> bool:
         device = pair.client.namespace.proc_net("dev").partition(f"{pair.client.device}:")[2].split()
-        return int(device[8]) == counters(pair.client.namespace).get("Icmp6OutMLDv2Reports", 0) > 0
+        return int(device[9]) == counters(pair.client.namespace).get("Icmp6OutMLDv2Reports", 0) > 0
 
     eventually(sent_and_reported)
 
