@@ -18,9 +18,12 @@ class Running:
     """A running `inspector`, whose lines can be waited for."""
 
     def __init__(self, *arguments: str) -> None:
-        """Start it."""
+        """Start it, with the disposition of Ctrl-C that a terminal gives: what runs in the background ignores it."""
         self.process = subprocess.Popen(
-            [INSPECTOR, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ["env", "--default-signal=INT", INSPECTOR, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self._out, self._err = (_Lines(stream) for stream in (self.process.stdout, self.process.stderr) if stream)
 

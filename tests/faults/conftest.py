@@ -8,7 +8,6 @@ from typing import TypeAlias, TypeVar
 
 import pytest
 
-from otel_netagent.kernel.facts import KernelFacts
 from tests.faults.observer import Observer, observing
 from tests.lab.limits import Kernel, limits
 from tests.lab.scenario import Scenario
@@ -26,8 +25,8 @@ def whole_observer(_root: None) -> Iterator[Observer]:
 
 
 @pytest.fixture(scope="session")
-def limiting_kernel(kernel: KernelFacts) -> Kernel:
-    return Kernel.of(kernel.release, kernel.btf)
+def limiting_kernel(_root: None) -> Kernel:
+    return Kernel.running()
 
 
 @pytest.fixture

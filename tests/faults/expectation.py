@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from otel_netagent.probing.drop_reasons import ORDINARY
 from otel_netagent.telemetry.event import Event
+from tests.faults.judgement import is_event
 from tests.lab.segments import Flag
 from tests.lab.truth import (
     Drop,
@@ -37,6 +37,16 @@ class Told:
 
 
 _REASONS = ("netagent.tcp.reason", "netagent.drop.reason", "netagent.retransmission.segment")
+
+_LATENCIES = {
+    "SOCKETLAT_READSLOW",
+    "SOCKETLAT_SENDSLOW",
+    "RXKERNEL_SLOW",
+    "TXKERNEL_SLOW",
+    "NETIFTXLAT_QDISC",
+    "NETIFTXLAT_XMIT",
+}
+"""Types of events that a busy machine causes too, each with the latency that it has measured."""
 
 _MLD_ROUTERS = "ff02::16"
 """Where multicast listener reports go (RFC 3810, 5.2.14)."""
@@ -70,7 +80,7 @@ def told(events: Iterable[Event], truth: Truth) -> Counter[Told]:
         _told(event)
         for event in events
         if event.attributes.get("destination.address") != _MLD_ROUTERS
-        and (event.type.threshold_ms is None or _latency_ns(event) >= least_ns.get(_told(event), math.inf))
+        and (event.type.name not in _LATENCIES or _latency_ns(event) >= least_ns.get(_told(event), math.inf))
         and (truth.retransmissions or event.type.name != "TCPRETRANS")
     )
     return Counter({each: 1 if each.type == "TCPRETRANS" else times for each, times in found.items()})
@@ -82,7 +92,7 @@ def too_slow(events: Iterable[Event], truth: Truth) -> list[Event]:
     return [
         event
         for event in events
-        if event.type.threshold_ms is not None and _latency_ns(event) > most_ns.get(_told(event), math.inf)
+        if event.type.name in _LATENCIES and _latency_ns(event) > most_ns.get(_told(event), math.inf)
     ]
 
 
@@ -97,7 +107,7 @@ def _received(reset: ReceivedReset) -> Told:
 
 
 def _dropped(drop: Drop) -> Iterator[Told]:
-    if drop.reason not in ORDINARY:
+    if is_event(drop.reason):
         yield from [_of_flow(drop.netns, "PACKETLOSS", drop.flow, reason=drop.reason)] * drop.count
 
 

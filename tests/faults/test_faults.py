@@ -10,11 +10,11 @@ from collections.abc import Collection
 
 import pytest
 
-from otel_netagent.probing.drop_reasons import MALFORMED
 from otel_netagent.telemetry.event import Event
 from tests.faults import latencies
 from tests.faults.conftest import Play
 from tests.faults.expectation import expected, told, too_slow
+from tests.faults.judgement import MALFORMED
 from tests.faults.observer import Observer
 from tests.lab import catalogue, drops_full, resets_sent
 from tests.lab.links import Host, Pair, Router, loopback

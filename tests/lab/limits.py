@@ -1,17 +1,18 @@
 """What a kernel cannot tell of a fault: every difference from the truths of the laboratory, which are Linux 6.18's.
 
-A kernel is judged by what its types say that it has, else by its version. No rule lets a test pass by: each says what
+A kernel is judged by what its tracepoints can print, else by its version. No rule lets a test pass by: each says what
 that kernel tells instead, and a kernel that tells more than its rules allow fails the test too.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from otel_netagent.kernel.btf import Btf
 from tests.lab.scenario import ALL_FAMILIES
+from tests.lab.tracing import printed_names, tracefs
 from tests.lab.truth import Family, Truth
 
 Version = tuple[int, int]
@@ -26,11 +27,15 @@ class Kernel:
     reset_reasons: bool
 
     @classmethod
-    def of(cls, release: str, btf: Btf) -> Kernel:
-        """The kernel that calls itself `release` (as `uname -r`) and has these types."""
-        major, minor = release.split(".")[:2]
-        reasons = (name.removeprefix("SKB_DROP_REASON_") for name in btf.enumerators("skb_drop_reason"))
-        return cls((int(major), int(minor)), frozenset(reasons), bool(btf.enumerators("sk_rst_reason")))
+    def running(cls) -> Kernel:
+        """The kernel that runs here, by what its tracepoints print."""
+        major, minor = platform.release().split(".")[:2]
+        with tracefs() as directory:
+            drops, resets = (
+                printed_names(directory / "events" / event, "reason")
+                for event in ("skb/kfree_skb", "tcp/tcp_send_reset")
+            )
+        return cls((int(major), int(minor)), drops, bool(resets))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+from tests.lab.settings import settle
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -129,6 +131,7 @@ def _hold_new_namespace() -> subprocess.Popen[bytes]:
     The process waits for the end of its standard input, which comes with `close` or with the death of the tests.
     """
     _call_libc("unshare", _CLONE_NEWNET)
+    settle()
     _bring_loopback_up()
     return subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
 

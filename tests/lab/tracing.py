@@ -66,13 +66,28 @@ class Trace:
         ]
 
 
+def printed_names(event: Path, field: str) -> frozenset[str]:
+    """The names that a tracepoint can print for a field; none where it has no such field."""
+    symbolic = re.search(rf"__print_symbolic\(REC->{field}, (.*?)\)", (event / "format").read_text())
+    return frozenset(re.findall(r'"(\w+)"', symbolic[1]) if symbolic else ())
+
+
+@contextlib.contextmanager
+def tracefs() -> Iterator[Path]:
+    """tracefs, mounted at a place of its own for the time of the block."""
+    with tempfile.TemporaryDirectory() as mount_point:
+        subprocess.run(["mount", "-t", "tracefs", "tracefs", mount_point], check=True)
+        try:
+            yield Path(mount_point)
+        finally:
+            subprocess.run(["umount", mount_point], check=True)
+
+
 @contextlib.contextmanager
 def tracing() -> Iterator[Trace]:
     """Trace in an instance of its own, so that nothing of the machine's changes (ftrace.rst, "Instances")."""
-    with tempfile.TemporaryDirectory() as mount_point, contextlib.ExitStack() as undoing:
-        subprocess.run(["mount", "-t", "tracefs", "tracefs", mount_point], check=True)
-        undoing.callback(subprocess.run, ["umount", mount_point], check=True)
-        instance = Path(tempfile.mkdtemp(prefix="lab-", dir=Path(mount_point) / "instances"))
+    with tracefs() as directory, contextlib.ExitStack() as undoing:
+        instance = Path(tempfile.mkdtemp(prefix="lab-", dir=directory / "instances"))
         undoing.callback(instance.rmdir)
         for event in _EVENTS:
             (instance / "events" / event / "enable").write_text("1")
