@@ -66,8 +66,6 @@ def run(file: Path | None) -> None:
         _fail(reason)
     for limit in limits_of_sight():
         logging.warning(limit)
-    # What gRPC has to say comes from our own delivery, in our own words. It reads this when it is loaded.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from otel_netagent.cli.following import Follower  # noqa: PLC0415
     from otel_netagent.config.reading import ConfigError  # noqa: PLC0415
     from otel_netagent.telemetry.http_server import ListenError  # noqa: PLC0415

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -133,6 +134,30 @@ def test_agent_that_never_answers_is_given_up_in_a_few_seconds() -> None:
             assert inspector.wait() == 1
             assert time.monotonic() - begin < 15
             assert "timed out" in inspector.notice()
+
+
+def _http2_frame(kind: int, payload: bytes) -> bytes:
+    """A frame of the connection itself (RFC 9113, section 4.1)."""
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, 0]) + bytes(4) + payload
+
+
+_SETTINGS = _http2_frame(4, b"")
+_TOO_MANY_PINGS = _http2_frame(7, struct.pack(">II", 0, 11) + b"too_many_pings")
+"""GOAWAY by ENHANCE_YOUR_CALM (sections 6.8 and 7)."""
+
+
+def test_what_grpc_itself_has_to_say_is_not_on_the_terminal() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as agent:
+        address = f"127.0.0.1:{agent.getsockname()[1]}"
+        with Running("watch", "-e", address) as inspector:
+            agent.settimeout(30)
+            with agent.accept()[0] as connection:
+                agent.close()
+                connection.recv(4096)  # it asks
+                connection.sendall(_SETTINGS + _TOO_MANY_PINGS)
+            assert inspector.wait() == 1
+            assert inspector.notice().startswith(f"Error: cannot watch {address}: ")
+            assert inspector.notice() == ""
 
 
 def test_one_of_two_agents_missing_does_not_end_the_watch(stream: EventStream, free_port: int) -> None:
