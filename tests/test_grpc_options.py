@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from grpc._cython import cygrpc
 
 ROOT = Path(__file__).parents[1]
-SOURCES = [source for folder in ("otel_netagent", "tests", "bench", "tools") for source in (ROOT / folder).rglob("*.py")]
-LIBRARY = Path(cygrpc.__file__).read_bytes()
+FOLDERS = ("otel_netagent", "tests", "bench", "tools")
+SOURCES = {source for folder in FOLDERS for source in (ROOT / folder).rglob("*.py")} - {Path(__file__)}
+LIBRARY = Path(getattr(importlib.util.find_spec("grpc._cython.cygrpc"), "origin", "")).read_bytes()
+
+_OPTION = re.compile(r"grpc(\.[a-z0-9_]+)+")
 
 
 def is_known(option: str) -> bool:
@@ -20,10 +24,10 @@ def is_known(option: str) -> bool:
 
 
 def options_in(text: str) -> Iterator[str]:
-    """Names of the pairs that are options, as `("grpc.so_reuseport", 0)`."""
+    """Every literal that is one, as in `("grpc.so_reuseport", 0)`."""
     for node in ast.walk(ast.parse(text)):
         match node:
-            case ast.Tuple(elts=[ast.Constant(value=str(name)), _]) if name.startswith("grpc."):
+            case ast.Constant(value=str(name)) if _OPTION.fullmatch(name):
                 yield name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import socket
 import socketserver
@@ -19,12 +20,16 @@ from otel_netagent import __version__
 from otel_netagent.telemetry.content_coding import Coding
 from otel_netagent.telemetry.debug_pages import DebugPages
 from otel_netagent.telemetry.exposition import Exposition
+from otel_netagent.telemetry.http_head import HeadRefused, discard_rest, read_head
 from otel_netagent.telemetry.prometheus import CONTENT_TYPE as EXPOSITION
 
 logger = logging.getLogger(__name__)
 
 _SILENCE: Final = struct.pack("ll", 10, 0)
-"""How long a client may say or take nothing, as a `struct timeval`: seconds and microseconds."""
+"""How long a client may take nothing, as a `struct timeval`: seconds and microseconds."""
+
+_UNREAD_BYTES: Final = 32 << 10
+"""What the kernel keeps of a request that is not read yet, doubled for its own needs (socket(7)), is our memory too."""
 
 _PLAIN = "text/plain; charset=utf-8"
 _INDEX = (
@@ -173,6 +178,7 @@ class _Server(socketserver.ThreadingTCPServer):
     def server_bind(self) -> None:
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD_BYTES)
         super().server_bind()
 
     def enter(self, connection: socket.socket) -> None:
@@ -221,14 +227,29 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        # With the kernel's timeouts instead of Python's, a large answer is one call, in which other threads go on.
-        for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self.connection.setsockopt(socket.SOL_SOCKET, direction, _SILENCE)
+        # With the kernel's timeout instead of Python's, a large answer is one call, in which other threads go on.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SILENCE)
         self.server.enter(self.connection)
 
     def finish(self) -> None:
         self.server.leave(self.connection)
         super().finish()
+
+    def handle(self) -> None:
+        """Answer one request. Its head is read as a whole: the base class would take 6 MB of one."""
+        try:
+            head = read_head(self.connection)
+        except HeadRefused as refusal:
+            self._refuse(refusal)
+            return
+        self.rfile.close()
+        self.rfile = io.BytesIO(head)
+        self.handle_one_request()
+
+    def _refuse(self, refusal: HeadRefused) -> None:
+        self.requestline = self.request_version = self.command = ""
+        self.send_error(refusal.status, explain=str(refusal))
+        discard_rest(self.connection)
 
     def do_GET(self) -> None:
         self.wfile.write(self._answer())

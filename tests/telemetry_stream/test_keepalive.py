@@ -59,7 +59,7 @@ def _watch(port: int) -> Iterator[grpc.CallIterator[pb.WatchReply]]:
 
 def _end_of(call: grpc.CallIterator[pb.WatchReply]) -> str:
     try:
-        next(call)
+        next(iter(call))
     except grpc.RpcError as error:
         return str(error.details())
     raise AssertionError("it said something")
@@ -69,4 +69,4 @@ def test_watch_in_silence_is_not_cut_where_the_defaults_of_grpc_cut_it(stream: E
     with _watch(stream.port) as call, _server_with_the_defaults_of_grpc() as other, _watch(other) as other_call:
         assert _end_of(other_call) == "Too many pings"
         stream.publish(reset())
-        assert next(call).name == "TCPRESET_NOSOCK"
+        assert next(iter(call)).name == "TCPRESET_NOSOCK"

@@ -24,6 +24,12 @@ from otel_netagent.telemetry.stream.subscription import Subscription
 MAX_SUBSCRIBERS = 16
 """Each holds a thread of the server for as long as it watches."""
 
+MAX_CONNECTIONS = 64
+"""Each takes a file descriptor; further ones are closed as they come."""
+
+IDLE_S = 20.0
+"""A connection without a call is closed after so long, and so is one on which no HTTP/2 is spoken."""
+
 QUEUE_CAPACITY = 1024
 """Replies that wait for one subscriber: about half a megabyte."""
 
@@ -41,7 +47,10 @@ _OPTIONS = [
     # Clients ask the same of us on a stream that may be silent for hours: up to once a second, and by default they
     # may only every 5 minutes. Half of it, since pings do not arrive to the millisecond.
     ("grpc.http2.min_ping_interval_without_data_ms", 500),
+    ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
 ]
+
+_IDLE_OPTIONS = ("grpc.max_connection_idle_ms", "grpc.server_handshake_timeout_ms")
 
 
 class EventPortError(Exception):
@@ -68,6 +77,7 @@ class EventStream:
         *,
         max_subscribers: int = MAX_SUBSCRIBERS,
         queue_capacity: int = QUEUE_CAPACITY,
+        idle_s: float = IDLE_S,
     ) -> None:
         """Listen and serve; port 0 takes a free one. `node` is the node's name. Raises EventPortError."""
         self._node = node
@@ -78,7 +88,8 @@ class EventStream:
         self._lost = 0
         self._snapshot: Snapshot | None = None
         self._threads = ThreadPoolExecutor(max_subscribers + _QUERY_THREADS, thread_name_prefix="event-stream")
-        self._server = grpc.server(self._threads, handlers=[rpc.handler_of(self)], options=_OPTIONS)
+        options = [*_OPTIONS, *((name, int(idle_s * 1000)) for name in _IDLE_OPTIONS)]
+        self._server = grpc.server(self._threads, handlers=[rpc.handler_of(self)], options=options)
         self.port = _listen(self._server, port)
         self._server.start()
 
