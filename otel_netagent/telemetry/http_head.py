@@ -17,7 +17,7 @@ _REST_S: Final = 2.0
 _PIECE_BYTES: Final = 64 << 10
 
 _END: Final = re.compile(rb"\n\r?\n")
-_LONGEST_END: Final = 3
+_OVERLAP: Final = 2
 
 
 class HeadRefused(Exception):
@@ -41,7 +41,7 @@ def read_head(connection: socket.socket, within_s: float = _HEAD_S) -> bytes:
             raise HeadRefused(HTTPStatus.REQUEST_TIMEOUT, f"The head of a request must come within {within_s:g} s.")
         piece = connection.recv(HEAD_BYTES - len(head))
         searched, head = len(head), head + piece
-        if not piece or _END.search(head, max(0, searched - _LONGEST_END)):
+        if not piece or _END.search(head, max(0, searched - _OVERLAP)):
             return head
     why = f"Request line and headers must not exceed {HEAD_BYTES} bytes."
     raise HeadRefused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)

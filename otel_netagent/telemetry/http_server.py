@@ -28,9 +28,6 @@ logger = logging.getLogger(__name__)
 _SILENCE: Final = struct.pack("ll", 10, 0)
 """How long a client may take nothing, as a `struct timeval`: seconds and microseconds."""
 
-_UNREAD_BYTES: Final = 32 << 10
-"""What the kernel keeps of a request that is not read yet, doubled for its own needs (socket(7)), is our memory too."""
-
 _PLAIN = "text/plain; charset=utf-8"
 _INDEX = (
     b"<!doctype html><html lang=en><meta charset=utf-8><title>otel-netagent</title><h1>otel-netagent</h1>"
@@ -178,7 +175,6 @@ class _Server(socketserver.ThreadingTCPServer):
     def server_bind(self) -> None:
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD_BYTES)
         super().server_bind()
 
     def enter(self, connection: socket.socket) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import socket
+import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ from otel_netagent.telemetry.http_head import HeadRefused, read_head
 from otel_netagent.telemetry.http_server import HttpServer
 
 LIMIT = 16_384
+_WHOLE = b"GET / HTTP/1.1\r\n\r\n"
 
 
 @pytest.fixture
@@ -91,11 +95,26 @@ def test_head_that_never_ends_is_refused_and_cut(server: HttpServer) -> None:
     assert sent * 1000 > LIMIT
 
 
-def test_head_that_comes_byte_by_byte_is_answered(server: HttpServer) -> None:
-    with connected(server) as client:
-        for byte in b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n":
-            client.sendall(bytes([byte]))
-        assert status(answer(client)) == 200
+@pytest.mark.parametrize("cut", range(1, len(_WHOLE)))
+def test_head_that_comes_in_two_pieces_is_read(cut: int) -> None:
+    ours, theirs = socket.socketpair()
+
+    def send() -> None:
+        theirs.sendall(_WHOLE[:cut])
+        while _unread(ours):
+            time.sleep(0.001)
+        theirs.sendall(_WHOLE[cut:])
+
+    sending = threading.Thread(target=send)
+    with ours, theirs:
+        sending.start()
+        assert read_head(ours, within_s=10) == _WHOLE
+        sending.join()
+
+
+def _unread(connection: socket.socket) -> int:
+    """How many bytes wait to be read (FIONREAD)."""
+    return int.from_bytes(fcntl.ioctl(connection, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n", b"\n\r\n", b"\r\n\n"])
@@ -127,8 +146,11 @@ def test_slow_sender_is_refused_when_the_time_for_all_of_the_head_is_over() -> N
     stopping = threading.Event()
 
     def drip() -> None:
-        while not stopping.wait(0.05):
+        for _ in range(200):
+            if stopping.wait(0.05):
+                return
             theirs.sendall(b"x")
+        theirs.shutdown(socket.SHUT_WR)
 
     dripping = threading.Thread(target=drip)
     with ours, theirs:

@@ -28,7 +28,7 @@ MAX_CONNECTIONS = 64
 """Each takes a file descriptor; further ones are closed as they come."""
 
 IDLE_S = 20.0
-"""A connection without a call is closed after so long, and so is one on which no HTTP/2 is spoken."""
+"""A connection without a call is closed after so long, be HTTP/2 spoken on it or not."""
 
 QUEUE_CAPACITY = 1024
 """Replies that wait for one subscriber: about half a megabyte."""
@@ -49,8 +49,6 @@ _OPTIONS = [
     ("grpc.http2.min_ping_interval_without_data_ms", 500),
     ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
 ]
-
-_IDLE_OPTIONS = ("grpc.max_connection_idle_ms", "grpc.server_handshake_timeout_ms")
 
 
 class EventPortError(Exception):
@@ -88,7 +86,7 @@ class EventStream:
         self._lost = 0
         self._snapshot: Snapshot | None = None
         self._threads = ThreadPoolExecutor(max_subscribers + _QUERY_THREADS, thread_name_prefix="event-stream")
-        options = [*_OPTIONS, *((name, int(idle_s * 1000)) for name in _IDLE_OPTIONS)]
+        options = [*_OPTIONS, ("grpc.max_connection_idle_ms", int(idle_s * 1000))]
         self._server = grpc.server(self._threads, handlers=[rpc.handler_of(self)], options=options)
         self.port = _listen(self._server, port)
         self._server.start()
