@@ -18,6 +18,7 @@ import click
 from otel_netagent import __version__
 from otel_netagent.cli.memory import give_back_freed_memory, search_less_for_garbage
 from otel_netagent.cli.requirements import limits_of_sight, missing_capabilities
+from otel_netagent.open_files import raise_limit
 
 _SWITCH_S: Final = 0.0005
 """How long a thread may compute while others wait, which a scrape does several times: a tenth of Python's own."""
@@ -55,6 +56,7 @@ def run(file: Path | None) -> None:
     it anew at once.
     """
     give_back_freed_memory()
+    raise_limit()
     sys.setswitchinterval(_SWITCH_S)
     # First of all, since what is imported below takes as long to load as the agent to start.
     stopping, asked = threading.Event(), threading.Event()

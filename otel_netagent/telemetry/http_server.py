@@ -10,6 +10,7 @@ import socketserver
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Final
 
 from otel_netagent import __version__
+from otel_netagent.open_files import ShortageLog, is_shortage
 from otel_netagent.telemetry.content_coding import Coding
 from otel_netagent.telemetry.debug_pages import DebugPages
 from otel_netagent.telemetry.exposition import Exposition
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _SILENCE: Final = struct.pack("ll", 10, 0)
 """How long a client may take nothing, as a `struct timeval`: seconds and microseconds."""
+
+_SHORTAGE_PAUSE_S: Final = 0.1
 
 _PLAIN = "text/plain; charset=utf-8"
 _INDEX = (
@@ -170,12 +174,29 @@ class _Server(socketserver.ThreadingTCPServer):
         self._connections: dict[socket.socket, None] = {}  # oldest first
         self._closed = False
         self._lock = threading.Lock()
+        self._shortage = ShortageLog()
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        try:
+            return super().get_request()
+        except OSError as error:
+            if is_shortage(error):
+                self._shortage.note("connections to the HTTP port wait", error)
+                self._make_room()
+            raise  # for the base class, which goes on
+
+    def _make_room(self) -> None:
+        """Cut the oldest connection, and wait a moment: whoever waits to be accepted is there at once again."""
+        with self._lock:
+            for connection in [*self._connections][:1]:
+                _cut(connection)
+        time.sleep(_SHORTAGE_PAUSE_S)
 
     def enter(self, connection: socket.socket) -> None:
         with self._lock:

@@ -87,7 +87,7 @@ def test_head_that_never_ends_is_refused_and_cut(server: HttpServer) -> None:
     sent = 0
     with connected(server) as client:
         client.sendall(b"GET / HTTP/1.1\r\n")
-        with pytest.raises(ConnectionError):
+        with contextlib.suppress(ConnectionError):
             for sent in itertools.count():  # noqa: B007 - how many it was is asserted
                 client.sendall(b"X: %s\r\n" % (b"x" * 1000))
                 time.sleep(0.001)

@@ -53,11 +53,10 @@ def test_connections_beyond_the_limit_are_closed_as_they_come(stream: EventStrea
 
 
 def test_connection_that_says_nothing_is_closed_and_makes_room(connect: Connect) -> None:
-    with EventStream(NODE, 0, idle_s=_SOON_S) as stream:
-        with idle_connections(stream.port, MAX_CONNECTIONS) as clients:
-            wait_until(lambda: not any(map(is_open, clients)))
-            stream.publish_snapshot(SNAPSHOT)
-            assert connect(stream.port).query("tcp")[1]
+    with EventStream(NODE, 0, idle_s=_SOON_S) as stream, idle_connections(stream.port, MAX_CONNECTIONS) as clients:
+        wait_until(lambda: not any(map(is_open, clients)))
+        stream.publish_snapshot(SNAPSHOT)
+        assert connect(stream.port).query("tcp")[1]
 
 
 def test_connection_without_a_call_is_closed_and_the_one_with_a_silent_watch_is_not(connect: Connect) -> None:
