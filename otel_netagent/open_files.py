@@ -44,6 +44,11 @@ def raise_shortage(error: OSError) -> None:
         raise error
 
 
+def explained(error: Exception) -> str:
+    """The error's text, and what to do where it is a shortage."""
+    return f"{error}; {REMEDY}" if is_shortage(error) else str(error)
+
+
 def require(count: int) -> None:
     """Find out whether so many files can be opened now. Raises OSError."""
     with contextlib.ExitStack() as opened:

@@ -14,8 +14,7 @@ _ITSELF = 0
 def no_file_left(pid: int = _ITSELF) -> Iterator[None]:
     """Lower the soft limit of a process to the files that it has open; all opens fail with EMFILE within the block.
 
-    A limit applies to the number of the next descriptor, which is the lowest that is free (getrlimit(2)): of this
-    process it is found by asking, of another those below are taken for used.
+    A limit applies to the number of the next descriptor, which is the lowest that is free (getrlimit(2)).
     """
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (_lowest_free(pid), before[1]))
@@ -26,5 +25,7 @@ def no_file_left(pid: int = _ITSELF) -> Iterator[None]:
 
 
 def _lowest_free(pid: int) -> int:
-    used = {int(number) for number in os.listdir(f"/proc/{pid or 'self'}/fd")}  # noqa: PTH208 - numbers, not paths
-    return min(set(range(len(used) + 1)) - used)
+    directory = f"/proc/{pid or 'self'}/fd"
+    used = {int(number) for number in os.listdir(directory)}  # noqa: PTH208 - numbers, not paths
+    still_used = {number for number in used if os.path.lexists(f"{directory}/{number}")}  # not that of the listing
+    return min(set(range(len(still_used) + 1)) - still_used)
