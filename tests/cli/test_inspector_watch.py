@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import socket
 import struct
@@ -15,9 +16,11 @@ import pytest
 from otel_netagent.cli.inspector.event_name import EventNameType
 from otel_netagent.pipeline.untold import EVENTS_SUPPRESSED
 from otel_netagent.probes import catalogue
+from otel_netagent.telemetry.event import AttributedEvent, Event, EventType
 from otel_netagent.telemetry.stream.service import EventStream
 from tests.cli.terminal import INSPECTOR, Running
 from tests.telemetry_stream.samples import DB, NODE, WEB, loss, reset, wait_until
+from tests.telemetry_stream.silent import silent_server
 
 LINE_OF_WEB = (
     " INFO  TCPRESET_NOSOCK Namespace=shop Pod=web-0 Node=node-7 Netns=4026531993 10.0.0.1:80 -> 10.0.0.2:4000"
@@ -60,6 +63,76 @@ def test_filters_reach_the_agent(stream: EventStream) -> None:
         for event in (loss(WEB), reset(DB), reset(WEB)):
             stream.publish(event)
         assert inspector.line() == LINE_OF_WEB
+
+
+_EVENTS = {
+    "reset of web": reset(WEB, "protocol=TCP saddr=10.0.0.1 sport=1 daddr=10.0.0.2 dport=4000"),
+    "loss of web": loss(WEB, "protocol=TCP saddr=10.0.0.1 sport=2 daddr=10.0.0.2 dport=4000"),
+    "other of web": AttributedEvent(
+        Event("tcptwrcv", EventType("OTHER", "netagent.other", "a test says so"), 1, WEB.netns, 1, {}, "sport=3"), WEB
+    ),
+    "reset of db": reset(DB, "protocol=TCP saddr=10.0.0.1 sport=4 daddr=10.0.0.2 dport=4000"),
+    "loss of third": loss(
+        dataclasses.replace(WEB, pod="web-1"), "protocol=TCP saddr=10.0.0.1 sport=5 daddr=10.0.0.2 dport=4000"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            "--type TCP_SEND_RST_NOSock --type packetloss",
+            ["reset of web", "loss of web", "reset of db", "loss of third"],
+        ),
+        ("--pod web-0 --pod db-0", ["reset of web", "loss of web", "other of web", "reset of db"]),
+        ("--namespace data --namespace nowhere", ["reset of db"]),
+        ("--namespace shop --namespace data --pod db-0 --pod web-1", ["reset of db", "loss of third"]),
+        ("--type tcpreset --type PACKETLOSS --pod web-0 --pod db-0", ["reset of web", "loss of web", "reset of db"]),
+        ("--type tcpreset --pod db-0 --pod web-1", ["reset of db"]),
+        ("--type tcpreset --type packetloss --pod web-1", ["loss of third"]),
+    ],
+)
+def test_repeated_values_are_alternatives(arguments: str, expected: list[str]) -> None:
+    with (
+        EventStream(NODE, 0) as stream,
+        Running("watch", "-v", "-e", f"127.0.0.1:{stream.port}", *arguments.split()) as inspector,
+    ):
+        wait_until(lambda: stream.subscribers == 1)
+        for event in _EVENTS.values():
+            stream.publish(event)
+        stream.close()
+        assert inspector.notice().startswith("inspector: lost ")
+        inspector.interrupt()
+        shown = [json.loads(line)["event"] for line in iter(inspector.line, "")]
+    assert shown == [_EVENTS[name].event.body for name in expected]
+
+
+def test_older_agent_is_asked_for_no_alternatives_and_watched() -> None:
+    with silent_server() as port, Running("watch", "-e", f"127.0.0.1:{port}", "--pod", "web-0") as inspector:
+        with pytest.raises(subprocess.TimeoutExpired):
+            inspector.process.wait(timeout=2)
+        assert inspector.interrupt() == 130
+        assert inspector.notice() == ""
+
+
+def test_older_agent_that_would_ignore_alternatives_is_not_watched() -> None:
+    for repeated in (["--type", "tcpreset", "--type", "packetloss"], ["--pod", "web-0", "--pod", "db-0"]):
+        with silent_server() as port, Running("watch", "-e", f"127.0.0.1:{port}", *repeated) as inspector:
+            assert inspector.wait() == 1
+            assert inspector.notice().startswith(
+                f"Error: cannot watch 127.0.0.1:{port}: this agent is older, and accepts one value each of --type, "
+                "--pod and --namespace; "
+            )
+            assert (inspector.line(), inspector.notice()) == ("", "")
+
+
+def test_of_several_names_the_unknown_one_is_refused(free_port: int) -> None:
+    names = ["--type", "tcpreset", "--type", "packetlos", "--type", "PACKETLOSS"]
+    with Running("watch", "-e", f"127.0.0.1:{free_port}", *names) as inspector:
+        assert inspector.wait() == 2
+        *_, error = (inspector.notice() for _ in ("usage", "where help is", "", "error"))
+    assert error.startswith("Error: Invalid value for '--type': 'packetlos' is neither a type of event nor a probe")
 
 
 def test_several_agents_are_merged_and_told_apart(stream: EventStream) -> None:

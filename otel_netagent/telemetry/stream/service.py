@@ -136,7 +136,7 @@ class EventStream:
     def watch_event(self, request: pb.WatchRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
         """Serve `WatchEvent`: see `inspector.proto`."""
         subscription = self._subscribe(request, context)
-        context.send_initial_metadata(rpc.WATCHING)
+        context.send_initial_metadata((*rpc.WATCHING, *rpc.ALTERNATIVES))
         for lost, reply in subscription.deliveries():
             if lost:
                 yield lost_reply(self._node, lost, time.time_ns()).SerializeToString()
@@ -156,7 +156,7 @@ class EventStream:
         return response
 
     def _subscribe(self, request: pb.WatchRequest, context: grpc.ServicerContext) -> Subscription:
-        subscription = Subscription(Filter.of(request), self._queue_capacity)
+        subscription = Subscription(Filter.of_watch(request), self._queue_capacity)
         with self._lock:
             room = len(self._subscriptions) < self._max_subscribers
             if room:
