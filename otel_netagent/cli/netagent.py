@@ -19,6 +19,7 @@ from otel_netagent import __version__
 from otel_netagent.cli.memory import give_back_freed_memory, search_less_for_garbage
 from otel_netagent.cli.requirements import limits_of_sight, missing_capabilities
 from otel_netagent.cli.standard_error import queue_standard_error
+from otel_netagent.open_files import raise_limit
 
 _SWITCH_S: Final = 0.0005
 """How long a thread may compute while others wait, which a scrape does several times: a tenth of Python's own."""
@@ -56,6 +57,7 @@ def run(file: Path | None) -> None:
     it anew at once.
     """
     give_back_freed_memory()
+    raise_limit()
     sys.setswitchinterval(_SWITCH_S)
     # First of all, since what is imported below takes as long to load as the agent to start.
     stopping, asked = threading.Event(), threading.Event()
@@ -68,8 +70,6 @@ def run(file: Path | None) -> None:
         _fail(reason)
     for limit in limits_of_sight():
         logging.warning(limit)
-    # What gRPC has to say comes from our own delivery, in our own words. It reads this when it is loaded.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from otel_netagent.cli.following import Follower  # noqa: PLC0415
     from otel_netagent.config.reading import ConfigError  # noqa: PLC0415
     from otel_netagent.telemetry.http_server import ListenError  # noqa: PLC0415

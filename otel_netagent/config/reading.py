@@ -32,6 +32,7 @@ from otel_netagent.config.schema import (
     written,
 )
 from otel_netagent.marked_yaml import Document, Location, NotYaml, Problem, spelled
+from otel_netagent.open_files import raise_shortage
 from otel_netagent.unknown_name import advice
 
 DEFAULT_PLACES = (
@@ -99,7 +100,10 @@ class Content:
 
 
 def read(path: Path | None = None, places: Sequence[Path] = DEFAULT_PLACES) -> Content:
-    """Content of a file; without one, of the first of `places` that exists."""
+    """Content of a file; without one, of the first of `places` that exists.
+
+    Raises OSError where no file can be opened at all, which says nothing of this one.
+    """
     file = path
     try:
         if file is None and (file := next((place for place in places if place.exists()), None)) is None:
@@ -107,6 +111,7 @@ def read(path: Path | None = None, places: Sequence[Path] = DEFAULT_PLACES) -> C
         with file.open("rb") as stream:
             data = stream.read(_MOST_BYTES + 1)
     except OSError as error:
+        raise_shortage(error)
         return Content(file, unreadable=error.strerror or str(error))
     if len(data) > _MOST_BYTES:
         return Content(file, unreadable=f"larger than {_MOST_BYTES} bytes")

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from otel_netagent.open_files import raise_shortage
+
 NETNS_DIR = Path("/run/netns")
 """Where `ip netns add` mounts each namespace under its name (ip-netns(8))."""
 
@@ -17,11 +19,13 @@ def by_netns(directory: Path = NETNS_DIR) -> Mapping[int, str]:
 
     A file that is no mounted namespace, as a deletion that failed halfway leaves behind, is ignored: it is
     not on nsfs, the file system that all namespaces share. Nothing is opened, which would keep the namespace alive.
+    Raises OSError where the directory cannot be opened for want of descriptors.
     """
     try:
         files = sorted(directory.iterdir(), reverse=True)
         nsfs = _ANY_NAMESPACE.stat().st_dev
-    except OSError:
+    except OSError as error:
+        raise_shortage(error)
         return {}
     return {status.st_ino: _text(file) for file in files if (status := _stat(file)) and status.st_dev == nsfs}
 

@@ -27,6 +27,7 @@ from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.identity.naming import Names, Naming
 from otel_netagent.identity.owner import Finding, examine, host_entity
 from otel_netagent.kernel import procfs
+from otel_netagent.open_files import ShortageLog
 
 SETTLING_S = 60.0
 """What no container owns is examined at each update for so long, then once in this time."""
@@ -137,11 +138,13 @@ class Registry:
         self._departed: Mapping[int, _Until] = {}
         self._found: dict[int, _Sought] = {}
         self._scan = _Scan()
+        self._shortage = ShortageLog()
 
     def update(self, live: Collection[LiveNamespace]) -> Mapping[int, Entity]:
         """Entities, by inode number, of exactly the namespaces that have a process now.
 
-        A namespace that is missing in `live` is forgotten, but for its late events.
+        A namespace that is missing in `live` is forgotten, but for its late events. Raises OSError, with nothing
+        changed, where no file can be opened.
         """
         with self._lock:
             self._follow_names()
@@ -161,6 +164,7 @@ class Registry:
         """Entity of the namespace that an event speaks of: one of the last update, or one sought now.
 
         A known namespace costs a dictionary lookup. A flood of unknown ones costs one scan of procfs a second.
+        Where no file can be opened for that, it is whoever owned it last, or nobody.
         """
         key = cookie if self._by_cookie else netns
         known = self._known.get(key) or self._host.get(netns)
@@ -230,17 +234,26 @@ class Registry:
             now = self._clock()
             if remembered := self._remembered(netns, key, now):
                 return remembered.entity
-            since = self._found[key].since if key in self._found else now
-            next_scan = self._scan.time + SEARCH_EVERY_S
-            if now < next_scan:
-                end = next_scan
-            else:
-                self._scan = self._scan_now(now)
-                self._found = {other: it for other, it in self._found.items() if now < it.end}
-                end = now + SEARCH_AGAIN_S
-            finding = self._find(netns, key, since)
-            self._found[key] = _Sought(finding, since, end)
-            return finding.entity
+            try:
+                return self._sought(netns, key, now).entity
+            except OSError as error:
+                self._shortage.note("events of new namespaces are emitted without the name of their pod", error)
+                departed = self._departed.get(key)
+                return (departed.finding if departed else examine(netns, (), None, self._proc)).entity
+
+    def _sought(self, netns: int, key: int, now: float) -> Finding:
+        """What a search finds, which is remembered. Raises OSError where no file can be opened."""
+        since = self._found[key].since if key in self._found else now
+        next_scan = self._scan.time + SEARCH_EVERY_S
+        if now < next_scan:
+            end = next_scan
+        else:
+            self._scan = self._scan_now(now)
+            self._found = {other: it for other, it in self._found.items() if now < it.end}
+            end = now + SEARCH_AGAIN_S
+        finding = self._find(netns, key, since)
+        self._found[key] = _Sought(finding, since, end)
+        return finding
 
     def _remembered(self, netns: int, key: int, now: float) -> Finding | None:
         """What needs no scan: what a search found lately, and whose a departed namespace with a cookie was."""

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from ctypes import POINTER, c_bool, c_char, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any, Final
 
+from otel_netagent.open_files import REMEDY, SHORTAGE
+
 SONAME = "libbpf.so.1"
 
 
@@ -222,4 +224,5 @@ def error_text(code: int) -> str:
     """Name and meaning of a positive errno, as `EPERM (Operation not permitted)`."""
     if code == _ENOTSUPP:
         return "ENOTSUPP (Operation is not supported)"
-    return f"{errno.errorcode.get(code, code)} ({os.strerror(code)})"
+    remedy = f"; {REMEDY}" if code in SHORTAGE else ""
+    return f"{errno.errorcode.get(code, code)} ({os.strerror(code)}){remedy}"

@@ -13,6 +13,7 @@ from typing import Final
 from otel_netagent.kernel.bpf_object import BpfObject
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.procfs import PROC
+from otel_netagent.open_files import raise_shortage
 
 _PROGRAM: Final = "identify"
 
@@ -31,10 +32,14 @@ class NetnsCookies:
             raise
 
     def of(self, pid: int, proc: Path = PROC) -> tuple[int, int] | None:
-        """Inode and cookie of a process's namespace; None where it has gone, or the kernel does not tell."""
+        """Inode and cookie of a process's namespace; None where it has gone, or the kernel does not tell.
+
+        Raises OSError where no file can be opened at all.
+        """
         try:
             file = os.open(f"{proc}/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+        except OSError as error:
+            raise_shortage(error)
             return None
         try:
             return self._identify(file)

@@ -1,6 +1,7 @@
 """Readers and parsers of procfs: the numbers and processes of each network namespace, without eBPF.
 
-A process that exits meanwhile is normal here: readers answer None for it and never raise. No file stays
+A process that exits meanwhile is normal here: readers answer None for it. They raise OSError only where no file can be
+opened at all (open_files.is_shortage): what is not seen for that reason has not gone. No file stays
 open: a descriptor on `/proc/PID/net/*` or `/proc/PID/ns/net` would keep a dead namespace and its
 interfaces alive.
 
@@ -19,6 +20,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
+
+from otel_netagent.open_files import raise_shortage
 
 PROC = Path("/proc")
 
@@ -172,7 +175,8 @@ def open_files(pid: int, proc: Path = PROC) -> list[str] | None:
         for descriptor in os.listdir(directory):  # noqa: PTH208 -- as in netns_of
             with contextlib.suppress(FileNotFoundError):
                 files.append(os.readlink(f"{directory}/{descriptor}"))  # noqa: PTH115 -- as in netns_of
-    except OSError:
+    except OSError as error:
+        raise_shortage(error)
         return None
     return files
 
@@ -213,7 +217,8 @@ def threads(pid: int, proc: Path = PROC) -> list[int]:
     """Ids of the threads of a process, its own among them; empty if it is gone."""
     try:
         return [int(name) for name in os.listdir(f"{proc}/{pid}/task")]  # noqa: PTH208 -- as in netns_of
-    except OSError:
+    except OSError as error:
+        raise_shortage(error)
         return []
 
 
@@ -256,7 +261,8 @@ def _read(path: str) -> str | None:
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        raise_shortage(error)
         return None
     try:
         pieces = list(iter(functools.partial(os.read, file, _READ_SIZE), b""))

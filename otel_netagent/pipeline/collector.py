@@ -11,6 +11,7 @@ from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
 from otel_netagent.kernel.procfs import MalformedTable
+from otel_netagent.open_files import explained
 from otel_netagent.pipeline.turns import Turns
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import RunningProbe
@@ -94,4 +95,4 @@ class Collector:
         """Say it once, not at each interval."""
         if what not in self._failing:
             self._failing.add(what)
-            logger.error("%s cannot be collected: %s", what, error)
+            logger.error("%s cannot be collected: %s", what, explained(error))

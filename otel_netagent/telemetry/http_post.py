@@ -77,7 +77,7 @@ class Post:
             )
             with response:
                 content = _content(response, deadline)
-        except (HTTPError, TimeoutError) as error:
+        except (HTTPError, OSError) as error:
             raise PostFailed(root_cause(error)) from error
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         return Answer(response.status, response.reason or "", content_type, content, _retry_after_s(response))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import socket
 import socketserver
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,15 +18,19 @@ from http.server import BaseHTTPRequestHandler
 from typing import Final
 
 from otel_netagent import __version__
+from otel_netagent.open_files import ShortageLog, is_shortage
 from otel_netagent.telemetry.content_coding import Coding
 from otel_netagent.telemetry.debug_pages import DebugPages
 from otel_netagent.telemetry.exposition import Exposition
+from otel_netagent.telemetry.http_head import HeadRefused, discard_rest, read_head
 from otel_netagent.telemetry.prometheus import CONTENT_TYPE as EXPOSITION
 
 logger = logging.getLogger(__name__)
 
 _SILENCE: Final = struct.pack("ll", 10, 0)
-"""How long a client may say or take nothing, as a `struct timeval`: seconds and microseconds."""
+"""How long a client may take nothing, as a `struct timeval`: seconds and microseconds."""
+
+_SHORTAGE_PAUSE_S: Final = 0.1
 
 _PLAIN = "text/plain; charset=utf-8"
 _INDEX = (
@@ -168,12 +174,29 @@ class _Server(socketserver.ThreadingTCPServer):
         self._connections: dict[socket.socket, None] = {}  # oldest first
         self._closed = False
         self._lock = threading.Lock()
+        self._shortage = ShortageLog()
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        try:
+            return super().get_request()
+        except OSError as error:
+            if is_shortage(error):
+                self._shortage.note("connections to the HTTP port wait", error)
+                self._make_room()
+            raise  # for the base class, which goes on
+
+    def _make_room(self) -> None:
+        """Cut the oldest connection, and wait a moment: whoever waits to be accepted is there at once again."""
+        with self._lock:
+            for connection in [*self._connections][:1]:
+                _cut(connection)
+        time.sleep(_SHORTAGE_PAUSE_S)
 
     def enter(self, connection: socket.socket) -> None:
         with self._lock:
@@ -221,14 +244,29 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        # With the kernel's timeouts instead of Python's, a large answer is one call, in which other threads go on.
-        for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self.connection.setsockopt(socket.SOL_SOCKET, direction, _SILENCE)
+        # With the kernel's timeout instead of Python's, a large answer is one call, in which other threads go on.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SILENCE)
         self.server.enter(self.connection)
 
     def finish(self) -> None:
         self.server.leave(self.connection)
         super().finish()
+
+    def handle(self) -> None:
+        """Answer one request. Its head is read as a whole: the base class would take 6 MB of one."""
+        try:
+            head = read_head(self.connection)
+        except HeadRefused as refusal:
+            self._refuse(refusal)
+            return
+        self.rfile.close()
+        self.rfile = io.BytesIO(head)
+        self.handle_one_request()
+
+    def _refuse(self, refusal: HeadRefused) -> None:
+        self.requestline = self.request_version = self.command = ""
+        self.send_error(refusal.status, explain=str(refusal))
+        discard_rest(self.connection)
 
     def do_GET(self) -> None:
         self.wfile.write(self._answer())

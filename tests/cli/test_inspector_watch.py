@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,9 +16,11 @@ import pytest
 from otel_netagent.cli.inspector.event_name import EventNameType
 from otel_netagent.pipeline.untold import EVENTS_SUPPRESSED
 from otel_netagent.probes import catalogue
+from otel_netagent.telemetry.event import AttributedEvent, Event, EventType
 from otel_netagent.telemetry.stream.service import EventStream
 from tests.cli.terminal import INSPECTOR, Running
 from tests.telemetry_stream.samples import DB, NODE, WEB, loss, reset, wait_until
+from tests.telemetry_stream.silent import silent_server
 
 LINE_OF_WEB = (
     " INFO  TCPRESET_NOSOCK Namespace=shop Pod=web-0 Node=node-7 Netns=4026531993 10.0.0.1:80 -> 10.0.0.2:4000"
@@ -58,6 +63,76 @@ def test_filters_reach_the_agent(stream: EventStream) -> None:
         for event in (loss(WEB), reset(DB), reset(WEB)):
             stream.publish(event)
         assert inspector.line() == LINE_OF_WEB
+
+
+_EVENTS = {
+    "reset of web": reset(WEB, "protocol=TCP saddr=10.0.0.1 sport=1 daddr=10.0.0.2 dport=4000"),
+    "loss of web": loss(WEB, "protocol=TCP saddr=10.0.0.1 sport=2 daddr=10.0.0.2 dport=4000"),
+    "other of web": AttributedEvent(
+        Event("tcptwrcv", EventType("OTHER", "netagent.other", "a test says so"), 1, WEB.netns, 1, {}, "sport=3"), WEB
+    ),
+    "reset of db": reset(DB, "protocol=TCP saddr=10.0.0.1 sport=4 daddr=10.0.0.2 dport=4000"),
+    "loss of third": loss(
+        dataclasses.replace(WEB, pod="web-1"), "protocol=TCP saddr=10.0.0.1 sport=5 daddr=10.0.0.2 dport=4000"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            "--type TCP_SEND_RST_NOSock --type packetloss",
+            ["reset of web", "loss of web", "reset of db", "loss of third"],
+        ),
+        ("--pod web-0 --pod db-0", ["reset of web", "loss of web", "other of web", "reset of db"]),
+        ("--namespace data --namespace nowhere", ["reset of db"]),
+        ("--namespace shop --namespace data --pod db-0 --pod web-1", ["reset of db", "loss of third"]),
+        ("--type tcpreset --type PACKETLOSS --pod web-0 --pod db-0", ["reset of web", "loss of web", "reset of db"]),
+        ("--type tcpreset --pod db-0 --pod web-1", ["reset of db"]),
+        ("--type tcpreset --type packetloss --pod web-1", ["loss of third"]),
+    ],
+)
+def test_repeated_values_are_alternatives(arguments: str, expected: list[str]) -> None:
+    with (
+        EventStream(NODE, 0) as stream,
+        Running("watch", "-v", "-e", f"127.0.0.1:{stream.port}", *arguments.split()) as inspector,
+    ):
+        wait_until(lambda: stream.subscribers == 1)
+        for event in _EVENTS.values():
+            stream.publish(event)
+        stream.close()
+        assert inspector.notice().startswith("inspector: lost ")
+        inspector.interrupt()
+        shown = [json.loads(line)["event"] for line in iter(inspector.line, "")]
+    assert shown == [_EVENTS[name].event.body for name in expected]
+
+
+def test_older_agent_is_asked_for_no_alternatives_and_watched() -> None:
+    with silent_server() as port, Running("watch", "-e", f"127.0.0.1:{port}", "--pod", "web-0") as inspector:
+        with pytest.raises(subprocess.TimeoutExpired):
+            inspector.process.wait(timeout=2)
+        assert inspector.interrupt() == 130
+        assert inspector.notice() == ""
+
+
+def test_older_agent_that_would_ignore_alternatives_is_not_watched() -> None:
+    for repeated in (["--type", "tcpreset", "--type", "packetloss"], ["--pod", "web-0", "--pod", "db-0"]):
+        with silent_server() as port, Running("watch", "-e", f"127.0.0.1:{port}", *repeated) as inspector:
+            assert inspector.wait() == 1
+            assert inspector.notice().startswith(
+                f"Error: cannot watch 127.0.0.1:{port}: this agent is older, and accepts one value each of --type, "
+                "--pod and --namespace; "
+            )
+            assert (inspector.line(), inspector.notice()) == ("", "")
+
+
+def test_of_several_names_the_unknown_one_is_refused(free_port: int) -> None:
+    names = ["--type", "tcpreset", "--type", "packetlos", "--type", "PACKETLOSS"]
+    with Running("watch", "-e", f"127.0.0.1:{free_port}", *names) as inspector:
+        assert inspector.wait() == 2
+        *_, error = (inspector.notice() for _ in ("usage", "where help is", "", "error"))
+    assert error.startswith("Error: Invalid value for '--type': 'packetlos' is neither a type of event nor a probe")
 
 
 def test_several_agents_are_merged_and_told_apart(stream: EventStream) -> None:
@@ -133,6 +208,34 @@ def test_agent_that_never_answers_is_given_up_in_a_few_seconds() -> None:
             assert inspector.wait() == 1
             assert time.monotonic() - begin < 15
             assert "timed out" in inspector.notice()
+
+
+def _http2_frame(kind: int, payload: bytes) -> bytes:
+    """A frame of the connection itself (RFC 9113, section 4.1)."""
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, 0]) + bytes(4) + payload
+
+
+_SETTINGS = _http2_frame(4, b"")
+_TOO_MANY_PINGS = _http2_frame(7, struct.pack(">II", 0, 11) + b"too_many_pings")
+"""GOAWAY by ENHANCE_YOUR_CALM (sections 6.8 and 7)."""
+
+
+def test_what_grpc_itself_has_to_say_is_not_on_the_terminal() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as agent:
+        address = f"127.0.0.1:{agent.getsockname()[1]}"
+        with Running("watch", "-e", address) as inspector:
+            with agent.accept()[0] as connection:
+                agent.close()
+                connection.sendall(_SETTINGS + _TOO_MANY_PINGS)
+                connection.shutdown(socket.SHUT_WR)
+                connection.settimeout(5)
+                with contextlib.suppress(TimeoutError):  # it does not always leave when it has read that
+                    while connection.recv(4096):
+                        pass
+            inspector.interrupt()
+            notice = inspector.notice()
+            assert notice == "" or notice.startswith(f"Error: cannot watch {address}: ")
+            assert notice == "" or inspector.notice() == ""
 
 
 def test_one_of_two_agents_missing_does_not_end_the_watch(stream: EventStream, free_port: int) -> None:

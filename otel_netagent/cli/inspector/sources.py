@@ -30,6 +30,8 @@ _OPTIONS = [
     ("grpc.keepalive_timeout_ms", 10_000),
 ]
 
+_TOO_OLD = "this agent is older, and accepts one value each of --type, --pod and --namespace"
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -122,7 +124,11 @@ class Sources:
     def _read(self, source: Address, call: grpc.CallIterator[pb.WatchReply]) -> str:
         """Pass on what the stream says until it ends; return why it did."""
         try:
-            if rpc.WATCHING[0] in call.initial_metadata():
+            said = call.initial_metadata()
+            if (self._request.names or self._request.filters) and rpc.ALTERNATIVES[0] not in said:
+                call.cancel()  # type: ignore[no-untyped-call]  # grpc-stubs says nothing of it
+                return _TOO_OLD
+            if rpc.WATCHING[0] in said:
                 self._put(Opened(source))
             for reply in call:
                 self._put(Received(source, reply.event))

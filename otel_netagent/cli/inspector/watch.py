@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import click
 
@@ -23,6 +24,7 @@ Examples:
   inspector watch -e 10.1.16.255                       those of another node
   inspector watch --type PACKETLOSS --pod web-0        dropped packets of one pod
   inspector watch --type tcpreset                      all events of one probe
+  inspector watch --pod web-0 --pod web-1              those of either pod
   inspector watch -d -v                                one JSON object a line
   inspector watch -s 10.1.17.113 -s 10.1.18.14 -v      two nodes at once, to compare times
 
@@ -47,20 +49,40 @@ A line names the event, whom it happened to, and the connection:
 @click.option("-v", "--verbose", is_flag=True, help="One JSON object a line, with the event's time in the kernel.")
 @click.option(
     "--type",
-    "type_",
+    "types",
     type=EventNameType(),
     metavar="T",
-    default=None,
-    help="Only events of this type (or alias), or of this probe.",
+    multiple=True,
+    help="Only events of this type (or alias), or of this probe; may be repeated.",
 )
-@click.option("--pod", metavar="P", default="", help="Only events of this pod; hostNetwork is the node itself.")
-@click.option("--namespace", metavar="N", default="", help="Only events of pods in this namespace.")
+@click.option(
+    "--pod",
+    "pods",
+    metavar="P",
+    multiple=True,
+    help="Only events of this pod; hostNetwork is the node itself; may be repeated.",
+)
+@click.option(
+    "--namespace",
+    "namespaces",
+    metavar="N",
+    multiple=True,
+    help="Only events of pods in this namespace; may be repeated.",
+)
 def watch(  # noqa: PLR0913 (an argument an option)
-    *, named: tuple[Address, ...], direct: bool, verbose: bool, type_: str | None, pod: str, namespace: str
+    *,
+    named: tuple[Address, ...],
+    direct: bool,
+    verbose: bool,
+    types: tuple[str, ...],
+    pods: tuple[str, ...],
+    namespaces: tuple[str, ...],
 ) -> None:
     """Show network events as they happen, one a line.
 
     Ctrl-C ends it, with exit code 130.
+
+    An option that is repeated gives alternatives: events of any of them are shown.
 
     An arrow with no protocol before it is TCP. EVENTS_LOST stands where events are missing, because this command, or
     what it writes to, was too slow for them.
@@ -71,11 +93,22 @@ def watch(  # noqa: PLR0913 (an argument an option)
     """
     local = [_LOCAL] if direct or not named else []
     addresses = list(dict.fromkeys([*named, *local]))
-    request = pb.WatchRequest(name=type_ or "", filter=pb.Meta(pod=pod, namespace=namespace))
+    request = _request(types, pods, namespaces)
     try:
         _show(addresses, request, verbose)
     except KeyboardInterrupt:
         click.get_current_context().exit(_INTERRUPTED)
+
+
+def _request(types: Sequence[str], pods: Sequence[str], namespaces: Sequence[str]) -> pb.WatchRequest:
+    """What is asked of every agent; where there is no choice, in the fields that one of any version minds."""
+    metas = [pb.Meta(pod=pod, namespace=namespace) for pod, namespace in product(pods or [""], namespaces or [""])]
+    request = pb.WatchRequest(filter=metas[0], filters=metas[1:])
+    if len(types) == 1:
+        request.name = types[0]
+    else:
+        request.names.extend(types)
+    return request
 
 
 def _show(addresses: Sequence[Address], request: pb.WatchRequest, verbose: bool) -> None:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from otel_netagent.open_files import ShortageLog
 from otel_netagent.telemetry.delivery.account import Cause
 from otel_netagent.telemetry.delivery.parcel import Parcel
 from otel_netagent.telemetry.delivery.spool import Spool
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 _SLOW_S: Final = 1.0
 """A receiver that has not answered for this long gets the rest by way of the spool: it may never answer."""
+
+_OPEN_AGAIN_S: Final = 1.0
 
 
 class Outbox:
@@ -39,6 +42,8 @@ class Outbox:
         self._ended = False
         self._closed = False
         self._writable = True
+        self._unreadable = False
+        self._shortage = ShortageLog()
         self._changed = threading.Condition()
 
     @property
@@ -80,8 +85,10 @@ class Outbox:
     def take(self) -> Parcel | None:
         """Wait for the oldest parcel, which stays here until it is settled; None when there will be no more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._head() or self._ended)
-            self._in_hand = None if self._closed else self._head()
+            head = None
+            while not self._closed and not (head := self._head()) and not self._ended:
+                self._changed.wait(_OPEN_AGAIN_S if self._unreadable else None)
+            self._in_hand = None if self._closed else head
             self._since = time.monotonic()
             return self._in_hand
 
@@ -121,7 +128,14 @@ class Outbox:
             self._changed.notify_all()
 
     def _head(self) -> Parcel | None:
-        if self._spool and (parcel := self._spool.head()):
+        try:
+            parcel = self._spool.head() if self._spool else None
+        except OSError as error:  # memory waits too, to keep the order
+            self._shortage.note(f"what waits in {self._spool} is not sent", error)
+            self._unreadable = True
+            return None
+        self._unreadable = False
+        if parcel:
             return parcel
         return self._memory[0] if self._memory else None
 
@@ -130,10 +144,10 @@ class Outbox:
 
     def _move_to(self, spool: Spool) -> None:
         while self._memory:
-            for displaced in spool.make_room(self._memory[0]):
-                if displaced is not self._in_hand:  # whose fate is open
-                    self._let_go(Cause.SPOOL_FULL, displaced)
             try:
+                for displaced in spool.make_room(self._memory[0]):
+                    if displaced is not self._in_hand:  # whose fate is open
+                        self._let_go(Cause.SPOOL_FULL, displaced)
                 spool.append(self._memory[0])
             except OSError as error:
                 if self._writable:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from otel_netagent.open_files import raise_shortage
 from otel_netagent.telemetry.delivery.parcel import Parcel
 from otel_netagent.telemetry.delivery.records import SETTLED, Damage, Record, read_record, write_record
 
@@ -30,7 +31,10 @@ class Segment:
         self.size = path.stat().st_size if path.exists() else 0
 
     def head(self) -> Parcel | None:
-        """The oldest parcel that waits, the same object until it is passed; None if nothing waits."""
+        """The oldest parcel that waits, the same object until it is passed; None if nothing waits.
+
+        Raises OSError where no file can be opened for now (open_files.is_shortage).
+        """
         while self._head is None and self._position < self.size:
             match self._read():
                 case Record(parcel=parcel, settled=False, end=end):
@@ -88,6 +92,7 @@ class Segment:
         try:
             return read_record(self._open(), self._position)
         except OSError as error:
+            raise_shortage(error)
             logger.warning("%s cannot be read: %s", self._path, error)
             return Damage(1, self.size)
 

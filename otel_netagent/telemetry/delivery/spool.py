@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -70,7 +71,10 @@ class Spool:
         return sum(segment.size for segment in self._segments)
 
     def head(self) -> Parcel | None:
-        """The oldest parcel, the same object until it is settled or had to make room; None if nothing waits."""
+        """The oldest parcel, the same object until it is settled or had to make room; None if nothing waits.
+
+        Raises OSError where no file can be opened for now.
+        """
         while self._segments:
             if parcel := self._segments[0].head():
                 return parcel
@@ -80,18 +84,20 @@ class Spool:
     def settle(self) -> None:
         """Be done with the head."""
         self._segments[0].settle()
-        self.head()
+        with contextlib.suppress(OSError):  # what comes next is opened later
+            self.head()
 
-    def make_room(self, parcel: Parcel) -> list[Parcel]:
-        """Delete as many of the oldest segments as must be for this parcel; what waited in them, the oldest first."""
-        displaced = []
+    def make_room(self, parcel: Parcel) -> Iterator[Parcel]:
+        """Delete as many of the oldest segments as must be for this parcel; what waited in them, the oldest first.
+
+        Raises OSError where no file can be opened for now; what was not given yet stays.
+        """
         while self._segments and self.bytes + record_size(parcel) > self._place.limit_bytes:
-            oldest = self._segments.popleft()
+            oldest = self._segments[0]
             while head := oldest.head():
-                displaced.append(head)
                 oldest.pass_head()
-            oldest.delete()
-        return displaced
+                yield head
+            self._segments.popleft().delete()
 
     def append(self, parcel: Parcel) -> None:
         """Add the newest parcel. Raises OSError, with nothing added."""

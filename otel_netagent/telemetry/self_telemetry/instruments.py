@@ -5,6 +5,7 @@ Names follow OpenTelemetry's conventions, `process.*` its semantic conventions (
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -46,6 +47,12 @@ class Observable(Instrument):
 
 def _sole(value: Callable[[Vitals], float]) -> Callable[[Vitals], Points]:
     return lambda vitals: iter([({}, value(vitals))])
+
+
+def _memory(_: Vitals) -> Points:
+    """Nothing where it cannot be read: every file may be in use."""
+    with contextlib.suppress(OSError):
+        yield {}, resident_bytes()
 
 
 def _by_delivery(value: Callable[[Tally], float]) -> Callable[[Vitals], Points]:
@@ -183,7 +190,7 @@ OBSERVABLES: Final = (
     Observable(
         "process.memory.usage", Kind.AMOUNT, "By",
         "Memory of the agent that is in RAM",
-        (), _sole(lambda _: resident_bytes()),
+        (), _memory,
     ),
 )  # fmt: skip
 

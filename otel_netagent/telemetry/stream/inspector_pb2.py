@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.otel_netagent/telemetry/stream/inspector.proto\x12\x05proto\"C\n\x04Meta\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03pod\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\r\n\x05netns\x18\x04 \x01(\t\"9\n\x0cWatchRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1b\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x0b.proto.Meta\"7\n\nWatchReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1b\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x0c.proto.Event\"W\n\x05\x45vent\x12\x19\n\x04meta\x18\x01 \x01(\x0b\x32\x0b.proto.Meta\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\x12\x16\n\x0etime_unix_nano\x18\x04 \x01(\x06\"?\n\x12QueryMetricRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1b\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x0b.proto.Meta\"[\n\x13QueryMetricResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x07metrics\x18\x02 \x03(\x0b\x32\r.proto.Metric\x12\x16\n\x0etime_unix_nano\x18\x03 \x01(\x06\"\xaf\x01\n\x06Metric\x12\x19\n\x04meta\x18\x01 \x01(\x0b\x32\x0b.proto.Meta\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x02\x12\x13\n\x0b\x65xact_value\x18\x04 \x01(\x10\x12)\n\x06labels\x18\x05 \x03(\x0b\x32\x19.proto.Metric.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\x89\x01\n\tinspector\x12\x36\n\nWatchEvent\x12\x13.proto.WatchRequest\x1a\x11.proto.WatchReply0\x01\x12\x44\n\x0bQueryMetric\x12\x19.proto.QueryMetricRequest\x1a\x1a.proto.QueryMetricResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.otel_netagent/telemetry/stream/inspector.proto\x12\x05proto\"C\n\x04Meta\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03pod\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\r\n\x05netns\x18\x04 \x01(\t\"f\n\x0cWatchRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1b\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x0b.proto.Meta\x12\r\n\x05names\x18\x03 \x03(\t\x12\x1c\n\x07\x66ilters\x18\x04 \x03(\x0b\x32\x0b.proto.Meta\"7\n\nWatchReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1b\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x0c.proto.Event\"W\n\x05\x45vent\x12\x19\n\x04meta\x18\x01 \x01(\x0b\x32\x0b.proto.Meta\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\x12\x16\n\x0etime_unix_nano\x18\x04 \x01(\x06\"?\n\x12QueryMetricRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1b\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x0b.proto.Meta\"[\n\x13QueryMetricResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x07metrics\x18\x02 \x03(\x0b\x32\r.proto.Metric\x12\x16\n\x0etime_unix_nano\x18\x03 \x01(\x06\"\xaf\x01\n\x06Metric\x12\x19\n\x04meta\x18\x01 \x01(\x0b\x32\x0b.proto.Meta\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x02\x12\x13\n\x0b\x65xact_value\x18\x04 \x01(\x10\x12)\n\x06labels\x18\x05 \x03(\x0b\x32\x19.proto.Metric.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\x89\x01\n\tinspector\x12\x36\n\nWatchEvent\x12\x13.proto.WatchRequest\x1a\x11.proto.WatchReply0\x01\x12\x44\n\x0bQueryMetric\x12\x19.proto.QueryMetricRequest\x1a\x1a.proto.QueryMetricResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +36,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_META']._serialized_start=57
   _globals['_META']._serialized_end=124
   _globals['_WATCHREQUEST']._serialized_start=126
-  _globals['_WATCHREQUEST']._serialized_end=183
-  _globals['_WATCHREPLY']._serialized_start=185
-  _globals['_WATCHREPLY']._serialized_end=240
-  _globals['_EVENT']._serialized_start=242
-  _globals['_EVENT']._serialized_end=329
-  _globals['_QUERYMETRICREQUEST']._serialized_start=331
-  _globals['_QUERYMETRICREQUEST']._serialized_end=394
-  _globals['_QUERYMETRICRESPONSE']._serialized_start=396
-  _globals['_QUERYMETRICRESPONSE']._serialized_end=487
-  _globals['_METRIC']._serialized_start=490
-  _globals['_METRIC']._serialized_end=665
-  _globals['_METRIC_LABELSENTRY']._serialized_start=620
-  _globals['_METRIC_LABELSENTRY']._serialized_end=665
-  _globals['_INSPECTOR']._serialized_start=668
-  _globals['_INSPECTOR']._serialized_end=805
+  _globals['_WATCHREQUEST']._serialized_end=228
+  _globals['_WATCHREPLY']._serialized_start=230
+  _globals['_WATCHREPLY']._serialized_end=285
+  _globals['_EVENT']._serialized_start=287
+  _globals['_EVENT']._serialized_end=374
+  _globals['_QUERYMETRICREQUEST']._serialized_start=376
+  _globals['_QUERYMETRICREQUEST']._serialized_end=439
+  _globals['_QUERYMETRICRESPONSE']._serialized_start=441
+  _globals['_QUERYMETRICRESPONSE']._serialized_end=532
+  _globals['_METRIC']._serialized_start=535
+  _globals['_METRIC']._serialized_end=710
+  _globals['_METRIC_LABELSENTRY']._serialized_start=665
+  _globals['_METRIC_LABELSENTRY']._serialized_end=710
+  _globals['_INSPECTOR']._serialized_start=713
+  _globals['_INSPECTOR']._serialized_end=850
 # @@protoc_insertion_point(module_scope)

@@ -19,12 +19,16 @@ class Meta(_message.Message):
     def __init__(self, node: _Optional[str] = ..., pod: _Optional[str] = ..., namespace: _Optional[str] = ..., netns: _Optional[str] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("name", "filter")
+    __slots__ = ("name", "filter", "names", "filters")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    FILTERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     filter: Meta
-    def __init__(self, name: _Optional[str] = ..., filter: _Optional[_Union[Meta, _Mapping]] = ...) -> None: ...
+    names: _containers.RepeatedScalarFieldContainer[str]
+    filters: _containers.RepeatedCompositeFieldContainer[Meta]
+    def __init__(self, name: _Optional[str] = ..., filter: _Optional[_Union[Meta, _Mapping]] = ..., names: _Optional[_Iterable[str]] = ..., filters: _Optional[_Iterable[_Union[Meta, _Mapping]]] = ...) -> None: ...
 
 class WatchReply(_message.Message):
     __slots__ = ("name", "event")

@@ -42,7 +42,7 @@ def lost_reply(node: str, count: int, time_ns: int) -> pb.WatchReply:
 
 def metric_response(node: str, snapshot: Snapshot, request: pb.QueryMetricRequest) -> pb.QueryMetricResponse:
     """The points of a snapshot that a request asks for."""
-    wanted = Filter.of(request)
+    wanted = Filter.of_query(request)
     metrics = [
         *_metrics(node, snapshot, snapshot.tables, wanted, _number),
         *_metrics(node, snapshot, snapshot.histograms, wanted, _histogram),

@@ -19,6 +19,9 @@ DEFAULT_PORT = 19102
 WATCHING = (("netagent-watching", "yes"),)
 """Initial metadata of a `WatchEvent` that is being served: the first event may be hours away."""
 
+ALTERNATIVES = (("netagent-alternatives", "yes"),)
+"""As above, of an agent that minds `names` and `filters`: an older one sends what nobody asked for."""
+
 
 class Servicer(Protocol):
     """What serves the two methods."""

@@ -24,6 +24,12 @@ from otel_netagent.telemetry.stream.subscription import Subscription
 MAX_SUBSCRIBERS = 16
 """Each holds a thread of the server for as long as it watches."""
 
+MAX_CONNECTIONS = 64
+"""Each takes a file descriptor; further ones are closed as they come."""
+
+IDLE_S = 20.0
+"""A connection without a call is closed after so long, be HTTP/2 spoken on it or not."""
+
 QUEUE_CAPACITY = 1024
 """Replies that wait for one subscriber: about half a megabyte."""
 
@@ -38,8 +44,10 @@ _OPTIONS = [
     # A subscriber whose node vanished without a word must not hold its place for ever.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # Clients ask the same of us on a stream that may be silent for hours: by default they may only every 5 minutes.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Clients ask the same of us on a stream that may be silent for hours: up to once a second, and by default they
+    # may only every 5 minutes. Half of it, since pings do not arrive to the millisecond.
+    ("grpc.http2.min_ping_interval_without_data_ms", 500),
+    ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
 ]
 
 
@@ -67,6 +75,7 @@ class EventStream:
         *,
         max_subscribers: int = MAX_SUBSCRIBERS,
         queue_capacity: int = QUEUE_CAPACITY,
+        idle_s: float = IDLE_S,
     ) -> None:
         """Listen and serve; port 0 takes a free one. `node` is the node's name. Raises EventPortError."""
         self._node = node
@@ -77,7 +86,8 @@ class EventStream:
         self._lost = 0
         self._snapshot: Snapshot | None = None
         self._threads = ThreadPoolExecutor(max_subscribers + _QUERY_THREADS, thread_name_prefix="event-stream")
-        self._server = grpc.server(self._threads, handlers=[rpc.handler_of(self)], options=_OPTIONS)
+        options = [*_OPTIONS, ("grpc.max_connection_idle_ms", int(idle_s * 1000))]
+        self._server = grpc.server(self._threads, handlers=[rpc.handler_of(self)], options=options)
         self.port = _listen(self._server, port)
         self._server.start()
 
@@ -126,7 +136,7 @@ class EventStream:
     def watch_event(self, request: pb.WatchRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
         """Serve `WatchEvent`: see `inspector.proto`."""
         subscription = self._subscribe(request, context)
-        context.send_initial_metadata(rpc.WATCHING)
+        context.send_initial_metadata((*rpc.WATCHING, *rpc.ALTERNATIVES))
         for lost, reply in subscription.deliveries():
             if lost:
                 yield lost_reply(self._node, lost, time.time_ns()).SerializeToString()
@@ -146,7 +156,7 @@ class EventStream:
         return response
 
     def _subscribe(self, request: pb.WatchRequest, context: grpc.ServicerContext) -> Subscription:
-        subscription = Subscription(Filter.of(request), self._queue_capacity)
+        subscription = Subscription(Filter.of_watch(request), self._queue_capacity)
         with self._lock:
             room = len(self._subscriptions) < self._max_subscribers
             if room:

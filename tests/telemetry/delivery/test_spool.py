@@ -98,7 +98,7 @@ def test_is_a_queue_through_restarts(actions: list[str], segment_room: int) -> N
 def test_oldest_make_room_and_are_handed_back(tmp_path: Path) -> None:
     size = record_size(make_parcel(100))
     spool = opened(tmp_path, 16 * size)
-    displaced = []
+    displaced: list[Parcel] = []
     for number in range(100, 150):
         parcel = make_parcel(number)
         displaced += spool.make_room(parcel)
@@ -116,7 +116,7 @@ def test_what_was_settled_is_not_displaced(tmp_path: Path) -> None:
     for number in range(100, 116):
         spool.append(make_parcel(number))
     spool.settle()
-    assert spool.make_room(make_parcel(200)) == [make_parcel(101)]
+    assert list(spool.make_room(make_parcel(200))) == [make_parcel(101)]
     spool.close()
 
 
