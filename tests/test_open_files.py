@@ -20,6 +20,7 @@ from otel_netagent.identity import netns_names
 from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel import procfs
 from otel_netagent.open_files import ShortageLog, is_shortage, raise_limit, require
+from otel_netagent.telemetry.line_queue import LineQueue
 from otel_netagent.telemetry.delivery.outbox import Outbox
 from otel_netagent.telemetry.delivery.parcel import Parcel
 from otel_netagent.telemetry.delivery.records import record_size
@@ -191,7 +192,7 @@ def test_change_of_the_configuration_waits(
     monkeypatch.setattr("otel_netagent.cli.following.Agent", Recorder)
     file = tmp_path / "config.yaml"
     file.write_text("metric_config: {interval: 5}")
-    follower = Follower(file, {})
+    follower = Follower(file, {}, LineQueue())
     stopping, asked = threading.Event(), threading.Event()
     following = threading.Thread(target=follower.follow, args=(stopping, asked))
     file.write_text("metric_config: {interval: 7}")

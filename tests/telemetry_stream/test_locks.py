@@ -16,7 +16,7 @@ from otel_netagent.telemetry.stream.subscription import Subscription
 from tests.telemetry.rival import Crossing, Rival
 from tests.telemetry_stream.samples import reset
 
-ANY = Filter.of(pb.WatchRequest())
+ANY = Filter.of_watch(pb.WatchRequest())
 
 _USES: Mapping[str, Callable[[Subscription], object]] = {
     "offer": lambda subscription: subscription.offer(b"new"),
