@@ -126,4 +126,4 @@ docs: $(VENV)/run.stamp ## write the reference pages from the probes' declaratio
 
 clean: ## delete everything that these goals made
 	rm -rf $(VENV) build dist otel_netagent/_bpf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find otel_netagent tests bench -name __pycache__ -prune -exec rm -r {} +
+	find otel_netagent lab tests bench tools -name __pycache__ -prune -exec rm -r {} +

@@ -24,14 +24,14 @@ from bench.collecting import collector_of
 from bench.load import connections, idle_processes
 from bench.measuring import Cost, cpu_cost
 from bench.pods import pods
+from lab.namespace import Namespace
 from otel_netagent.kernel.namespaces import ProcfsWalk
+from otel_netagent.outputs.content_coding import gzipped
+from otel_netagent.outputs.http.prometheus import PrometheusText
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import WalkAccess
-from otel_netagent.telemetry.content_coding import gzipped
-from otel_netagent.telemetry.prometheus import PrometheusText
 from tests.agent.running import Agent
-from tests.lab.namespace import Namespace
 
 _ROUNDS: Final = 15
 _BOTH_WAYS: Final = frozenset({"tcp", "tcpext", "udp", "ip", "mib", "sock", "conntrack", "fd", "io"})

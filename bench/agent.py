@@ -29,12 +29,12 @@ from bench.pods import pods
 from bench.scrape import scrape
 from bench.threads import cpu_seconds
 from otel_netagent.identity.registry import SETTLING_S
-from otel_netagent.telemetry.status import AgentStatus
-from otel_netagent.telemetry.stream import inspector_pb2 as pb
-from otel_netagent.telemetry.stream import rpc
+from otel_netagent.model.probe_status import AgentStatus
+from otel_netagent.outputs.stream import inspector_pb2 as pb
+from otel_netagent.outputs.stream import rpc
 from tests.agent.running import Agent
-from tests.telemetry.loki.server import Loki, serving
-from tests.telemetry.otlp.receivers import grpc_receiver
+from tests.outputs.loki.server import Loki, serving
+from tests.outputs.otlp.receivers import grpc_receiver
 
 _SCRAPE_EVERY_S: Final = 15.0
 _MEMORY: Final = re.compile(r"^(Rss|Pss|Anonymous|Private_Clean|Private_Dirty):\s+(\d+) kB$", re.MULTILINE)

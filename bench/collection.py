@@ -18,13 +18,13 @@ from bench.collecting import collector_of, started
 from bench.measuring import cpu_cost, print_costs
 from bench.pods import pods
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk, ProcfsWalk
+from otel_netagent.outputs.content_coding import gzipped
+from otel_netagent.outputs.http.prometheus import PrometheusText
+from otel_netagent.outputs.otlp.attributes import agent_resource
+from otel_netagent.outputs.otlp.metrics import MetricsEncoder
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import WalkAccess
-from otel_netagent.telemetry.content_coding import gzipped
-from otel_netagent.telemetry.otlp.attributes import agent_resource
-from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
-from otel_netagent.telemetry.prometheus import PrometheusText
 
 MIB_PROBES = ("tcp", "tcpext", "udp")
 PROBES = ("ip", "mib", "netdev", "sock", "conntrack", "qdisc", "softnet", "slab", "packetloss")

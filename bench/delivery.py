@@ -22,12 +22,12 @@ from rich.table import Table
 
 from bench.receiver import Receiver
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.telemetry.delivery import Delivery, Limits, SpoolPlace, Tally, close_all
-from otel_netagent.telemetry.event import AttributedEvent, AttributeValue, Event, EventType
-from otel_netagent.telemetry.otlp.attributes import agent_resource
-from otel_netagent.telemetry.otlp.connect import connect
-from otel_netagent.telemetry.otlp.environment import Compression, Destination, Protocol, Signal
-from otel_netagent.telemetry.otlp.logs import LogsEncoder, Observed
+from otel_netagent.model.event import AttributedEvent, AttributeValue, Event, EventType
+from otel_netagent.outputs.otlp.attributes import agent_resource
+from otel_netagent.outputs.otlp.connect import connect
+from otel_netagent.outputs.otlp.environment import Compression, Destination, Protocol, Signal
+from otel_netagent.outputs.otlp.logs import LogsEncoder, Observed
+from otel_netagent.outputs.sending import Delivery, Limits, SpoolPlace, Tally, close_all
 
 _NODE: Final = "node"
 _START_NS: Final = 1_700_000_000_000_000_000

@@ -25,9 +25,9 @@ from rich.table import Table
 
 from bench.receiver import Receiver
 from bench.threads import cpu_seconds
+from lab.truth import Family
 from tests.agent.running import Agent
 from tests.agent.stage import Stage, await_known, named_pair
-from tests.lab.truth import Family
 
 _SENDERS: Final = range(20_000, 20_020)
 _CLOSED: Final = range(21_000, 65_000)

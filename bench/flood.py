@@ -16,11 +16,11 @@ from pathlib import Path
 
 import click
 
+from lab.counters import counters
+from lab.truth import Family
 from tests.agent.closed_ports import closed_tcp_port, closed_udp_port
 from tests.agent.running import Agent, Told
 from tests.agent.stage import Stage, await_known, named_pair
-from tests.lab.counters import counters
-from tests.lab.truth import Family
 
 
 @dataclass(slots=True)

@@ -10,8 +10,8 @@ import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import close_with_reset
+from lab.namespace import Namespace
+from lab.sockets import close_with_reset
 
 
 @contextlib.contextmanager

@@ -15,9 +15,10 @@ import click
 
 from bench.measuring import cpu_cost, print_costs
 from bench.pods import pods
-from otel_netagent.kernel import netlink, procfs
+from lab.namespace import Namespace
+from otel_netagent.kernel import netlink
 from otel_netagent.kernel.entering import Visit
-from tests.lab.namespace import Namespace
+from otel_netagent.kernel.proc import procfs
 
 _NETLINK_ROUTE = 0
 _RTM_GETLINK, _RTM_NEWNSID, _RTM_GETSTATS = 18, 88, 94

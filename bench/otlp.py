@@ -18,10 +18,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from bench.measuring import cpu_cost, print_costs
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.telemetry.otlp.attributes import agent_resource
-from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Distribution, HistogramTable, RowKey, Snapshot, Table
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Distribution, HistogramTable, RowKey, Snapshot, Table
+from otel_netagent.outputs.otlp.attributes import agent_resource
+from otel_netagent.outputs.otlp.metrics import MetricsEncoder
 
 _NODE: Final = "node"
 _START_NS: Final = 1_700_000_000_000_000_000

@@ -32,19 +32,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from lab.links import Pair, joined_pair
+from lab.waiting import eventually
 from otel_netagent.config.schema import Config, EventConfig, MetricConfig
+from otel_netagent.model.table import Snapshot
+from otel_netagent.outputs.content_coding import gzipped
+from otel_netagent.outputs.http.prometheus import PrometheusText
+from otel_netagent.outputs.text.event_lines import TextSink
+from otel_netagent.outputs.text.line_queue import LineQueue
+from otel_netagent.outputs.text.line_writer import LineWriter
 from otel_netagent.pipeline.kernel_access import find_kernel_access
 from otel_netagent.pipeline.probe_set import NECESSARY, Wanted
 from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probes import catalogue
-from otel_netagent.telemetry.content_coding import gzipped
-from otel_netagent.telemetry.line_queue import LineQueue
-from otel_netagent.telemetry.line_writer import LineWriter
-from otel_netagent.telemetry.prometheus import PrometheusText
-from otel_netagent.telemetry.snapshot import Snapshot
-from otel_netagent.telemetry.text import TextSink
-from tests.lab.links import Pair, joined_pair
-from tests.lab.waiting import eventually
 
 _PORT: Final = 11111
 _MESSAGE_BYTES: Final = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from tests.lab.links import ip_batch
-from tests.lab.namespace import Namespace
+from lab.links import ip_batch
+from lab.namespace import Namespace
 
 
 @contextlib.contextmanager

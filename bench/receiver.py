@@ -16,8 +16,8 @@ import grpc
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
+from lab.waiting import eventually
 from tests.agent.running import free_port
-from tests.lab.waiting import eventually
 
 _SERVICE: Final = "opentelemetry.proto.collector.logs.v1.LogsService"
 _SPAWN: Final = multiprocessing.get_context("spawn")

@@ -5,7 +5,7 @@ import re
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.lab.fixtures", "tests.kernel.fixtures"]
+pytest_plugins = ["lab.fixtures", "tests.kernel.fixtures"]
 
 # A machine that has other things to do must not fail a property.
 settings.register_profile("unhurried", deadline=None)

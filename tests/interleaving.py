@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.waiting import eventually
+from lab.waiting import eventually
 
 _PATIENCE_S = 10.0
 _new_lock = threading.Lock

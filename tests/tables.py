@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from otel_netagent.telemetry.snapshot import Distribution, HistogramTable, Table
+from otel_netagent.model.table import Distribution, HistogramTable, Table
 
 
 def numbers(tables: Iterable[Table | HistogramTable]) -> Iterator[Table]:

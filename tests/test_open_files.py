@@ -14,23 +14,23 @@ from pathlib import Path
 
 import pytest
 
-from otel_netagent.cli.following import Follower
+from lab.waiting import eventually
+from otel_netagent.agent.following import Follower
 from otel_netagent.config.reading import read
 from otel_netagent.identity import netns_names
 from otel_netagent.identity.registry import Registry
-from otel_netagent.kernel import procfs
+from otel_netagent.kernel.proc import procfs
 from otel_netagent.open_files import ShortageLog, is_shortage, raise_limit, require
-from otel_netagent.telemetry.line_queue import LineQueue
-from otel_netagent.telemetry.delivery.outbox import Outbox
-from otel_netagent.telemetry.delivery.parcel import Parcel
-from otel_netagent.telemetry.delivery.records import record_size
-from otel_netagent.telemetry.delivery.spool import Spool, SpoolPlace
-from otel_netagent.telemetry.http_server import HttpServer
-from otel_netagent.telemetry.self_telemetry.instruments import OBSERVABLES
-from otel_netagent.telemetry.self_telemetry.vitals import Vitals
+from otel_netagent.outputs.http.server import HttpServer
+from otel_netagent.outputs.self_telemetry.agent_state import Vitals
+from otel_netagent.outputs.self_telemetry.instruments import OBSERVABLES
+from otel_netagent.outputs.sending.outbox import Outbox
+from otel_netagent.outputs.sending.records import record_size
+from otel_netagent.outputs.sending.request import Parcel
+from otel_netagent.outputs.sending.spool import Spool, SpoolPlace
+from otel_netagent.outputs.text.line_queue import LineQueue
 from tests.file_limit import no_file_left
-from tests.lab.waiting import eventually
-from tests.telemetry.delivery.numbers import make_parcel
+from tests.outputs.sending.numbers import make_parcel
 
 _ELSEWHERE = 4026599999
 _REMEDY = "raise the limit of open files"
@@ -189,7 +189,7 @@ def test_change_of_the_configuration_waits(
         def apply(self, config: object) -> None:
             loaded.append(config.metric.interval)  # type: ignore[attr-defined]
 
-    monkeypatch.setattr("otel_netagent.cli.following.Agent", Recorder)
+    monkeypatch.setattr("otel_netagent.agent.following.Agent", Recorder)
     file = tmp_path / "config.yaml"
     file.write_text("metric_config: {interval: 5}")
     follower = Follower(file, {}, LineQueue())

@@ -7,7 +7,7 @@ import os
 from hypothesis import given
 
 from otel_netagent.unicode import well_formed
-from tests.telemetry.samples import ANY_TEXT
+from tests.outputs.samples import ANY_TEXT
 
 
 @given(ANY_TEXT)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from otel_netagent.pipeline.untold import EVENTS_SUPPRESSED
+from otel_netagent.model.event import EventType
+from otel_netagent.model.series import Series
+from otel_netagent.pipeline.suppressed import EVENTS_SUPPRESSED
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import Probe
 from otel_netagent.probing.occurrences import COMMON
-from otel_netagent.telemetry.event import EventType
-from otel_netagent.telemetry.series import Series
 
 DOCS = Path(__file__).parent.parent / "docs"
 

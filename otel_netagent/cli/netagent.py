@@ -16,8 +16,8 @@ from typing import Final, NoReturn
 import click
 
 from otel_netagent import __version__
-from otel_netagent.cli.memory import give_back_freed_memory, search_less_for_garbage
-from otel_netagent.cli.requirements import limits_of_sight, missing_capabilities
+from otel_netagent.agent.memory import give_back_freed_memory, search_less_for_garbage
+from otel_netagent.agent.requirements import limits_of_sight, missing_capabilities
 from otel_netagent.cli.standard_error import queue_standard_error
 from otel_netagent.open_files import raise_limit
 
@@ -70,12 +70,12 @@ def run(file: Path | None) -> None:
         _fail(reason)
     for limit in limits_of_sight():
         logging.warning(limit)
-    from otel_netagent.cli.following import Follower  # noqa: PLC0415
+    from otel_netagent.agent.following import Follower  # noqa: PLC0415
     from otel_netagent.config.reading import ConfigError  # noqa: PLC0415
-    from otel_netagent.telemetry.http_server import ListenError  # noqa: PLC0415
-    from otel_netagent.telemetry.loki.address import LokiAddressError  # noqa: PLC0415
-    from otel_netagent.telemetry.otlp.environment import OtlpConfigError  # noqa: PLC0415
-    from otel_netagent.telemetry.stream.service import EventPortError  # noqa: PLC0415
+    from otel_netagent.outputs.http.server import ListenError  # noqa: PLC0415
+    from otel_netagent.outputs.loki.address import LokiAddressError  # noqa: PLC0415
+    from otel_netagent.outputs.otlp.environment import OtlpConfigError  # noqa: PLC0415
+    from otel_netagent.outputs.stream.service import EventPortError  # noqa: PLC0415
 
     if stopping.is_set():
         return

@@ -8,8 +8,8 @@ import sys
 import threading
 from typing import Final
 
-from otel_netagent.telemetry.line_queue import LineKind, LineQueue
-from otel_netagent.telemetry.line_writer import LineWriter
+from otel_netagent.outputs.text.line_queue import LineKind, LineQueue
+from otel_netagent.outputs.text.line_writer import LineWriter
 
 _END_S: Final = 0.5
 """How long the end may take to write what still waits."""

@@ -15,7 +15,8 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from otel_netagent import marked_yaml
+from otel_netagent.config import marked_yaml
+from otel_netagent.config.marked_yaml import Document, Location, NotYaml, Problem, spelled
 from otel_netagent.config.schema import (
     ITEMS,
     NO_ADDRESS,
@@ -31,7 +32,6 @@ from otel_netagent.config.schema import (
     names_of_probes,
     written,
 )
-from otel_netagent.marked_yaml import Document, Location, NotYaml, Problem, spelled
 from otel_netagent.open_files import raise_shortage
 from otel_netagent.unknown_name import advice
 

@@ -21,8 +21,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from otel_netagent.telemetry.loki.address import LokiAddressError, push_url
-from otel_netagent.telemetry.metric_labels import META, MOST_LABELS, NAME, RESERVED, as_name
+from otel_netagent.identity.metric_labels import META, MOST_LABELS, NAME, RESERVED, as_name
+from otel_netagent.outputs.loki.address import LokiAddressError, push_url
 from otel_netagent.unknown_name import advice
 
 _SETTING = ConfigDict(strict=True, frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from otel_netagent.identity.cgroup import CgroupOwner, owner_of
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.kernel import procfs
+from otel_netagent.kernel.proc import procfs
 
 SHORT_ID = 12
 """Characters of a container's id that are shown, as `docker ps` does."""

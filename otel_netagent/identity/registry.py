@@ -22,11 +22,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from otel_netagent.identity import netns_names, processes
+from otel_netagent.identity import netns_names, netns_processes
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.identity.naming import Names, Naming
 from otel_netagent.identity.owner import Finding, examine, host_entity
-from otel_netagent.kernel import procfs
+from otel_netagent.kernel.proc import procfs
 from otel_netagent.open_files import ShortageLog
 
 SETTLING_S = 60.0
@@ -293,7 +293,7 @@ class Registry:
         return any(other.witness in pids for other in others)
 
     def _scan_now(self, now: float) -> _Scan:
-        return _Scan(now, processes.by_netns(self._proc), netns_names.by_netns(self._netns_dir))
+        return _Scan(now, netns_processes.by_netns(self._proc), netns_names.by_netns(self._netns_dir))
 
 
 def _called(finding: Finding, names: Names) -> Finding:

@@ -23,9 +23,9 @@ from otel_netagent.identity.node_name import node_name
 from otel_netagent.instrumentor.instruments import Instruments
 from otel_netagent.instrumentor.records import LogRecords
 from otel_netagent.pipeline.kernel_access import find_kernel_access
+from otel_netagent.pipeline.periodic_worker import Turns
 from otel_netagent.pipeline.probe_set import Wanted
 from otel_netagent.pipeline.sources import RETRY_EVERY_S, Sources
-from otel_netagent.pipeline.turns import Turns
 from otel_netagent.probes import catalogue
 
 _FIRST_S: Final = 10.0

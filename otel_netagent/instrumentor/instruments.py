@@ -8,10 +8,10 @@ from typing import TypeAlias
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 
 from otel_netagent import __version__
-from otel_netagent.telemetry.otlp.attributes import INT64, scope_name, valid_attribute
-from otel_netagent.telemetry.rows import RowNames
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Snapshot
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Snapshot
+from otel_netagent.outputs.otlp.attributes import INT64, scope_name, valid_attribute
+from otel_netagent.outputs.row_forms import RowNames
 
 _Attributes: TypeAlias = dict[str, str | int]
 _Column: TypeAlias = tuple[Sequence[_Attributes], Sequence[int]]

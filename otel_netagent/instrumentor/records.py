@@ -8,8 +8,8 @@ import time
 from opentelemetry._logs import Logger, LoggerProvider, SeverityNumber
 
 from otel_netagent import __version__
-from otel_netagent.telemetry.event import AttributedEvent
-from otel_netagent.telemetry.otlp.attributes import entity_attributes, scope_name, valid_attribute
+from otel_netagent.model.event import AttributedEvent
+from otel_netagent.outputs.otlp.attributes import entity_attributes, scope_name, valid_attribute
 from otel_netagent.unicode import well_formed
 
 

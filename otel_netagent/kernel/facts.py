@@ -7,8 +7,8 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from otel_netagent.kernel import btf_trial, header_types
-from otel_netagent.kernel.btf import Btf, BtfNotFound, BtfSource, discover
+from otel_netagent.kernel.bpf import btf_trial, header_types
+from otel_netagent.kernel.bpf.btf import Btf, BtfNotFound, BtfSource, discover
 from otel_netagent.kernel.symbols import Symbols
 
 

@@ -11,8 +11,8 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from otel_netagent.kernel.bpf_object import BpfObject
-from otel_netagent.kernel.procfs import PROC
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.proc.procfs import PROC
 
 _CONNTRACK_COUNT: Final = PROC / "sys/net/netfilter/nf_conntrack_count"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel import procfs
-from otel_netagent.kernel.btf import Btf
+from otel_netagent.kernel.bpf.btf import Btf
+from otel_netagent.kernel.proc import procfs
 
 MibField = tuple[str, str]
 """A counter by the names that /proc/net/{snmp,netstat,snmp6} gives it: ("Tcp", "ActiveOpens")."""

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from otel_netagent.kernel import cpus, procfs
-from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel import cpus
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.learning import learn_conntrack, learn_sockets
-from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.mibs import MibField, Places, fields_in_procfs, tables_of
 from otel_netagent.kernel.netns_cookies import NetnsCookies
+from otel_netagent.kernel.proc import procfs
 
 
 class Namespace(NamedTuple):

@@ -10,9 +10,9 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.procfs import PROC
+from otel_netagent.kernel.proc.procfs import PROC
 from otel_netagent.open_files import raise_shortage
 
 _PROGRAM: Final = "identify"

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from otel_netagent.identity.registry import Registry
+from otel_netagent.kernel.bpf.layout import BadRecord
+from otel_netagent.kernel.bpf.libbpf import BpfError
+from otel_netagent.kernel.bpf.ring_buffer import Record, RingBuffers
 from otel_netagent.kernel.clock import monotonic_to_unix_ns
-from otel_netagent.kernel.layout import BadRecord
-from otel_netagent.kernel.libbpf import BpfError
-from otel_netagent.kernel.ring_buffer import Record, RingBuffers
-from otel_netagent.pipeline.causes import Causes
-from otel_netagent.pipeline.turns import Turns
+from otel_netagent.model.event import AttributedEvent, Event
+from otel_netagent.pipeline.drop_correlation import Causes
+from otel_netagent.pipeline.periodic_worker import Turns
 from otel_netagent.probing.declaration import EventSource
-from otel_netagent.telemetry.event import AttributedEvent, Event
 
 logger = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import otel_netagent
-from otel_netagent.kernel.btf import BtfInvalid, BtfNotFound
+from otel_netagent.kernel.bpf.btf import BtfInvalid, BtfNotFound
+from otel_netagent.kernel.bpf.libbpf import BpfError, LibbpfMissing
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.libbpf import BpfError, LibbpfMissing
 from otel_netagent.kernel.namespaces import KernelWalk, ProcfsWalk
 from otel_netagent.kernel.netns_cookies import NetnsCookies
+from otel_netagent.model.probe_status import Refusal
 from otel_netagent.probing.declaration import WalkAccess
-from otel_netagent.telemetry.status import Refusal
 
 OBJECTS = Path(otel_netagent.__file__).parent / "_bpf"
 """Where the build puts the compiled eBPF programs."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from otel_netagent.config.schema import Config, Known
+from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.kallsyms import SymbolsUnreadable
-from otel_netagent.kernel.libbpf import BpfError
+from otel_netagent.model.probe_status import ProbeState, ProbeStatus
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe, RunningProbe
 from otel_netagent.probing.occurrences import EVENTS
-from otel_netagent.telemetry.status import ProbeState, ProbeStatus
 from otel_netagent.unknown_name import similar
 
 logger = logging.getLogger(__name__)

@@ -8,15 +8,15 @@ from typing import Final
 
 from otel_netagent.identity.naming import Naming
 from otel_netagent.identity.registry import Registry
+from otel_netagent.model.event import AttributedEvent
+from otel_netagent.model.probe_status import ProbeStatus
+from otel_netagent.model.table import Snapshot
 from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.event_reader import EventReader
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.pipeline.probe_set import Changes, ProbeSet, Wanted
-from otel_netagent.pipeline.untold import Untold
+from otel_netagent.pipeline.suppressed import Untold
 from otel_netagent.probing.declaration import Probe
-from otel_netagent.telemetry.event import AttributedEvent
-from otel_netagent.telemetry.snapshot import Snapshot
-from otel_netagent.telemetry.status import ProbeStatus
 
 logger = logging.getLogger(__name__)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.conntrack import Conntrack, entries_limit, parse_conntrack
 from otel_netagent.kernel.namespaces import CONNTRACK, Namespace
+from otel_netagent.kernel.proc.conntrack import Conntrack, entries_limit, parse_conntrack
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Table
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.monotonic import Monotonic
 from otel_netagent.probing.per_namespace import read_each, require
 from otel_netagent.probing.walked import start_reader
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Table
 
 _TABLE: Final = "stat/nf_conntrack"
 _REMEDY: Final = (

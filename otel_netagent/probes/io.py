@@ -13,20 +13,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from otel_netagent.kernel import procfs
-from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.kernel.procfs import Io
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc.procfs import Io
+from otel_netagent.model.probe_status import HookStatus
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import RowKey, Table, Values
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.monotonic import Monotonic
 from otel_netagent.probing.reading import start_reader
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import RowKey, Table, Values
-from otel_netagent.telemetry.status import HookStatus
 
 
 def _counter(name: str, field: str, unit: str, meaning: str, *aliases: str) -> Column[str]:

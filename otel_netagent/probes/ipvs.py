@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from otel_netagent.kernel.ipvs import parse_ipvs_stats
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.proc.ipvs import parse_ipvs_stats
+from otel_netagent.model.probe_status import HookStatus
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import RowKey, Table, Values
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.monotonic import Monotonic
 from otel_netagent.probing.per_namespace import read_each, require
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import RowKey, Table, Values
-from otel_netagent.telemetry.status import HookStatus
 
 _TABLE: Final = "ip_vs_stats"
 

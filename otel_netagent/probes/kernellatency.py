@@ -29,14 +29,15 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final, NamedTuple
 
+from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.clock import to_unix_ns
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.event import EventType, Guidance
+from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.duration import duration_text
-from otel_netagent.probing.hops import HOPS, Parts, parts_attributes, parts_text
 from otel_netagent.probing.latency import (
     Above,
     Details,
@@ -46,8 +47,7 @@ from otel_netagent.probing.latency import (
     series_of,
     set_bounds,
 )
-from otel_netagent.telemetry.event import EventType, Guidance
-from otel_netagent.telemetry.snapshot import Table
+from otel_netagent.probing.receive_timestamps import HOPS, Parts, parts_attributes, parts_text
 
 _SO_TIMESTAMPNS: Final = 35
 """asm-generic/socket.h; Python's socket module does not name it."""

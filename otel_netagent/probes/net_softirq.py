@@ -13,9 +13,12 @@ import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.bpf_object import BpfObject
-from otel_netagent.kernel.layout import BadRecord, Layout, member_offset
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import BadRecord, Layout, member_offset
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.event import Event, EventType, Guidance
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Distribution, HistogramTable, Table
 from otel_netagent.probing import histogram
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
@@ -24,9 +27,6 @@ from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.node import NodeRow
 from otel_netagent.probing.occurrences import Occurrences, limit_events
 from otel_netagent.probing.printable import printable_name
-from otel_netagent.telemetry.event import Event, EventType, Guidance
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Distribution, HistogramTable, Table
 
 _SLOW_S: Final = 0.01
 _VERY_SLOW_S: Final = 0.1

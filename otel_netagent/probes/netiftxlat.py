@@ -12,7 +12,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.layout import Layout
+from otel_netagent.kernel.bpf.layout import Layout
+from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.duration import duration_text
@@ -26,7 +27,6 @@ from otel_netagent.probing.latency import (
     set_bounds,
 )
 from otel_netagent.probing.printable import printable_name
-from otel_netagent.telemetry.event import EventType, Guidance
 
 _LATENCIES: Final = (
     Latency(

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel import procfs
-from otel_netagent.kernel.bpf_object import BpfObject
-from otel_netagent.kernel.layout import Layout
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.model.event import Event, EventType, Guidance
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import RowKey, Table, Values
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.bounded import Bounded, Labels
 from otel_netagent.probing.consumed_ack import deferral_hook, prepare_consumed_acks, probe_hook
@@ -22,9 +25,6 @@ from otel_netagent.probing.flow import Known, flow_attributes, flow_of, flow_tex
 from otel_netagent.probing.harmless import harmless, harmless_attributes
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.occurrences import Occurrences, event_source
-from otel_netagent.telemetry.event import Event, EventType, Guidance
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import RowKey, Table, Values
 
 _SOURCE: Final = "eBPF skb:kfree_skb"
 

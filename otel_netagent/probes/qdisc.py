@@ -15,14 +15,14 @@ from typing import Final
 from otel_netagent.kernel.entering import Visit
 from otel_netagent.kernel.namespaces import QUEUES, Namespace
 from otel_netagent.kernel.qdiscs import Qdisc, QdiscId, root_qdiscs
+from otel_netagent.model.probe_status import HookStatus
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Table, Values
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.monotonic import Monotonic
 from otel_netagent.probing.per_namespace import others_in
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Table, Values
-from otel_netagent.telemetry.status import HookStatus
 
 
 def _column(kind: Kind, field: str, unit: str, meaning: str) -> Column[str]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from otel_netagent.kernel.slabinfo import SlabCache, parse_slab_cache
+from otel_netagent.kernel.proc.slabinfo import SlabCache, parse_slab_cache
+from otel_netagent.model.series import Kind, Series
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.node import RunningNodeProbe
-from otel_netagent.telemetry.series import Kind, Series
 
 _CACHE: Final = "TCP"
 _SLABINFO: Final = Path("/proc/slabinfo")

@@ -10,18 +10,18 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel import procfs
 from otel_netagent.kernel.namespaces import SOCKETS, Namespace
-from otel_netagent.kernel.sockstat import parse_sockstat
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc.sockstat import parse_sockstat
+from otel_netagent.model.probe_status import HookStatus
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import RowKey, Table, Values
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.node import NodeRow
 from otel_netagent.probing.per_namespace import read_each
 from otel_netagent.probing.reading import PROCFS
 from otel_netagent.probing.walked import start_reader
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import RowKey, Table, Values
-from otel_netagent.telemetry.status import HookStatus
 
 
 class _Sockets(NamedTuple):

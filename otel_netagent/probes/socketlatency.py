@@ -17,9 +17,10 @@ import socket
 from functools import partial
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.layout import Layout
+from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.probing.attach import Attached, Hook, Unavailable, Way, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.duration import duration_text
@@ -33,7 +34,6 @@ from otel_netagent.probing.latency import (
     set_bounds,
 )
 from otel_netagent.probing.printable import printable_name
-from otel_netagent.telemetry.event import EventType, Guidance
 
 _READ_SOURCE: Final = "eBPF, from sock:sk_data_ready to tcp:tcp_rcv_space_adjust, or sock:sock_recv_length of datagrams"
 _WRITE_SOURCE: Final = "eBPF, from sock:sock_send_length or tcp:tcp_sendmsg_locked to net:net_dev_queue"

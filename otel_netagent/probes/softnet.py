@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from otel_netagent.kernel import procfs
-from otel_netagent.kernel.softnet import Softnet, parse_softnet
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc.softnet import Softnet, parse_softnet
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Values
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.monotonic import Monotonic
 from otel_netagent.probing.node import RunningNodeProbe
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Values
 
 
 def _counter(name: str, field: str, unit: str, meaning: str) -> Column[str]:

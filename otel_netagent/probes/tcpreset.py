@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.bpf_object import BpfObject
-from otel_netagent.kernel.layout import BadRecord, Layout
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.event import AttributeValue, Event, EventType, Guidance
+from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Hook, KernelMember, Way, at_entry, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
@@ -16,8 +18,6 @@ from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.occurrences import Occurrences, event_source
 from otel_netagent.probing.printable import printable_name
 from otel_netagent.probing.tcp_state import tcp_state
-from otel_netagent.telemetry.event import AttributeValue, Event, EventType, Guidance
-from otel_netagent.telemetry.snapshot import Table
 
 _TYPES: Final = (
     EventType(

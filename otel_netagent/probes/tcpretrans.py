@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.layout import BadRecord, Layout
+from otel_netagent.kernel.bpf.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.event import AttributeValue, Event, EventType, Guidance
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text
@@ -19,9 +22,6 @@ from otel_netagent.probing.harmless import harmless, harmless_attributes
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.occurrences import Occurrences, event_source
 from otel_netagent.probing.tcp_state import tcp_state
-from otel_netagent.telemetry.event import AttributeValue, Event, EventType, Guidance
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Table
 
 _SOURCE: Final = "eBPF tcp:tcp_retransmit_skb, tcp:tcp_retransmit_synack"
 

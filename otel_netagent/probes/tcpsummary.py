@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from otel_netagent.kernel import procfs
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.model.probe_status import HookStatus
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import HistogramTable, RowKey, Table, Values
 from otel_netagent.probing.accumulated import Accumulated
 from otel_netagent.probing.bounded import Bounded, Labels
 from otel_netagent.probing.columns import Column, Columns
@@ -18,9 +21,6 @@ from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.occurrences import uncounted_table
 from otel_netagent.probing.reading import PROCFS, start_reader
 from otel_netagent.probing.tcp_sockets import NO_CONNECTIONS, KernelSockets, ProcfsSockets, SocketReader
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import HistogramTable, RowKey, Table, Values
-from otel_netagent.telemetry.status import HookStatus
 
 PORTS_MAX: Final = 32
 """Listening ports of a namespace that have a series of their own; of the others there is one, `port="other"`."""

@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.layout import Layout
+from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.event import Event, EventType, Guidance
+from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.ending import prepare_endings, time_wait_hook
@@ -21,8 +23,6 @@ from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text, tcp_
 from otel_netagent.probing.harmless import harmless, harmless_attributes
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.occurrences import Occurrences, event_source
-from otel_netagent.telemetry.event import Event, EventType, Guidance
-from otel_netagent.telemetry.snapshot import Table
 
 TCP_TW_RCV: Final = EventType(
     "TCP_TW_RCV",

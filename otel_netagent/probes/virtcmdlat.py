@@ -12,10 +12,13 @@ import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.bpf_object import BpfObject
-from otel_netagent.kernel.btf import Btf
-from otel_netagent.kernel.layout import BadRecord, Layout
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.btf import Btf
+from otel_netagent.kernel.bpf.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.event import Event, EventType, Guidance
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import HistogramTable, Table
 from otel_netagent.probing import histogram
 from otel_netagent.probing.attach import Hook, Unavailable, Way, attach, kernel_of
 from otel_netagent.probing.columns import Column, Columns
@@ -25,9 +28,6 @@ from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.node import NodeRow
 from otel_netagent.probing.occurrences import Occurrences, limit_events
 from otel_netagent.probing.printable import printable_name
-from otel_netagent.telemetry.event import Event, EventType, Guidance
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import HistogramTable, Table
 
 _SOURCE: Final = "eBPF, start and end of virtnet_send_command_reply or virtnet_send_command; of the node"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.series import Series
+from otel_netagent.model.table import Distribution, RowKey
 from otel_netagent.probing.histogram import distribution
-from otel_netagent.telemetry.series import Series
-from otel_netagent.telemetry.snapshot import Distribution, RowKey
 
 
 class Accumulated:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from otel_netagent.kernel.bpf_object import BpfObject, ProgramRejected
-from otel_netagent.kernel.btf import Btf
+from otel_netagent.kernel.bpf.bpf_object import BpfObject, ProgramRejected
+from otel_netagent.kernel.bpf.btf import Btf
 from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.model.probe_status import HookStatus, Refusal
 from otel_netagent.probing.declaration import Environment
-from otel_netagent.telemetry.status import HookStatus, Refusal
 
 
 class Unavailable(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Mapping
 from typing import Final, Generic, TypeAlias, TypeVar
 
-from otel_netagent.telemetry.snapshot import Values
+from otel_netagent.model.table import Values
 
 OTHER: Final = "other"
 """Value of every label of the row that the excess is in."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from otel_netagent.telemetry.series import Series
-from otel_netagent.telemetry.snapshot import Values
+from otel_netagent.model.series import Series
+from otel_netagent.model.table import Values
 
 FieldT = TypeVar("FieldT")
 

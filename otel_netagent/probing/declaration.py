@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from otel_netagent.kernel.bpf_object import Map
+from otel_netagent.kernel.bpf.bpf_object import Map
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
-from otel_netagent.telemetry.event import Event, EventType
-from otel_netagent.telemetry.series import Series
-from otel_netagent.telemetry.snapshot import HistogramTable, Table
-from otel_netagent.telemetry.status import HookStatus, Refusal
+from otel_netagent.model.event import Event, EventType
+from otel_netagent.model.probe_status import HookStatus, Refusal
+from otel_netagent.model.series import Series
+from otel_netagent.model.table import HistogramTable, Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.bpf_object import BpfObject
-from otel_netagent.kernel.btf import Btf
-from otel_netagent.kernel.layout import Layout
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.btf import Btf
+from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.event import AttributeValue, EventType
 from otel_netagent.probing.declaration import EventSettings
 from otel_netagent.probing.duration import MILLISECOND_NS, NEVER_NS, duration_text
-from otel_netagent.telemetry.event import AttributeValue, EventType
 
 SEPARATE_ABOVE_NS: Final = 100 * MILLISECOND_NS
 """Delays above 100 ms are told by a type of their own, instead of by the one whose threshold is configured."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.symbols import Symbols
 from otel_netagent.probing.attach import Hook, KernelMember, Way, at_entry
 

@@ -6,9 +6,9 @@ import socket
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.btf import Btf
-from otel_netagent.kernel.layout import Layout
-from otel_netagent.telemetry.event import AttributeValue
+from otel_netagent.kernel.bpf.btf import Btf
+from otel_netagent.kernel.bpf.layout import Layout
+from otel_netagent.model.event import AttributeValue
 
 
 class Known:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from otel_netagent.telemetry.event import AttributeValue, EventType, Severity
+from otel_netagent.model.event import AttributeValue, EventType, Severity
 
 
 @cache

@@ -9,9 +9,9 @@ import struct
 from collections.abc import Iterable
 from typing import Final
 
-from otel_netagent.kernel.bpf_object import BpfObject
-from otel_netagent.telemetry.series import Series
-from otel_netagent.telemetry.snapshot import Distribution
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.model.series import Series
+from otel_netagent.model.table import Distribution
 
 _NANOSECONDS: Final = 1_000_000_000
 _BUCKETS: Final = 32

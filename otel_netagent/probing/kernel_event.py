@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from otel_netagent.kernel.btf import Btf
-from otel_netagent.kernel.layout import Layout
-from otel_netagent.telemetry.event import AttributeValue, Event, EventType
+from otel_netagent.kernel.bpf.btf import Btf
+from otel_netagent.kernel.bpf.layout import Layout
+from otel_netagent.model.event import AttributeValue, Event, EventType
 
 
 class EventHeader(NamedTuple):

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from otel_netagent.kernel.bpf_object import BpfObject
-from otel_netagent.kernel.layout import BadRecord
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.event import AttributeValue, Event, EventType
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Attached
 from otel_netagent.probing.declaration import EventSettings, EventSource
 from otel_netagent.probing.duration import MILLISECOND_NS, NEVER_NS
 from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.occurrences import Occurrences, limit_events
-from otel_netagent.telemetry.event import AttributeValue, Event, EventType
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Table
 
 
 @dataclass(frozen=True, slots=True)

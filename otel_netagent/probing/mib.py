@@ -8,12 +8,12 @@ from typing import Final, TypeAlias
 
 from otel_netagent.kernel.mibs import MibField
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.probe_status import HookStatus
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.columns import Column
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Table
-from otel_netagent.telemetry.status import HookStatus
 
 _FILES: Final = {
     "Tcp": "snmp",

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from otel_netagent.telemetry.snapshot import Values
+from otel_netagent.model.table import Values
 
 Owner = TypeVar("Owner", bound=Hashable)
 Part = TypeVar("Part", bound=Hashable)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from otel_netagent.kernel import procfs
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.model.probe_status import HookStatus
+from otel_netagent.model.series import Series
+from otel_netagent.model.table import RowKey, Table, Values, ValueT
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import EventSource
-from otel_netagent.telemetry.series import Series
-from otel_netagent.telemetry.snapshot import RowKey, Table, Values, ValueT
-from otel_netagent.telemetry.status import HookStatus
 
 
 class NodeRow:

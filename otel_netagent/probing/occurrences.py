@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel import procfs
-from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.model.event import Event, EventType
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import RowKey, Table
 from otel_netagent.probing.declaration import EventSettings, EventSource
-from otel_netagent.telemetry.event import Event, EventType
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import RowKey, Table
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from otel_netagent.kernel import procfs
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.proc import procfs
 from otel_netagent.probing.attach import Unavailable
 
 

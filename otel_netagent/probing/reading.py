@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.libbpf import BpfError
+from otel_netagent.model.probe_status import HookStatus, Refusal
 from otel_netagent.probing.declaration import Environment
-from otel_netagent.telemetry.status import HookStatus, Refusal
 
 PROCFS: Final = "procfs"
 

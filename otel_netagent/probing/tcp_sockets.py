@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from otel_netagent.kernel import procfs
-from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import Layout, member_offset
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.layout import Layout, member_offset
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.proc import procfs
 from otel_netagent.kernel.tcp_table import State, TcpSocket, parse_tcp_table
+from otel_netagent.model.series import Series
 from otel_netagent.probing import histogram
 from otel_netagent.probing.per_namespace import read_each
-from otel_netagent.telemetry.series import Series
 
 logger = logging.getLogger(__name__)
 

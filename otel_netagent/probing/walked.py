@@ -7,9 +7,9 @@ from operator import itemgetter
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.probe_status import HookStatus, Refusal
 from otel_netagent.probing.declaration import Environment
 from otel_netagent.probing.reading import PROCFS
-from otel_netagent.telemetry.status import HookStatus, Refusal
 
 RecordT = TypeVar("RecordT", bound=NamedTuple)
 

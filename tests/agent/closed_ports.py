@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Callable
 from typing import TypeAlias
 
+from lab.sockets import datagram, port_of, stream
+from lab.truth import Family
 from tests.agent.running import Told
 from tests.agent.stage import Stage
-from tests.lab.sockets import datagram, port_of, stream
-from tests.lab.truth import Family
 
 Fault: TypeAlias = Callable[[Stage, Family], list[Told]]
 """Makes a fault, and returns what must be told of it."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar
 
-from tests.lab.waiting import eventually
+from lab.waiting import eventually
 
 T = TypeVar("T")
 

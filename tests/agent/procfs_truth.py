@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 
+from lab.counters import counters
+from lab.namespace import Namespace
+from otel_netagent.model.probe_status import ProbeState
+from otel_netagent.model.series import Series
 from otel_netagent.probes import catalogue
-from otel_netagent.telemetry.series import Series
-from otel_netagent.telemetry.status import ProbeState
 from tests.agent.exposition import Exposition
 from tests.agent.running import Agent
-from tests.lab.counters import counters
-from tests.lab.namespace import Namespace
 
 _MIB_SOURCE = re.compile(r"/proc/PID/net/(?:snmp|netstat) (\w+) (\w+)")
 

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
-from otel_netagent.telemetry.status import AgentStatus, ProbeStatus
+from otel_netagent.model.probe_status import AgentStatus, ProbeStatus
 from tests.agent.command import INSPECTOR, NETAGENT, Program
 from tests.agent.exposition import Exposition
 

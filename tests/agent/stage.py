@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lab.links import Pair, join
+from lab.namespace import Namespace
 from tests.agent.running import Agent
-from tests.lab.links import Pair, join
-from tests.lab.namespace import Namespace
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,15 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab.links import ip_batch, loopback
+from lab.namespace import Namespace
+from lab.truth import Family
+from lab.waiting import eventually
 from otel_netagent.probes import catalogue
 from tests.agent import kernel_objects
 from tests.agent.closed_ports import closed_tcp_port, closed_udp_port
 from tests.agent.running import Agent
 from tests.agent.stage import nameless
-from tests.lab.links import ip_batch, loopback
-from tests.lab.namespace import Namespace
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
 
 _GENERATIONS = 10
 _PODS = 200

@@ -20,6 +20,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
+from lab.scenario import case_id
+from lab.truth import Family
+from lab.waiting import eventually
 from otel_netagent.probes import catalogue
 from tests.agent.closed_ports import Fault, closed_tcp_port, closed_udp_port
 from tests.agent.command import NODE, PATIENCE_S
@@ -28,10 +31,7 @@ from tests.agent.procfs_truth import collected_in_calm
 from tests.agent.running import Agent, Told
 from tests.agent.stage import Stage, await_known, named_pair
 from tests.agent.watching import Watcher, watching
-from tests.lab.scenario import case_id
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
-from tests.telemetry.otlp.receivers import Receiver, grpc_receiver, http_receiver
+from tests.outputs.otlp.receivers import Receiver, grpc_receiver, http_receiver
 
 T = TypeVar("T")
 

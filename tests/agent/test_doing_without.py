@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from otel_netagent.telemetry.status import ProbeState
+from lab.links import Pair
+from lab.truth import Family
+from otel_netagent.model.probe_status import ProbeState
 from tests.agent.closed_ports import closed_tcp_port
 from tests.agent.command import NETAGENT
 from tests.agent.hiding import Covers, command_seeing, no_btf, no_libbpf, no_objects, no_symbols
 from tests.agent.procfs_truth import collected_in_calm
 from tests.agent.running import Agent
 from tests.agent.stage import nameless
-from tests.lab.links import Pair
-from tests.lab.truth import Family
 
 _BY_WALK = ("tcp", "tcpext", "udp")
 _BY_EBPF = ("packetloss", "tcpreset")

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from lab.namespace import NAMED_NAMESPACES
+from lab.waiting import eventually
 from tests.agent.command import NETAGENT, PATIENCE_S, Program
 from tests.agent.kernel_objects import existing, held_by, orphans
 from tests.agent.running import Agent, configuration
 from tests.agent.watching import watching
-from tests.lab.namespace import NAMED_NAMESPACES
-from tests.lab.waiting import eventually
-from tests.telemetry.otlp.receivers import HttpAnswer, grpc_receiver, hang, http_receiver
-from tests.telemetry.otlp.sending import dead_port
+from tests.outputs.otlp.receivers import HttpAnswer, grpc_receiver, hang, http_receiver
+from tests.outputs.otlp.sending import dead_port
 
 _MOST_S = 2.0
 _BPF_FILES = Path("/sys/fs/bpf")

@@ -11,17 +11,17 @@ import signal
 import subprocess
 from pathlib import Path
 
+from lab.links import loopback
+from lab.namespace import Namespace
+from lab.truth import Family
+from lab.waiting import eventually
 from otel_netagent import __version__
 from otel_netagent.identity.entity import EntityKind
-from otel_netagent.telemetry.status import ProbeState
+from otel_netagent.model.probe_status import ProbeState
 from tests.agent.closed_ports import closed_udp_port
 from tests.agent.command import NODE
 from tests.agent.running import Agent, Told
 from tests.agent.stage import await_known, named_pair, nameless, new_name
-from tests.lab.links import loopback
-from tests.lab.namespace import Namespace
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
 
 
 def test_there_from_the_first_process_to_the_last(agent: Agent) -> None:

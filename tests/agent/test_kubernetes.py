@@ -17,16 +17,16 @@ import trustme
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
-from otel_netagent.identity.kubernetes.condition import WatchState
+from lab.namespace import Namespace
 from otel_netagent.identity.kubernetes.connection import SERVICE_ACCOUNT
-from otel_netagent.telemetry.status import AgentStatus
+from otel_netagent.identity.kubernetes.watch_condition import WatchState
+from otel_netagent.model.probe_status import AgentStatus
 from tests.agent.command import NETAGENT
 from tests.agent.running import Agent
 from tests.identity.cgroups import move, new_cgroup
 from tests.identity.kubernetes.pods import owned_by, pod_document
 from tests.identity.kubernetes.server import Cluster, serving
-from tests.lab.namespace import Namespace
-from tests.telemetry.otlp.receivers import Receiver, grpc_receiver
+from tests.outputs.otlp.receivers import Receiver, grpc_receiver
 
 _SERIES = "inspector_pod_tcpcurrestab"
 

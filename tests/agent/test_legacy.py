@@ -8,8 +8,8 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from otel_netagent.kernel.header_types import CACHE
-from otel_netagent.telemetry.status import ProbeState
+from otel_netagent.kernel.bpf.header_types import CACHE
+from otel_netagent.model.probe_status import ProbeState
 from tests.agent.hiding import command_seeing, no_btf
 from tests.agent.running import Agent
 

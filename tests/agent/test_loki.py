@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from otel_netagent.telemetry.loki.address import OWN_NAMESPACE
+from lab.truth import Family
+from otel_netagent.outputs.loki.address import OWN_NAMESPACE
 from tests.agent.closed_ports import closed_udp_port
 from tests.agent.command import NETAGENT, NODE, Program
 from tests.agent.running import Agent, configuration
 from tests.agent.stage import await_known, named_pair
-from tests.lab.truth import Family
-from tests.telemetry.loki.entry import Entry
-from tests.telemetry.loki.server import Loki, serving
+from tests.outputs.loki.entry import Entry
+from tests.outputs.loki.server import Loki, serving
 
 
 class _Changeable(Agent):

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from lab.counters import counters
+from lab.links import Pair
+from lab.truth import Family
 from tests.agent.closed_ports import closed_tcp_port, closed_udp_port
 from tests.agent.exposition import Exposition
 from tests.agent.running import Agent, Told
 from tests.agent.stage import Stage, await_known, named_pair, nameless
-from tests.lab.counters import counters
-from tests.lab.links import Pair
-from tests.lab.truth import Family
 
 _FLOOD = 20_000
 _TOLD_A_SECOND = 100

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from lab.truth import Family
 from tests.agent.closed_ports import closed_udp_port
 from tests.agent.command import INSPECTOR, NETAGENT, Program
 from tests.agent.running import Agent, Told
 from tests.agent.stage import await_known, named_pair
 from tests.file_limit import no_file_left
-from tests.lab.truth import Family
 
 _HARD = 512
 _IDLE = 1_000

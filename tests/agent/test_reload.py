@@ -21,7 +21,9 @@ import pytest
 import trustme
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from otel_netagent.telemetry.status import ProbeState
+from lab.standstills import connected
+from lab.truth import Family
+from otel_netagent.model.probe_status import ProbeState
 from tests.agent.closed_ports import closed_udp_port
 from tests.agent.command import NETAGENT, Program
 from tests.agent.exposition import Exposition
@@ -30,10 +32,8 @@ from tests.agent.running import Agent, Told, free_port
 from tests.agent.stage import Stage, await_known, named_pair
 from tests.agent.watching import watching
 from tests.config.test_watching import ConfigMap
-from tests.lab.standstills import connected
-from tests.lab.truth import Family
+from tests.outputs.otlp.receivers import Receiver, grpc_receiver, hang
 from tests.probes.test_socketlatency import stop_reading
-from tests.telemetry.otlp.receivers import Receiver, grpc_receiver, hang
 
 _LOADED = "the configuration is loaded anew: "
 _REFUSED = "is refused: the agent goes on with the configuration that it has"

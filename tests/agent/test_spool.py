@@ -15,12 +15,12 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from prometheus_client.parser import text_string_to_metric_families
 
+from lab.counters import counters
+from lab.sockets import datagram
+from lab.truth import Family
 from tests.agent.running import Agent, free_port
 from tests.agent.stage import Stage, await_known, named_pair
-from tests.lab.counters import counters
-from tests.lab.sockets import datagram
-from tests.lab.truth import Family
-from tests.telemetry.otlp.receivers import Receiver, grpc_receiver, http_receiver
+from tests.outputs.otlp.receivers import Receiver, grpc_receiver, http_receiver
 
 _PORTS = range(10_000, 10_090)
 """Nobody listens at any; each is used once. Of one kind of drop, the kernel's side tells a hundred in a second."""

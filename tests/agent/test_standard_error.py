@@ -17,13 +17,13 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
+from lab.sockets import close_with_reset
+from lab.truth import Family
 from tests.agent.closed_ports import closed_udp_port
 from tests.agent.command import NETAGENT, NODE, Program
 from tests.agent.running import Agent, Told, configuration
 from tests.agent.stage import Stage, await_known, named_pair
-from tests.lab.sockets import close_with_reset
-from tests.lab.truth import Family
-from tests.telemetry.otlp.receivers import Receiver, grpc_receiver
+from tests.outputs.otlp.receivers import Receiver, grpc_receiver
 
 _END_S = 10.0
 """For what takes less than two seconds on an idle machine, and took forever."""

@@ -7,13 +7,13 @@ import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from lab.links import loopback
+from lab.namespace import Namespace
+from lab.truth import Family
 from tests.agent.closed_ports import closed_udp_port
 from tests.agent.command import INSPECTOR, Program
 from tests.agent.running import Agent
 from tests.agent.stage import nameless
-from tests.lab.links import loopback
-from tests.lab.namespace import Namespace
-from tests.lab.truth import Family
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from otel_netagent.cli.inspector import main
-from otel_netagent.kernel import btf, header_types
+from otel_netagent.kernel.bpf import btf, header_types
 
 
 def test_kernels_own_btf_is_found_and_works() -> None:

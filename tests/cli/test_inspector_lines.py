@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_netagent.cli.inspector.lines import json_line, rfc3339, text_line
-from otel_netagent.telemetry.stream import inspector_pb2 as pb
+from otel_netagent.outputs.stream import inspector_pb2 as pb
 
 META = pb.Meta(namespace="kube-system", pod="kube-proxy-worker-tbv5s", node="iZbp1", netns="ns4026531993")
 PREFIX = " INFO  E Namespace=kube-system Pod=kube-proxy-worker-tbv5s Node=iZbp1 Netns=4026531993"

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 import pytest
 
 from otel_netagent.cli.inspector.event_name import EventNameType
-from otel_netagent.pipeline.untold import EVENTS_SUPPRESSED
+from otel_netagent.model.event import AttributedEvent, Event, EventType
+from otel_netagent.outputs.stream.service import EventStream
+from otel_netagent.pipeline.suppressed import EVENTS_SUPPRESSED
 from otel_netagent.probes import catalogue
-from otel_netagent.telemetry.event import AttributedEvent, Event, EventType
-from otel_netagent.telemetry.stream.service import EventStream
 from tests.cli.terminal import INSPECTOR, Running
-from tests.telemetry_stream.samples import DB, NODE, WEB, loss, reset, wait_until
-from tests.telemetry_stream.silent import silent_server
+from tests.outputs.stream.samples import DB, NODE, WEB, loss, reset, wait_until
+from tests.outputs.stream.silent import silent_server
 
 LINE_OF_WEB = (
     " INFO  TCPRESET_NOSOCK Namespace=shop Pod=web-0 Node=node-7 Netns=4026531993 10.0.0.1:80 -> 10.0.0.2:4000"

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from otel_netagent.cli.standard_error import QueuedStream
-from otel_netagent.telemetry.line_queue import LineKind, LineQueue
+from otel_netagent.outputs.text.line_queue import LineKind, LineQueue
 
 
 def taken(queue: LineQueue) -> list[str]:

@@ -8,10 +8,10 @@ from typing import TypeAlias, TypeVar
 
 import pytest
 
+from lab.limits import Kernel, limits
+from lab.scenario import Scenario
+from lab.truth import Family, Truth
 from tests.faults.observer import Observer, observing
-from tests.lab.limits import Kernel, limits
-from tests.lab.scenario import Scenario
-from tests.lab.truth import Family, Truth
 
 Stage = TypeVar("Stage")
 Record: TypeAlias = Callable[[str, object], None]

@@ -7,10 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from otel_netagent.telemetry.event import Event
-from tests.faults.judgement import is_event
-from tests.lab.segments import Flag
-from tests.lab.truth import (
+from lab.segments import Flag
+from lab.truth import (
     Drop,
     Flow,
     Origin,
@@ -21,6 +19,8 @@ from tests.lab.truth import (
     TimeWaitSegment,
     Truth,
 )
+from otel_netagent.model.event import Event
+from tests.faults.judgement import is_event
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from otel_netagent.telemetry.event import Event
+from otel_netagent.model.event import Event
 
 _MS: Final = 1_000_000
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from lab.waiting import eventually
+from otel_netagent.kernel.bpf.ring_buffer import RingBuffers
 from otel_netagent.kernel.clock import monotonic_to_unix_ns
-from otel_netagent.kernel.ring_buffer import RingBuffers
+from otel_netagent.model.event import Event
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 from otel_netagent.pipeline.probe_set import ProbeSet, Wanted
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import EventSource
-from otel_netagent.telemetry.event import Event
-from tests.lab.waiting import eventually
 from tests.tables import numbers
 
 

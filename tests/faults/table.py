@@ -11,17 +11,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from lab import catalogue, drops_full, resets_sent
+from lab.links import Host, Pair, Router, joined_by_router, joined_pair, loopback
+from lab.namespace import Namespace
+from lab.scenario import Scenario, cases
+from lab.truth import Family
+from lab.wire import Wire, wired
 from otel_netagent.identity.registry import Registry
+from otel_netagent.model.event import AttributedEvent, Event
 from otel_netagent.pipeline.event_reader import EventReader
-from otel_netagent.telemetry.event import AttributedEvent, Event
 from tests.faults.expectation import expected, told
 from tests.faults.observer import probing
-from tests.lab import catalogue, drops_full, resets_sent
-from tests.lab.links import Host, Pair, Router, joined_by_router, joined_pair, loopback
-from tests.lab.namespace import Namespace
-from tests.lab.scenario import Scenario, cases
-from tests.lab.truth import Family
-from tests.lab.wire import Wire, wired
 
 _QUIET_S = 0.1
 """How long nothing must come before a fault's events are taken to be complete: many times what one takes."""

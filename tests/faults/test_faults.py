@@ -10,18 +10,18 @@ from collections.abc import Collection
 
 import pytest
 
-from otel_netagent.telemetry.event import Event
+from lab import catalogue, drops_full, resets_sent
+from lab.links import Host, Pair, Router, loopback
+from lab.namespace import Namespace
+from lab.scenario import Scenario, case_id, cases
+from lab.truth import Family, Truth
+from lab.wire import Wire
+from otel_netagent.model.event import Event
 from tests.faults import latencies
 from tests.faults.conftest import Play
 from tests.faults.expectation import expected, told, too_slow
 from tests.faults.judgement import MALFORMED
 from tests.faults.observer import Observer
-from tests.lab import catalogue, drops_full, resets_sent
-from tests.lab.links import Host, Pair, Router, loopback
-from tests.lab.namespace import Namespace
-from tests.lab.scenario import Scenario, case_id, cases
-from tests.lab.truth import Family, Truth
-from tests.lab.wire import Wire
 from tests.probes.test_packetloss import send_to_nobody
 
 

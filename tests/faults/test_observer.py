@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from otel_netagent.telemetry.event import Event
+from lab.namespace import Namespace
+from otel_netagent.model.event import Event
 from tests.faults.observer import Observer
-from tests.lab.namespace import Namespace
 from tests.probes.test_packetloss import send_to_nobody
 
 _LATER_S = 0.2

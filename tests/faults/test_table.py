@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 
+from lab.resets_received import ON_WIRE
+from lab.scenario import Scenario
+from lab.truth import Family, Truth
+from lab.wire import Wire
 from tests.faults.table import on_wire, outcome, watching
-from tests.lab.resets_received import ON_WIRE
-from tests.lab.scenario import Scenario
-from tests.lab.truth import Family, Truth
-from tests.lab.wire import Wire
 
 RESET = next(scenario for scenario in ON_WIRE if scenario.name == "rst_in_ESTABLISHED")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from otel_netagent.identity import processes
+from otel_netagent.identity import netns_processes as processes
 from otel_netagent.identity.entity import Entity
 from otel_netagent.identity.naming import Naming
 from otel_netagent.identity.registry import Registry

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-from tests.lab.namespace import Namespace
-from tests.lab.waiting import eventually
+from lab.namespace import Namespace
+from lab.waiting import eventually
 
 SEVERAL = 5
 """So many numbers to wait for: a namespace is deleted a little later, and others on the machine take numbers too."""

@@ -17,7 +17,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from otel_netagent.identity import processes
+from lab.links import loopback
+from lab.namespace import Namespace
+from lab.sockets import datagram
+from lab.truth import Family
+from lab.waiting import eventually
+from otel_netagent.identity import netns_processes as processes
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.identity.naming import Labelled, Naming
 from otel_netagent.identity.pod import Pod
@@ -33,11 +38,6 @@ from tests.identity.fake_proc import HOST
 from tests.identity.node import Clock, Node, walked
 from tests.identity.reused import SEVERAL, namespace_with_one_of, namespaces_with_some_of
 from tests.interleaving import Meeting
-from tests.lab.links import loopback
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import datagram
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
 from tests.probes.collected import collected
 
 ID, SANDBOX = "0c8d9f5a" * 8, "f00dfeed" * 8

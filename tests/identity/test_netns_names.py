@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.namespace import NAMED_NAMESPACES, Namespace
 from otel_netagent.identity import netns_names
-from tests.lab.namespace import NAMED_NAMESPACES, Namespace
 
 
 @pytest.fixture

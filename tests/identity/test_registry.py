@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from otel_netagent.identity import processes
+from lab.links import joined_pair
+from lab.namespace import Namespace
+from lab.waiting import eventually
+from otel_netagent.identity import netns_processes as processes
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.identity.registry import DEPARTED_S, SEARCH_AGAIN_S, SEARCH_EVERY_S, SETTLING_S, Registry
 from otel_netagent.kernel.namespaces import Namespace as Live
@@ -22,9 +25,6 @@ from tests.identity.cgroups import move, new_cgroup
 from tests.identity.fake_proc import HOST
 from tests.identity.node import Node, walked
 from tests.identity.reused import SEVERAL, namespace_with_one_of
-from tests.lab.links import joined_pair
-from tests.lab.namespace import Namespace
-from tests.lab.waiting import eventually
 
 UID, OTHER_UID = "3ae65e4f-ef60-4b67-9e2b-1bbcaa1ecd21", "00000000-1111-2222-3333-444444444444"
 ID, SANDBOX = "0c8d9f5a" * 8, "f00dfeed" * 8

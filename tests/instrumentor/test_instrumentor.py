@@ -14,13 +14,13 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from lab.waiting import eventually
 from otel_netagent import instrumentor
 from otel_netagent.config.schema import Config, EventConfig, MetricConfig
 from otel_netagent.instrumentor import NetagentInstrumentor
 from otel_netagent.kernel.namespaces import ProcfsWalk
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probing.declaration import WalkAccess
-from tests.lab.waiting import eventually
 from tests.pipeline.made_up import Starts
 
 PAGE = Path(__file__).parents[2] / "docs" / "instrumentor.md"

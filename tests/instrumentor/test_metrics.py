@@ -19,14 +19,14 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 
 from otel_netagent.instrumentor.instruments import Instruments
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import AnyTable, Distribution, HistogramTable, Snapshot
+from otel_netagent.outputs.otlp.attributes import agent_resource
+from otel_netagent.outputs.otlp.metrics import MetricsEncoder
 from otel_netagent.probes import catalogue
-from otel_netagent.telemetry.otlp.attributes import agent_resource
-from otel_netagent.telemetry.otlp.metrics import MetricsEncoder
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import AnyTable, Distribution, HistogramTable, Snapshot
 from otel_netagent.unicode import well_formed
-from tests.telemetry.changing import DECLARED, changing_snapshots
-from tests.telemetry.samples import (
+from tests.outputs.changing import DECLARED, changing_snapshots
+from tests.outputs.samples import (
     NODE,
     OPENS,
     RTT,

@@ -15,10 +15,10 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
 from otel_netagent.instrumentor.records import LogRecords
-from otel_netagent.telemetry.event import AttributedEvent
-from otel_netagent.telemetry.otlp.attributes import agent_resource, entity_attributes
-from otel_netagent.telemetry.otlp.logs import LogsEncoder, Observed
-from tests.telemetry.samples import NODE, TIME_NS, events
+from otel_netagent.model.event import AttributedEvent
+from otel_netagent.outputs.otlp.attributes import agent_resource, entity_attributes
+from otel_netagent.outputs.otlp.logs import LogsEncoder, Observed
+from tests.outputs.samples import NODE, TIME_NS, events
 
 RESOURCE: Final = agent_resource(NODE, kubernetes=True)
 

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import requests
 
+from lab.waiting import eventually
 from tests.agent.running import Agent
 from tests.integration.log_queries import ARRIVAL_S, Entry, Selection, await_entries
-from tests.lab.waiting import eventually
 from tools.stack.service import Service
 from tools.stack.services import Stack
 

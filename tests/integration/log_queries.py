@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 import requests
 
-from tests.lab.waiting import eventually
+from lab.waiting import eventually
 from tools.stack.log_store import LogStore
 from tools.stack.loki import Loki
 from tools.stack.victorialogs import VictoriaLogs

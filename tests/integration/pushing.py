@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from otel_netagent.telemetry.event import AttributedEvent
-from otel_netagent.telemetry.loki.address import push_url
-from otel_netagent.telemetry.loki.streams import StreamsEncoder
-from otel_netagent.telemetry.loki.transport import PushTransport
-from otel_netagent.telemetry.outcome import Outcome
+from otel_netagent.model.event import AttributedEvent
+from otel_netagent.outputs.loki.address import push_url
+from otel_netagent.outputs.loki.streams import StreamsEncoder
+from otel_netagent.outputs.loki.transport import PushTransport
+from otel_netagent.outputs.sending.outcome import Outcome
 from tests.agent.command import NODE
-from tests.telemetry.samples import make_entity, make_event
+from tests.outputs.samples import make_entity, make_event
 from tools.stack.log_store import LogStore
 
 _DAY_NS = 86_400_000_000_000

@@ -8,9 +8,9 @@ import requests
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from otel_netagent.telemetry.otlp.attributes import add_attributes
+from lab.waiting import eventually
+from otel_netagent.outputs.otlp.attributes import add_attributes
 from tests.integration.log_queries import ARRIVAL_S
-from tests.lab.waiting import eventually
 from tools.stack.services import HOST, Stack
 
 _POD = {"service.name": "otel-netagent", "pod": "p", "namespace": "n"}

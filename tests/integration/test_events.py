@@ -11,7 +11,9 @@ import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from otel_netagent.telemetry.otlp.attributes import add_attributes
+from lab.scenario import case_id
+from lab.truth import Family
+from otel_netagent.outputs.otlp.attributes import add_attributes
 from tests.agent.closed_ports import Fault, closed_tcp_port, closed_udp_port
 from tests.agent.command import NODE
 from tests.agent.running import Told
@@ -21,8 +23,6 @@ from tests.integration.documented import documented_queries
 from tests.integration.far_end import FarEnd
 from tests.integration.log_queries import Selection, await_results, language_of
 from tests.integration.sending import send_event
-from tests.lab.scenario import case_id
-from tests.lab.truth import Family
 
 pytestmark = [pytest.mark.integration, pytest.mark.parametrize("far_end", STORES, indirect=True)]
 

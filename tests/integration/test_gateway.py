@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from lab.truth import Family
 from tests.agent.closed_ports import closed_tcp_port
 from tests.agent.running import Told
 from tests.agent.stage import await_known, named_pair
 from tests.integration.conftest import STORES, NewStack, running
 from tests.integration.log_queries import Selection
-from tests.lab.truth import Family
 from tools.stack.services import HOST, Stack
 from tools.stack.victorialogs import VictoriaLogs
 

@@ -12,11 +12,11 @@ import yaml
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from otel_netagent.telemetry.otlp.attributes import add_attributes
+from lab.waiting import eventually
+from otel_netagent.outputs.otlp.attributes import add_attributes
 from tests.integration.log_queries import ARRIVAL_S
 from tests.integration.sending import send_event
-from tests.lab.waiting import eventually
-from tests.telemetry.loki import server
+from tests.outputs.loki import server
 from tools.stack.loki import Loki
 from tools.stack.programs import CONFIGURATION
 from tools.stack.services import HOST, Stack

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from otel_netagent.telemetry.outcome import Accepted
+from lab.truth import Family
+from otel_netagent.outputs.sending.outcome import Accepted
 from tests.agent.closed_ports import closed_tcp_port
 from tests.agent.command import NODE
 from tests.agent.running import Agent, Told
@@ -18,7 +19,6 @@ from tests.integration.documented import documented_queries
 from tests.integration.far_end import FarEnd
 from tests.integration.log_queries import ARRIVAL_S, Entry, Selection, await_entries, await_results
 from tests.integration.pushing import made_up, push, with_first_too_old
-from tests.lab.truth import Family
 from tools.stack.services import Stack
 
 pytestmark = pytest.mark.integration

@@ -12,9 +12,12 @@ import pytest
 import requests
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from lab.counters import counters
+from lab.sockets import listening, port_of, stream
+from lab.truth import Family
+from otel_netagent.model.probe_status import ProbeState
+from otel_netagent.outputs.otlp.attributes import add_attributes
 from otel_netagent.probes import catalogue
-from otel_netagent.telemetry.otlp.attributes import add_attributes
-from otel_netagent.telemetry.status import ProbeState
 from tests.agent.closed_ports import closed_tcp_port, closed_udp_port
 from tests.agent.command import NODE
 from tests.agent.procfs_truth import mib_values
@@ -22,9 +25,6 @@ from tests.agent.running import Agent
 from tests.agent.stage import Stage, await_known, named_pair
 from tests.integration.far_end import FarEnd
 from tests.integration.log_queries import ARRIVAL_S
-from tests.lab.counters import counters
-from tests.lab.sockets import listening, port_of, stream
-from tests.lab.truth import Family
 from tools.stack.services import HOST
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from otel_netagent.telemetry.outcome import Accepted
+from otel_netagent.outputs.sending.outcome import Accepted
 from tests.integration.commands import run
 from tests.integration.log_queries import Selection, await_entries
 from tests.integration.pushing import made_up, push, with_first_too_old

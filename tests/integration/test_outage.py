@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from lab.counters import counters
 from tests.agent.stage import Stage as Ground
 from tests.agent.stage import await_known, named_pair
 from tests.integration.conftest import STORES, running
 from tests.integration.far_end import FarEnd
 from tests.integration.log_queries import ARRIVAL_S, Selection, language_of
-from tests.lab.counters import counters
 from tools.stack.services import HOST, Stack
 
 pytestmark = pytest.mark.integration

@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from lab.namespace import Namespace
 from tests.agent.command import Program
 from tests.integration.log_queries import ARRIVAL_S
-from tests.lab.namespace import Namespace
 from tools.stack.service import END_S, START_S
 from tools.stack.services import HOST, Ports
 

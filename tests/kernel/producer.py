@@ -7,7 +7,7 @@ import os
 import struct
 from collections.abc import Iterator
 
-from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from tests.kernel.fixtures import CompileBpf
 
 _TINY = r"""

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from otel_netagent.kernel.bpf_object import BpfObject
-from otel_netagent.kernel.conntrack import Conntrack, parse_conntrack
+from lab.links import Pair, loopback
+from lab.namespace import Namespace
+from lab.sockets import datagram, listening
+from lab.truth import Family
+from lab.waiting import eventually
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.learning import learn_conntrack, learn_sockets
 from otel_netagent.kernel.namespaces import CONNTRACK, QUEUES, SOCKETS, KernelWalk
-from otel_netagent.kernel.sockstat import parse_sockstat
+from otel_netagent.kernel.proc.conntrack import Conntrack, parse_conntrack
+from otel_netagent.kernel.proc.sockstat import parse_sockstat
 from tests.kernel.fixtures import CompileBpf
-from tests.lab.links import Pair, loopback
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import datagram, listening
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
 
 TRACKING = """
 table inet tracking {

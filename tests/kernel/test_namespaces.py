@@ -15,20 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from otel_netagent.kernel.bpf_object import BpfObject, IteratorLink
+from lab.counters import counters
+from lab.links import loopback
+from lab.namespace import Namespace
+from lab.sockets import close_with_reset, datagram, listening
+from lab.truth import Family
+from lab.waiting import eventually
+from otel_netagent.kernel.bpf.bpf_object import BpfObject, IteratorLink
+from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.mibs import MibField
 from otel_netagent.kernel.namespaces import KernelWalk, NamespaceWalk, ProcfsWalk
 from otel_netagent.kernel.namespaces import Namespace as Walked
 from otel_netagent.kernel.netns_cookies import NetnsCookies
 from tests.interleaving import Meeting
-from tests.lab.counters import counters
-from tests.lab.links import loopback
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import close_with_reset, datagram, listening
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
 
 SO_NETNS_COOKIE = 71
 """Linux 5.14, include/uapi/asm-generic/socket.h."""

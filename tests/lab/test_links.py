@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.links import Host, Pair, Router, loopback
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import datagram
-from tests.lab.truth import Family
+from lab.links import Host, Pair, Router, loopback
+from lab.namespace import Namespace
+from lab.sockets import datagram
+from lab.truth import Family
 
 
 def _exchange(client: Host, server: Host, family: Family) -> None:

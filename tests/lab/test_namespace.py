@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.links import joined_pair
-from tests.lab.namespace import NAMED_NAMESPACES, Namespace
-from tests.lab.waiting import eventually
+from lab.links import joined_pair
+from lab.namespace import NAMED_NAMESPACES, Namespace
+from lab.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("netns")  # asserts that root runs the tests
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.lab import catalogue, drops_full, resets_sent
-from tests.lab.links import Pair, Router, loopback
-from tests.lab.namespace import Namespace
-from tests.lab.scenario import Scenario, case_id, cases
-from tests.lab.tracing import Trace, tracing
-from tests.lab.truth import Family
-from tests.lab.wire import Wire
-from tests.lab.witness import witnessed
+from lab import catalogue, drops_full, resets_sent
+from lab.links import Pair, Router, loopback
+from lab.namespace import Namespace
+from lab.scenario import Scenario, case_id, cases
+from lab.tracing import Trace, tracing
+from lab.truth import Family
+from lab.wire import Wire
+from lab.witness import witnessed
 
 
 @pytest.fixture(scope="module")

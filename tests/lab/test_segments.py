@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.lab.segments import Flag, Segment, checksum, udp_packet
-from tests.lab.sockets import datagram, port_of
-from tests.lab.truth import Endpoint, Family, Flow
-from tests.lab.wire import Wire
+from lab.segments import Flag, Segment, checksum, udp_packet
+from lab.sockets import datagram, port_of
+from lab.truth import Endpoint, Family, Flow
+from lab.wire import Wire
 
 _PORTS = st.integers(0, 2**16 - 1)
 _NUMBERS = st.integers(0, 2**32 - 1)

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import namespace, settings
-from tests.lab.counters import counters
-from tests.lab.links import Pair, Router
-from tests.lab.namespace import Namespace
-from tests.lab.segments import udp_packet
-from tests.lab.sockets import datagram, port_of, stream
+from lab import namespace, settings
+from lab.counters import counters
+from lab.links import Pair, Router
+from lab.namespace import Namespace
+from lab.segments import udp_packet
+from lab.sockets import datagram, port_of, stream
+from lab.truth import Endpoint, Family, Flow
+from lab.waiting import eventually
+from lab.wire import Wire
 from tests.lab.test_scenarios import test_on_pair, test_on_router, test_on_wire, trace, whole_trace
-from tests.lab.truth import Endpoint, Family, Flow
-from tests.lab.waiting import eventually
-from tests.lab.wire import Wire
 
 __all__ = ["test_on_pair", "test_on_router", "test_on_wire", "trace", "whole_trace"]
 

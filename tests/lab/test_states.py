@@ -7,10 +7,10 @@ import socket
 
 import pytest
 
-from tests.lab.segments import Flag
-from tests.lab.states import PUPPET_PORT, RST_ACK, SYNCHRONIZED, accepted, connecting, led_to, requested
-from tests.lab.truth import Family
-from tests.lab.wire import Wire
+from lab.segments import Flag
+from lab.states import PUPPET_PORT, RST_ACK, SYNCHRONIZED, accepted, connecting, led_to, requested
+from lab.truth import Family
+from lab.wire import Wire
 
 
 def _shown_by_ss(wire: Wire) -> list[str]:

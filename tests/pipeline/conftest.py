@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from otel_netagent.kernel.bpf_object import Map
+from otel_netagent.kernel.bpf.bpf_object import Map
 from tests.kernel.fixtures import CompileBpf
 from tests.pipeline.made_up import real_rings
 

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from otel_netagent.kernel.bpf_object import BpfObject, Map
+from otel_netagent.kernel.bpf.bpf_object import BpfObject, Map
 from otel_netagent.kernel.mibs import MibField
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.event import Event, EventType
+from otel_netagent.model.probe_status import HookStatus
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
-from otel_netagent.telemetry.event import Event, EventType
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Table
-from otel_netagent.telemetry.status import HookStatus
 from tests.kernel.fixtures import CompileBpf
 
 _RINGS = """

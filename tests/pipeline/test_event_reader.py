@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from lab.waiting import eventually
 from otel_netagent.identity.registry import Registry
-from otel_netagent.kernel.bpf_object import Map
-from otel_netagent.kernel.layout import BadRecord
-from otel_netagent.kernel.libbpf import BpfError
-from otel_netagent.kernel.ring_buffer import RingBuffers
+from otel_netagent.kernel.bpf.bpf_object import Map
+from otel_netagent.kernel.bpf.layout import BadRecord
+from otel_netagent.kernel.bpf.libbpf import BpfError
+from otel_netagent.kernel.bpf.ring_buffer import RingBuffers
+from otel_netagent.model.event import AttributedEvent, Event, EventType
 from otel_netagent.pipeline.event_reader import EventReader
 from otel_netagent.probing.declaration import EventSource
-from otel_netagent.telemetry.event import AttributedEvent, Event, EventType
 from tests.kernel.fixtures import CompileBpf
 from tests.kernel.producer import Producer, producing
-from tests.lab.waiting import eventually
 
 HERE = Path("/proc/self/ns/net").stat().st_ino
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from otel_netagent.kernel.btf import BtfInvalid, BtfNotFound
+from otel_netagent.kernel.bpf.btf import BtfInvalid, BtfNotFound
+from otel_netagent.kernel.bpf.libbpf import LibbpfMissing
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.libbpf import LibbpfMissing
 from otel_netagent.pipeline.kernel_access import find_kernel_access
 
 

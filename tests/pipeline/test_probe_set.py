@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from otel_netagent.config.schema import Config, EventConfig, Known, MetricConfig
-from otel_netagent.kernel.bpf_object import Map
+from otel_netagent.kernel.bpf.bpf_object import Map
+from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.kallsyms import SymbolsUnreadable
-from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.namespaces import ProcfsWalk
+from otel_netagent.model.event import EventType
+from otel_netagent.model.probe_status import HookStatus, ProbeState, Refusal
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.pipeline.probe_set import Changes, ProbeSet, Wanted, known_names
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import EventSettings, Probe, WalkAccess
-from otel_netagent.telemetry.event import EventType
-from otel_netagent.telemetry.status import HookStatus, ProbeState, Refusal
 from tests.pipeline.made_up import MadeUpProbe, Starts, declared, refusing, series_of
 
 ACCESS = KernelAccess(None, "no eBPF in this test", WalkAccess(ProcfsWalk()))

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab.waiting import eventually
 from otel_netagent.config.schema import Config, EventConfig, MetricConfig
-from otel_netagent.kernel.bpf_object import Map
+from otel_netagent.kernel.bpf.bpf_object import Map
+from otel_netagent.model.event import AttributedEvent, EventType
+from otel_netagent.model.probe_status import ProbeStatus
+from otel_netagent.model.table import Snapshot
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.pipeline.probe_set import Wanted
 from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probing.declaration import EventSettings, WalkAccess
-from otel_netagent.telemetry.event import AttributedEvent, EventType
-from otel_netagent.telemetry.snapshot import Snapshot
-from otel_netagent.telemetry.status import ProbeStatus
 from tests.kernel.fixtures import CompileBpf
 from tests.kernel.producer import producing
-from tests.lab.waiting import eventually
 from tests.pipeline.made_up import MadeUpProbe, MadeUpWalk, Starts, real_rings
 
 _ACCESS = KernelAccess(None, "no eBPF in this test", WalkAccess(MadeUpWalk()))

@@ -10,10 +10,10 @@ from types import ModuleType
 
 import pytest
 
+from lab.namespace import Namespace
 from otel_netagent.kernel.namespaces import NamespaceWalk, ProcfsWalk
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probing.declaration import Environment, Probe, RunningProbe, WalkAccess
-from tests.lab.namespace import Namespace
 from tests.tables import numbers
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.namespace import Namespace
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
-from tests.lab.namespace import Namespace
 from tests.probes.reading import at_rest
 
 

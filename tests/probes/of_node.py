@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from otel_netagent.kernel import procfs
 from otel_netagent.kernel.clock import monotonic_to_unix_ns
-from otel_netagent.telemetry.event import Event
-from otel_netagent.telemetry.snapshot import Distribution
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.model.event import Event
+from otel_netagent.model.table import Distribution
 from tests.probes.running import Running
 from tests.tables import distributions, numbers
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.namespace import Namespace
+from lab.waiting import eventually
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import ProcfsWalk
+from otel_netagent.model.table import Distribution
 from otel_netagent.probing.declaration import Environment, Probe, RunningProbe, WalkAccess
-from otel_netagent.telemetry.snapshot import Distribution
-from tests.lab.namespace import Namespace
-from tests.lab.waiting import eventually
 from tests.tables import distributions, numbers
 
 KERNEL = "kernel"

@@ -6,14 +6,14 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lab.namespace import Namespace
+from otel_netagent.kernel.bpf.ring_buffer import RingBuffers
 from otel_netagent.kernel.clock import monotonic_to_unix_ns
 from otel_netagent.kernel.namespaces import NamespaceWalk
-from otel_netagent.kernel.ring_buffer import RingBuffers
+from otel_netagent.model.event import Event
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, RunningProbe
-from otel_netagent.telemetry.event import Event
-from tests.lab.namespace import Namespace
 from tests.tables import numbers
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
+from otel_netagent.model.series import Series
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import Probe
-from otel_netagent.telemetry.series import Series
 
 CATALOGUE = catalogue()
 

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.kernel import procfs
-from otel_netagent.kernel.conntrack import Conntrack, parse_conntrack
-from otel_netagent.kernel.procfs import MalformedTable
+from lab.links import Pair
+from lab.namespace import Namespace
+from lab.sockets import datagram
+from lab.truth import Family
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc.conntrack import Conntrack, parse_conntrack
+from otel_netagent.kernel.proc.procfs import MalformedTable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import conntrack
 from otel_netagent.probing.attach import Unavailable
-from tests.lab.links import Pair
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import datagram
-from tests.lab.truth import Family
 from tests.probes.collected import Collected, changes, collected, environment, have_read, without_walk
 from tests.probes.reading import KERNEL, WAYS
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.namespace import Namespace
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.probes import fd
-from tests.lab.namespace import Namespace
 from tests.probes.reading import WAYS, Reading, at_rest, reading
 
 

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.kernel import procfs
+from lab.namespace import Namespace
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.procfs import Io, MalformedTable
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc.procfs import Io, MalformedTable
 from otel_netagent.probes import io
-from tests.lab.namespace import Namespace
 from tests.probes.reading import KERNEL, WAYS, Reading, at_rest, reading
 
 FIELDS = {

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.kernel.ipvs import IpvsStats, parse_ipvs_stats
-from otel_netagent.kernel.procfs import MalformedTable
+from lab.namespace import Namespace
+from otel_netagent.kernel.proc.ipvs import IpvsStats, parse_ipvs_stats
+from otel_netagent.kernel.proc.procfs import MalformedTable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import ipvs
 from otel_netagent.probing.attach import Unavailable
-from tests.lab.namespace import Namespace
 from tests.probes.collected import collected, environment, have_read
 
 words = st.integers(min_value=0, max_value=2**64 - 1)

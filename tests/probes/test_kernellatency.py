@@ -11,19 +11,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.links import Pair, ip_batch
+from lab.namespace import Namespace
+from lab.sockets import datagram, port_of
+from lab.standstills import connected
+from lab.states import PSH_ACK, accepted
+from lab.truth import Family
+from lab.waiting import eventually
+from lab.wire import Wire
+from otel_netagent.model.event import Event
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probing.attach import Hook
 from otel_netagent.probing.declaration import EventSettings
-from otel_netagent.probing.hops import HOPS
-from otel_netagent.telemetry.event import Event
-from tests.lab.links import Pair, ip_batch
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import datagram, port_of
-from tests.lab.standstills import connected
-from tests.lab.states import PSH_ACK, accepted
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
-from tests.lab.wire import Wire
+from otel_netagent.probing.receive_timestamps import HOPS
 from tests.probes.running import Running, running
 
 EVERY_PACKET = EventSettings(per_second=1_000_000, thresholds_ms={"RXKERNEL_SLOW": 0, "TXKERNEL_SLOW": 0})

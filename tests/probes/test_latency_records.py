@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.kernel.bpf_object import BpfObject
-from otel_netagent.kernel.layout import BadRecord
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.pipeline.kernel_access import OBJECTS, KernelAccess
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment
-from otel_netagent.probing.hops import HOPS
+from otel_netagent.probing.receive_timestamps import HOPS
 from tests.kernel.held import held
 from tests.probes.running import Running, running
 

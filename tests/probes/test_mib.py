@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.kernel import procfs
+from lab.counters import counters
+from lab.links import Pair, Router
+from lab.namespace import Namespace
+from lab.sockets import datagram
+from lab.truth import Family
+from lab.waiting import eventually
 from otel_netagent.kernel.namespaces import CONNTRACK, QUEUES, SOCKETS, KernelWalk, NamespaceWalk, ProcfsWalk
-from otel_netagent.kernel.procfs import MalformedTable
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc.procfs import MalformedTable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import ip, mib, tcp, tcpext, udp
 from otel_netagent.probing.declaration import Environment, WalkAccess
-from tests.lab.counters import counters
-from tests.lab.links import Pair, Router
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import datagram
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
 from tests.probes.collected import Collected, changes, silence
 
 PROBES = {module.PROBE.name: module.PROBE for module in (tcp, tcpext, udp, ip, mib)}

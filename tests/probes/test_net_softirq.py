@@ -19,22 +19,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.kernel.bpf_object import BpfObject
+from lab.links import Pair
+from lab.namespace import Namespace
+from lab.sockets import datagram
+from lab.truth import Family
+from lab.waiting import eventually
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.layout import BadRecord
+from otel_netagent.model.event import Event
+from otel_netagent.model.table import Distribution
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings
-from otel_netagent.telemetry.event import Event
-from otel_netagent.telemetry.snapshot import Distribution
 from tests.kernel.fixtures import CompileBpf
 from tests.kernel.held import held
-from tests.lab.links import Pair
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import datagram
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
 from tests.probes.holdups import Holdup, Strike, holdup, on_one_cpu
 from tests.probes.of_node import agreeing, events_of_node, host, values_of_node
 from tests.probes.running import Running, running

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.links import Pair
+from lab.namespace import Namespace
+from lab.sockets import datagram
+from lab.truth import Family
+from lab.waiting import eventually
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import netdev
-from tests.lab.links import Pair
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import datagram
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
 from tests.probes.collected import Collected, changes, collected, have_read, silence
 
 

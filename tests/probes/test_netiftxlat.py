@@ -13,14 +13,14 @@ from typing import TypeVar
 
 import pytest
 
+from lab.links import Pair, Router, ip_batch
+from lab.namespace import Namespace
+from lab.slow_paths import tunnel, tunnel_slow_to
+from lab.sockets import datagram, listening, port_of, stream
+from lab.truth import Family
+from otel_netagent.model.event import Event
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probing.declaration import EventSettings
-from otel_netagent.telemetry.event import Event
-from tests.lab.links import Pair, Router, ip_batch
-from tests.lab.namespace import Namespace
-from tests.lab.slow_paths import tunnel, tunnel_slow_to
-from tests.lab.sockets import datagram, listening, port_of, stream
-from tests.lab.truth import Family
 from tests.probes.running import Running, running
 
 T = TypeVar("T")

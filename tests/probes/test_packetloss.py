@@ -14,27 +14,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_netagent.kernel import procfs
-from otel_netagent.kernel.bpf_object import BpfObject
+from lab import healthy_tcp
+from lab.links import Pair, loopback
+from lab.namespace import Namespace
+from lab.scenario import Scenario, case_id
+from lab.segments import Flag
+from lab.sockets import datagram, listening, port_of
+from lab.states import led_to
+from lab.truth import Family
+from lab.waiting import eventually
+from lab.wire import Wire
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.layout import BadRecord
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.model.event import Event, Severity
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
 from otel_netagent.probes import packetloss as packetloss_probe
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings
-from otel_netagent.telemetry.event import Event, Severity
 from tests.kernel.held import held
-from tests.lab import healthy_tcp
-from tests.lab.links import Pair, loopback
-from tests.lab.namespace import Namespace
-from tests.lab.scenario import Scenario, case_id
-from tests.lab.segments import Flag
-from tests.lab.sockets import datagram, listening, port_of
-from tests.lab.states import led_to
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
-from tests.lab.wire import Wire
 from tests.probes.running import Running, running
 
 BURST = 1_000

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.links import Pair, joined_pair
+from lab.namespace import Namespace
+from lab.sockets import datagram
+from lab.truth import Family
+from lab.waiting import eventually
 from otel_netagent.kernel.netlink import MalformedMessage, attributes, dump_route, split
 from otel_netagent.kernel.qdiscs import Qdisc, parse_root_qdiscs
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import qdisc
-from tests.lab.links import Pair, joined_pair
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import datagram
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
 from tests.probes.collected import Collected, changes, collected, silence, without_walk
 from tests.probes.reading import KERNEL, WAYS
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.kernel import procfs
-from otel_netagent.kernel.procfs import MalformedTable
-from otel_netagent.kernel.slabinfo import SlabCache, parse_slab_cache
+from lab.namespace import Namespace
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc.procfs import MalformedTable
+from otel_netagent.kernel.proc.slabinfo import SlabCache, parse_slab_cache
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import slab
-from tests.lab.namespace import Namespace
 from tests.probes.collected import collected
 
 NAMES = ["objactive", "objnum", "objsize", "objperslab", "pagesperslab"]

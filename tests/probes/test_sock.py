@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.kernel import procfs
-from otel_netagent.kernel.procfs import MalformedTable
-from otel_netagent.kernel.sockstat import parse_sockstat
+from lab.links import Pair, loopback
+from lab.namespace import Namespace
+from lab.sockets import listening
+from lab.truth import Family
+from lab.waiting import eventually
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc.procfs import MalformedTable
+from otel_netagent.kernel.proc.sockstat import parse_sockstat
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import sock
-from tests.lab.links import Pair, loopback
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import listening
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
 from tests.probes.collected import Collected, collected, without_walk
 from tests.probes.reading import KERNEL, WAYS
 

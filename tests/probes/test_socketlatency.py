@@ -18,15 +18,15 @@ from typing import NamedTuple
 
 import pytest
 
+from lab.links import Pair, loopback
+from lab.namespace import Namespace
+from lab.sockets import datagram, listening, port_of, stream
+from lab.standstills import connected
+from lab.truth import Family
+from otel_netagent.model.event import Event
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import Environment, EventSettings
-from otel_netagent.telemetry.event import Event
-from tests.lab.links import Pair, loopback
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import datagram, listening, port_of, stream
-from tests.lab.standstills import connected
-from tests.lab.truth import Family
 from tests.probes.running import Running, running
 from tests.tables import numbers
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.kernel import procfs
-from otel_netagent.kernel.procfs import MalformedTable
-from otel_netagent.kernel.softnet import Softnet, parse_softnet
+from lab.links import Pair
+from lab.sockets import datagram
+from lab.truth import Family
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc.procfs import MalformedTable
+from otel_netagent.kernel.proc.softnet import Softnet, parse_softnet
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import softnet
-from tests.lab.links import Pair
-from tests.lab.sockets import datagram
-from tests.lab.truth import Family
 from tests.probes.collected import collected
 
 words = st.integers(min_value=0, max_value=2**32 - 1)

@@ -13,20 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_netagent.kernel.layout import BadRecord
+from lab.links import loopback
+from lab.namespace import Namespace
+from lab.sockets import handed_to_process, listening, stream
+from lab.states import RST_ACK, accepted
+from lab.truth import Family
+from lab.waiting import eventually
+from lab.wire import Wire
+from otel_netagent.kernel.bpf.layout import BadRecord
+from otel_netagent.model.event import Event
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment
-from otel_netagent.telemetry.event import Event
 from tests.kernel.held import held
-from tests.lab.links import loopback
-from tests.lab.namespace import Namespace
-from tests.lab.sockets import handed_to_process, listening, stream
-from tests.lab.states import RST_ACK, accepted
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
-from tests.lab.wire import Wire
 from tests.probes.running import Running, running
 
 HEADER, FLOW, RESET = struct.Struct("=QQII"), struct.Struct("=16s16sHHHBBBBBx"), struct.Struct("=III16s")

@@ -12,24 +12,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_netagent.kernel.layout import BadRecord
-from otel_netagent.pipeline.causes import Causes
+from lab.capture import capturing
+from lab.counters import counters
+from lab.links import Pair
+from lab.namespace import Namespace
+from lab.segments import Flag, checksum
+from lab.sockets import listening, port_of, stream
+from lab.states import accepted, connecting, requested
+from lab.truth import Family
+from lab.waiting import eventually
+from lab.wire import Wire
+from otel_netagent.kernel.bpf.layout import BadRecord
+from otel_netagent.model.event import Event, Severity
+from otel_netagent.pipeline.drop_correlation import Causes
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import tcpretrans
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings
-from otel_netagent.telemetry.event import Event, Severity
 from tests.kernel.held import held
-from tests.lab.capture import capturing
-from tests.lab.counters import counters
-from tests.lab.links import Pair
-from tests.lab.namespace import Namespace
-from tests.lab.segments import Flag, checksum
-from tests.lab.sockets import listening, port_of, stream
-from tests.lab.states import accepted, connecting, requested
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
-from tests.lab.wire import Wire
 from tests.probes.running import Running, running
 
 FAMILIES = pytest.mark.parametrize("family", list(Family), ids=lambda family: family.value)

@@ -17,19 +17,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.links import Host, loopback
+from lab.namespace import Namespace
+from lab.segments import Flag
+from lab.sockets import close_with_reset, handed_to_process, listening, port_of
+from lab.states import PUPPET_PORT, SYN_ACK, connecting, led_to, requested
+from lab.truth import Family
+from lab.waiting import eventually
+from lab.wire import Wire
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.procfs import MalformedTable
+from otel_netagent.kernel.proc.procfs import MalformedTable
 from otel_netagent.kernel.tcp_table import TcpSocket, parse_tcp_table
+from otel_netagent.model.table import Distribution
 from otel_netagent.probes import tcpsummary
-from otel_netagent.telemetry.snapshot import Distribution
-from tests.lab.links import Host, loopback
-from tests.lab.namespace import Namespace
-from tests.lab.segments import Flag
-from tests.lab.sockets import close_with_reset, handed_to_process, listening, port_of
-from tests.lab.states import PUPPET_PORT, SYN_ACK, connecting, led_to, requested
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
-from tests.lab.wire import Wire
 from tests.probes.reading import KERNEL, WAYS, Reading, reading
 
 FAMILIES = pytest.mark.parametrize("family", list(Family), ids=lambda family: family.value)

@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_netagent.kernel.layout import BadRecord
+from lab.links import Pair
+from lab.segments import Flag, Segment
+from lab.sockets import listening, port_of, stream
+from lab.states import FIN_ACK, PSH_ACK, accepted, led_to
+from lab.truth import Family
+from lab.waiting import eventually
+from lab.wire import Wire
+from otel_netagent.kernel.bpf.layout import BadRecord
+from otel_netagent.model.event import Event, Severity
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import tcptwrcv
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings
-from otel_netagent.telemetry.event import Event, Severity
 from tests.kernel.held import held
-from tests.lab.links import Pair
-from tests.lab.segments import Flag, Segment
-from tests.lab.sockets import listening, port_of, stream
-from tests.lab.states import FIN_ACK, PSH_ACK, accepted, led_to
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
-from tests.lab.wire import Wire
 from tests.probes.running import Running, running
 
 FAMILIES = pytest.mark.parametrize("family", list(Family), ids=lambda family: family.value)

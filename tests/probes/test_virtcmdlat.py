@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.layout import BadRecord
 from otel_netagent.kernel.symbols import Symbols
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import virtcmdlat

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Distribution
 from otel_netagent.probing.accumulated import Accumulated
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Distribution
 
 SERIES = Series("inspector_pod_tiny", Kind.HISTOGRAM, "s", "durations", "a test", bounds=(1.0, 2.0))
 HERE, THERE = Namespace(4026531840, 1, 1, ()), Namespace(4026532000, 2, 1, ())

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from otel_netagent.kernel.bpf_object import BpfObject, Link
+from otel_netagent.kernel.bpf.bpf_object import BpfObject, Link
+from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.libbpf import BpfError
+from otel_netagent.model.probe_status import HookStatus, Refusal
 from otel_netagent.probing.attach import Attached, Hook, KernelEnumerator, KernelMember, Unavailable, Way, attach
-from otel_netagent.telemetry.status import HookStatus, Refusal
 from tests.kernel.fixtures import CompileBpf
 from tests.kernel.held import held
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_netagent.model.series import Kind, Series
 from otel_netagent.probing.columns import Column, Columns
-from otel_netagent.telemetry.series import Kind, Series
 
 
 class Record(NamedTuple):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.kernel.bpf_object import BpfObject
-from otel_netagent.kernel.layout import Layout
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.probing.flow import Flow, Known, flow_attributes, flow_text, tcp_flags_text
 from tests.kernel.fixtures import CompileBpf
 

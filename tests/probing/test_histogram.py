@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Distribution
 from otel_netagent.probing.histogram import SIZE, above, distribution, set_bounds
-from otel_netagent.telemetry.series import Kind, Series
-from otel_netagent.telemetry.snapshot import Distribution
 from tests.kernel.fixtures import CompileBpf
 
 TINY = r"""

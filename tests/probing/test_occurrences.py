@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otel_netagent.kernel import procfs
-from otel_netagent.kernel.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.ring_buffer import RingBuffers
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.kernel.ring_buffer import RingBuffers
+from otel_netagent.kernel.proc import procfs
+from otel_netagent.model.event import EventType
 from otel_netagent.probing.declaration import EventSettings
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.occurrences import Occurrence, Occurrences, events_table, limit_events
-from otel_netagent.telemetry.event import EventType
 from tests.kernel.fixtures import CompileBpf
 
 TINY = r"""

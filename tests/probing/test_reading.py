@@ -7,13 +7,13 @@ import dataclasses
 
 import pytest
 
+from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.libbpf import BpfError
 from otel_netagent.kernel.namespaces import ProcfsWalk
+from otel_netagent.model.probe_status import HookStatus, Refusal
 from otel_netagent.probes import fd, io, tcpsummary
 from otel_netagent.probing.declaration import Environment, Probe, WalkAccess
 from otel_netagent.probing.reading import start_reader
-from otel_netagent.telemetry.status import HookStatus, Refusal
 
 
 def environment(kernel: KernelFacts | None) -> Environment:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from otel_netagent.kernel.namespaces import Field, Namespace
+from otel_netagent.model.probe_status import HookStatus, Refusal
 from otel_netagent.probing.declaration import Environment, WalkAccess
 from otel_netagent.probing.walked import start_reader
-from otel_netagent.telemetry.status import HookStatus, Refusal
 
 SEEN = Namespace(inode=4026531840, cookie=1, pid=1, counters=(10, 11, 12))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from otel_netagent.telemetry.status import HookStatus, ProbeState, ProbeStatus
+from otel_netagent.model.probe_status import HookStatus, ProbeState, ProbeStatus
 from tests.vm.report import Case, Report
 
 Thing = TypeVar("Thing")
@@ -45,7 +45,7 @@ _LIMITS: Final = """\
 ## What a kernel cannot tell
 
 Each fault of the laboratory is told with its type, connection, state and reason on every kernel, but for this
-(`tests/lab/limits.py`):
+(`lab/limits.py`):
 """
 
 _OF_THE_DAY: Final = re.compile(r"^\| (?:`uname -r`|faults|other tests) .*$", re.MULTILINE)

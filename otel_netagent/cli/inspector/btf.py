@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from otel_netagent.kernel import btf as kernel_btf
-from otel_netagent.kernel import btf_trial
+from otel_netagent.kernel.bpf import btf as kernel_btf
+from otel_netagent.kernel.bpf import btf_trial
+from otel_netagent.kernel.bpf.libbpf import LibbpfMissing
 from otel_netagent.kernel.facts import find_types
-from otel_netagent.kernel.libbpf import LibbpfMissing
 from otel_netagent.pipeline.kernel_access import OBJECTS
 
 _EXAMPLES = """\b

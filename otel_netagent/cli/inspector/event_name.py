@@ -31,7 +31,7 @@ class EventNameType(click.ParamType[str]):
 def _names() -> Iterator[str]:
     """Whatever an agent of this version finds an event by (telemetry/stream/filters.py)."""
     # Only who names one waits for all probes to be loaded.
-    from otel_netagent.pipeline.untold import EVENTS_SUPPRESSED  # noqa: PLC0415
+    from otel_netagent.pipeline.suppressed import EVENTS_SUPPRESSED  # noqa: PLC0415
     from otel_netagent.probes import catalogue  # noqa: PLC0415
 
     probes = [probe for probe in catalogue().values() if probe.events]

@@ -6,8 +6,8 @@ import json
 import re
 import time
 
-from otel_netagent.telemetry.stream import inspector_pb2 as pb
-from otel_netagent.telemetry.stream.messages import EVENTS_LOST
+from otel_netagent.outputs.stream import inspector_pb2 as pb
+from otel_netagent.outputs.stream.messages import EVENTS_LOST
 
 _TUPLE = re.compile(r"(?<!\S)(?:protocol=TCP )?saddr=(\S+) sport=(\d+) daddr=(\S+) dport=(\d+)(?!\S)")
 

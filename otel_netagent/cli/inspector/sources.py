@@ -12,8 +12,8 @@ from typing import Self, TypeAlias
 import grpc
 
 from otel_netagent.cli.inspector.address import Address
-from otel_netagent.telemetry.stream import inspector_pb2 as pb
-from otel_netagent.telemetry.stream import rpc
+from otel_netagent.outputs.stream import inspector_pb2 as pb
+from otel_netagent.outputs.stream import rpc
 
 _RETRY_S = 1.0
 _MAX_UNREAD = 256

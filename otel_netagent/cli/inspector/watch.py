@@ -11,8 +11,8 @@ from otel_netagent.cli.inspector.address import Address, AddressType
 from otel_netagent.cli.inspector.event_name import EventNameType
 from otel_netagent.cli.inspector.lines import json_line, text_line
 from otel_netagent.cli.inspector.sources import Broken, Received, Sources
-from otel_netagent.telemetry.stream import inspector_pb2 as pb
-from otel_netagent.telemetry.stream.rpc import DEFAULT_PORT
+from otel_netagent.outputs.stream import inspector_pb2 as pb
+from otel_netagent.outputs.stream.rpc import DEFAULT_PORT
 
 _LOCAL = Address("127.0.0.1", DEFAULT_PORT)
 _INTERRUPTED = 130

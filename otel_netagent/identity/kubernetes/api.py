@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from otel_netagent import __version__
 from otel_netagent.identity.kubernetes.connection import Connect
-from otel_netagent.identity.kubernetes.mirror import (
+from otel_netagent.identity.kubernetes.pod_store import (
     ApiFailed,
     ConnectionLost,
     Listing,

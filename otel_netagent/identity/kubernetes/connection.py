@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 import urllib3
 from urllib3.connection import HTTPConnection
 
-from otel_netagent.identity.kubernetes.mirror import ApiFailed
+from otel_netagent.identity.kubernetes.pod_store import ApiFailed
 from otel_netagent.root_cause import root_cause
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from otel_netagent.backoff import Backoff
-from otel_netagent.identity.kubernetes.condition import WatchCondition, WatchState
-from otel_netagent.identity.kubernetes.mirror import ApiFailed, Mirror, PodsApi, VersionGone
+from otel_netagent.identity.kubernetes.pod_store import ApiFailed, Mirror, PodsApi, VersionGone
+from otel_netagent.identity.kubernetes.watch_condition import WatchCondition, WatchState
 from otel_netagent.identity.pod import Pod
 
 logger = logging.getLogger(__name__)

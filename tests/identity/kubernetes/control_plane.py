@@ -15,10 +15,10 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from lab.waiting import eventually
 from tests.agent.command import Program
 from tests.agent.running import free_port
 from tests.identity.kubernetes.pods import NODE
-from tests.lab.waiting import eventually
 from tools.stack.programs import ControlPlane
 
 _HOST = "127.0.0.1"

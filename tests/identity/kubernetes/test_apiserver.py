@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 import trustme
 
+from lab.waiting import eventually
 from otel_netagent.identity.kubernetes.api import NodePods
-from otel_netagent.identity.kubernetes.condition import WatchState
 from otel_netagent.identity.kubernetes.connection import way_to_api
-from otel_netagent.identity.kubernetes.mirror import Notice, VersionGone
 from otel_netagent.identity.kubernetes.objects import pod_of
+from otel_netagent.identity.kubernetes.pod_store import Notice, VersionGone
+from otel_netagent.identity.kubernetes.watch_condition import WatchState
 from otel_netagent.identity.pod import Workload
 from tests.agent.running import free_port
 from tests.identity.kubernetes.conftest import Account, account_at
 from tests.identity.kubernetes.control_plane import AGENT, Api, api_server, database
 from tests.identity.kubernetes.pods import NODE, owned_by
 from tests.identity.kubernetes.test_watch import is_in, watching
-from tests.lab.waiting import eventually
 from tools.stack.programs import ControlPlane, provide_control_plane
 
 pytestmark = pytest.mark.apiserver

@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 import trustme
 
+from lab.waiting import eventually
 from otel_netagent.backoff import Backoff
 from otel_netagent.identity.kubernetes import api
 from otel_netagent.identity.kubernetes.api import NodePods
-from otel_netagent.identity.kubernetes.condition import WatchCondition, WatchState
 from otel_netagent.identity.kubernetes.connection import way_to_api
-from otel_netagent.identity.kubernetes.mirror import DELETED_S
+from otel_netagent.identity.kubernetes.pod_store import DELETED_S
 from otel_netagent.identity.kubernetes.watch import PodWatch, follow_pods
+from otel_netagent.identity.kubernetes.watch_condition import WatchCondition, WatchState
 from otel_netagent.identity.pod import Pod
 from tests.identity.kubernetes.conftest import Account, account_at
 from tests.identity.kubernetes.pods import NODE, UID, pod_document
 from tests.identity.kubernetes.server import Cluster, Refusal, serving
 from tests.identity.node import Clock
-from tests.lab.waiting import eventually
 
 QUICK = Backoff(first_s=0.01, most_s=0.05)
 LISTED_ONE = f"Kubernetes: listed the pods of node {NODE}: 1"

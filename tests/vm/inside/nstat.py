@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from lab.namespace import Namespace
 from otel_netagent.probes import catalogue
 from tests.faults.observer import Observer
-from tests.lab.namespace import Namespace
 
 _SHOWN: Final = {
     series.name: "".join(series.source.split()[1:])

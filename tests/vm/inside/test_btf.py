@@ -12,17 +12,17 @@ from typing import Final
 
 import pytest
 
-from otel_netagent.kernel.btf import KERNEL_BTF, BtfInvalid
+from lab import resets_sent
+from lab.limits import Kernel, limited
+from lab.links import loopback
+from lab.namespace import Namespace
+from lab.truth import Family
+from otel_netagent.kernel.bpf.btf import KERNEL_BTF, BtfInvalid
 from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.model.probe_status import ProbeState
 from otel_netagent.pipeline.kernel_access import OBJECTS
-from otel_netagent.telemetry.status import ProbeState
 from tests.faults.expectation import expected, told
 from tests.faults.observer import observing
-from tests.lab import resets_sent
-from tests.lab.limits import Kernel, limited
-from tests.lab.links import loopback
-from tests.lab.namespace import Namespace
-from tests.lab.truth import Family
 
 _RELEASE: Final = platform.release()
 _KERNEL: Final = Path("/run/vm/modules").resolve().parents[2]

@@ -6,13 +6,13 @@ import contextlib
 
 import pytest
 
+from lab.limits import Kernel, limited
+from lab.links import Router
+from lab.sockets import listening, port_of, stream
+from lab.truth import Drop, Endpoint, Family, Flow, Origin, ReceivedReset, SentReset, Truth
+from lab.waiting import eventually
 from tests.faults.expectation import expected, told
 from tests.faults.observer import Observer
-from tests.lab.limits import Kernel, limited
-from tests.lab.links import Router
-from tests.lab.sockets import listening, port_of, stream
-from tests.lab.truth import Drop, Endpoint, Family, Flow, Origin, ReceivedReset, SentReset, Truth
-from tests.lab.waiting import eventually
 
 _VIRTUAL_PORT = 8080
 

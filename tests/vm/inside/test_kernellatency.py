@@ -15,18 +15,18 @@ from typing import Final
 
 import pytest
 
+from lab.links import Pair
+from lab.namespace import Namespace
+from lab.slow_paths import endless_rules
+from lab.sockets import datagram, port_of
+from lab.standstills import connected
+from lab.states import PSH_ACK, accepted
+from lab.truth import Family
+from lab.waiting import eventually
+from lab.wire import Wire
+from otel_netagent.model.event import Event
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 from otel_netagent.probing.declaration import EventSettings
-from otel_netagent.telemetry.event import Event
-from tests.lab.links import Pair
-from tests.lab.namespace import Namespace
-from tests.lab.slow_paths import endless_rules
-from tests.lab.sockets import datagram, port_of
-from tests.lab.standstills import connected
-from tests.lab.states import PSH_ACK, accepted
-from tests.lab.truth import Family
-from tests.lab.waiting import eventually
-from tests.lab.wire import Wire
 from tests.probes.running import Running, running
 
 _EVERY_PACKET: Final = EventSettings(per_second=1_000_000, thresholds_ms={"RXKERNEL_SLOW": 0, "TXKERNEL_SLOW": 0})

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.links import Host, Pair
+from lab.sockets import listening, port_of, stream
+from lab.truth import Family, Truth
+from lab.waiting import eventually
 from tests.faults.expectation import Told, told
 from tests.faults.observer import Observer
-from tests.lab.links import Host, Pair
-from tests.lab.sockets import listening, port_of, stream
-from tests.lab.truth import Family, Truth
-from tests.lab.waiting import eventually
 from tests.vm.inside.nstat import confirmed, nstat
 
 _PATIENCE_S = 60.0

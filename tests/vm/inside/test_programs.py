@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 import otel_netagent
-from otel_netagent.kernel.bpf_object import BpfObject, ProgramRejected
+from otel_netagent.kernel.bpf.bpf_object import BpfObject, ProgramRejected
 from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.model.probe_status import AgentStatus, ProbeState
 from otel_netagent.pipeline.kernel_access import OBJECTS
 from otel_netagent.probes import catalogue
-from otel_netagent.telemetry.status import AgentStatus, ProbeState
 from tests.faults.observer import Observer
 from tests.vm.recorder import DIRECTORY
 from tests.vm.report import PROGRAMS, STATUS

@@ -14,11 +14,11 @@ from typing import Final
 
 import pytest
 
+from lab.waiting import eventually
+from otel_netagent.model.event import Event
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 from otel_netagent.probing.declaration import EventSettings
-from otel_netagent.telemetry.event import Event
 from tests.kernel.fixtures import CompileBpf
-from tests.lab.waiting import eventually
 from tests.probes.holdups import holdup
 from tests.probes.of_node import events_of_node, values_of_node
 from tests.probes.running import Running, running

@@ -10,15 +10,15 @@ from typing import Final
 
 import pytest
 
-from otel_netagent.kernel.bpf_object import BpfObject
-from otel_netagent.kernel.btf import STRUCT, UNION, Btf, BtfNotFound, BtfSource, Member
+from lab.namespace import Namespace
+from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.btf import STRUCT, UNION, Btf, BtfNotFound, BtfSource, Member
+from otel_netagent.kernel.bpf.header_types import CACHE, from_headers
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.header_types import CACHE, from_headers
+from otel_netagent.model.probe_status import ProbeState
 from otel_netagent.pipeline.kernel_access import OBJECTS
-from otel_netagent.telemetry.status import ProbeState
 from tests.faults.observer import Observer
 from tests.identity.reused import SEVERAL, namespace_with_one_of
-from tests.lab.namespace import Namespace
 
 _OWN: Final = BtfSource(Path("/run/own.btf"), in_kernel=False)
 _MODULES: Final = Path("/lib/modules") / platform.release()

@@ -1,0 +1,1 @@
+"""eBPF: the binding to libbpf, loaded objects, and the types that fit them to the running kernel."""

@@ -1,0 +1,1 @@
+"""procfs: one file a table."""

@@ -1,0 +1,1 @@
+"""What flows: declarations of series and events, tables of numbers, the state of probes."""

@@ -1,0 +1,137 @@
+"""Events as requests of Loki's push API, and what such a request holds.
+
+A request is JSON (Loki's documentation, "Ingest logs"): streams, each with its labels and with entries of a time, a
+line, and structured metadata. Each other combination of labels is a stream that Loki has to keep apart, so that only
+what has few values is a label. Who it happened to, and the tuple, are metadata, under the names that Loki itself gives
+to what comes by OTLP: a filter (`| pod="web" | source_port="443"`) finds both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from otel_netagent.model.event import AttributedEvent
+from otel_netagent.outputs.sending.request import NO_POD, Parcel, Pod
+from otel_netagent.outputs.text.event_lines import one_line
+from otel_netagent.unicode import well_formed
+
+JOB: Final = "otel-netagent"
+
+_Entry: TypeAlias = list[Any]
+"""Unix time in nanoseconds as digits, the line, and the metadata."""
+
+
+class _Stream(NamedTuple):
+    """What tells a stream from others."""
+
+    namespace: str
+    type: str
+
+
+class StreamsEncoder:
+    """Encodes events as requests. The entries of a stream are in the order of their time."""
+
+    def __init__(self, node: str) -> None:
+        """Encode as the node of this name."""
+        self._node = node
+        self._names: dict[str, str] = {}  # of attributes, as metadata spells them; as many as probes declare
+
+    def encode(self, items: Sequence[AttributedEvent]) -> list[Parcel]:
+        """One request with all these events."""
+        streams: dict[_Stream, list[_Entry]] = {}
+        # Loki before 2.4 refuses an entry that is older than the last one of its stream.
+        for item in sorted(items, key=lambda each: each.event.time_ns):
+            stream = _Stream(item.entity.namespace, item.event.type.name)
+            streams.setdefault(stream, []).append(self._entry(item))
+        return [_parcel([{"stream": self._labels(stream), "values": values} for stream, values in streams.items()])]
+
+    def count(self, item: AttributedEvent) -> int:  # noqa: ARG002 - an event is one entry, whichever
+        """Number of entries that an event is encoded as."""
+        return 1
+
+    def pod(self, item: AttributedEvent) -> Pod:
+        """Whom the event happened to."""
+        return Pod(item.entity.namespace, item.entity.pod)
+
+    def contents(self, parcel: Parcel) -> Mapping[Pod, int]:
+        """How many entries of whom a request holds; of nobody, if it is no request of this encoder's."""
+        try:
+            return Counter(
+                Pod(stream["stream"]["namespace"], metadata["pod"])
+                for stream in _streams(parcel.body)
+                for _, _, metadata in stream["values"]
+            )
+        except (ValueError, KeyError, TypeError):
+            return {NO_POD: parcel.count}
+
+    def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel] | None:
+        """The entries as two requests, in their order; None if there is but one."""
+        middle = parcel.count // 2
+        if middle == 0:
+            return None
+        try:
+            streams = _streams(parcel.body)
+            return _parcel([*_part(streams, 0, middle)]), _parcel([*_part(streams, middle, parcel.count)])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def _labels(self, stream: _Stream) -> dict[str, str]:
+        return {
+            "job": JOB,
+            "instance": well_formed(self._node),
+            "namespace": well_formed(stream.namespace),
+            "type": stream.type,
+        }
+
+    def _entry(self, item: AttributedEvent) -> _Entry:
+        event, entity = item.event, item.entity
+        attributes = {self._name(key): well_formed(str(value)) for key, value in event.attributes.items()}
+        metadata = {
+            **attributes,
+            "pod": well_formed(entity.pod),
+            "netns": entity.netns_label,
+            "event_name": event.type.event_name,
+            "severity_text": event.type.severity.name,
+        }
+        return [str(event.time_ns), one_line(item.line), metadata]
+
+    def _name(self, attribute: str) -> str:
+        """The name of an attribute as Loki spells it: LogQL knows no dots in names."""
+        if attribute not in self._names:
+            self._names[attribute] = "".join(char if char.isascii() and char.isalnum() else "_" for char in attribute)
+        return self._names[attribute]
+
+
+def without_metadata(body: bytes) -> bytes:
+    """The same request as a Loki takes it that knows no structured metadata, before 2.9. Raises ValueError."""
+    streams = [{**stream, "values": [entry[:2] for entry in stream["values"]]} for stream in _streams(body)]
+    return _encoded(streams)
+
+
+def _parcel(streams: Sequence[Mapping[str, Any]]) -> Parcel:
+    return Parcel(_encoded(streams), sum(len(stream["values"]) for stream in streams))
+
+
+def _part(streams: Sequence[Mapping[str, Any]], first: int, end: int) -> Iterator[Mapping[str, Any]]:
+    """Entries of these numbers, counted through all streams."""
+    before = 0
+    for stream in streams:
+        values = stream["values"]
+        if chosen := values[max(first - before, 0) : max(end - before, 0)]:
+            yield {**stream, "values": chosen}
+        before += len(values)
+
+
+def _encoded(streams: Sequence[Mapping[str, Any]]) -> bytes:
+    return _JSON({"streams": streams}).encode()
+
+
+def _streams(body: bytes) -> Sequence[Mapping[str, Any]]:
+    streams: Sequence[Mapping[str, Any]] = json.loads(body)["streams"]
+    return streams
+
+
+_JSON: Final[Callable[[object], str]] = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

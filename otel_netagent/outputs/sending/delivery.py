@@ -1,0 +1,174 @@
+"""Delivery: from items that are handed over to parcels that the receiver has."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from otel_netagent.backoff import Backoff
+from otel_netagent.outputs.sending.outage_log import Journal
+from otel_netagent.outputs.sending.outbox import Outbox
+from otel_netagent.outputs.sending.outcome import Accepted, Outcome, Refused, Retryable, TooLarge, Transport
+from otel_netagent.outputs.sending.queue import ItemQueue, Limits
+from otel_netagent.outputs.sending.request import NO_POD, Encoder, Parcel
+from otel_netagent.outputs.sending.request_size import RequestSize
+from otel_netagent.outputs.sending.splitting import Splitting
+from otel_netagent.outputs.sending.spool import SpoolPlace, open_spool
+from otel_netagent.outputs.sending.statistics import Account, Cause, Tally
+
+ItemT = TypeVar("ItemT")
+
+
+class Delivery(Generic[ItemT]):
+    """Sends the items of one signal, in two threads of its own: one packs them into parcels, one sends these.
+
+    A request that the receiver cannot take now is tried again until it is taken or refused for good, while
+    what comes meanwhile is kept behind it. What is let go is counted. Delivery is at least once: a parcel whose
+    answer is lost is sent again, and so is one that was split when the agent ends halfway.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a delivery is made of
+        self,
+        name: str,
+        encoder: Encoder[ItemT],
+        transport: Transport,
+        limits: Limits,
+        *,
+        backoff: Backoff | None = None,
+        spool: SpoolPlace | None = None,
+    ) -> None:
+        """Start sending, first what the spool has kept; log lines and threads bear the `name` ("OTLP metrics")."""
+        self.name = name
+        self._encoder = encoder
+        self._transport = transport
+        self._backoff = backoff or Backoff()
+        self._request_size = RequestSize(limits.request_bytes)
+        self._patience_s = limits.patience_s
+        self._journal = Journal(name, transport.target)
+        self._account = Account()
+        self._queue: ItemQueue[ItemT] = ItemQueue(limits)
+        kept = open_spool(spool, self._lose_damaged) if spool else None
+        self._outbox = Outbox(limits.memory_bytes, kept, self._lose)
+        self._packing = threading.Lock()
+        self._stopping = threading.Event()
+        self._packer = threading.Thread(target=self._pack, name=f"{name}, packing", daemon=True)
+        self._sender = threading.Thread(target=self._send, name=name, daemon=True)
+        self._packer.start()
+        self._sender.start()
+
+    def __str__(self) -> str:
+        """What is sent, and where to."""
+        return f"{self.name} to {self._transport.target}"
+
+    def put(self, item: ItemT) -> None:
+        """Hand an item over. It never waits for the receiver, but helps to pack when the packing is behind."""
+        if not self._queue.put(item):
+            self._account.let_go(Cause.SHUTDOWN, {self._encoder.pod(item): self._encoder.count(item)})
+        elif self._queue.full:
+            self._pack_batch()
+
+    @property
+    def tally(self) -> Tally:
+        """The state of this moment."""
+        with self._packing:  # what is being packed is in neither
+            queued = sum(map(self._encoder.count, self._queue.items())) + self._outbox.queued
+        return self._account.tally(queued, self._outbox.spool_bytes)
+
+    def stop(self) -> None:
+        """Take nothing more and send what is left at once; does not wait."""
+        self._stopping.set()
+        self._queue.close()
+
+    def join(self, deadline: float) -> None:
+        """Wait for the sending that `stop` began to end, until `deadline` (monotonic time); keep or let go the rest."""
+        for thread in (self._packer, self._sender):
+            thread.join(max(0.0, deadline - time.monotonic()))
+        while self._queue.items():  # what there was no time to pack is kept with the rest
+            self._pack_batch()
+        with self._packing:
+            self._outbox.close()
+        self._transport.close()
+        tally = self.tally
+        self._journal.end(tally.let_go[Cause.SHUTDOWN], tally.spool_bytes)
+
+    def _pack(self) -> None:
+        while self._queue.wait():
+            self._pack_batch()
+        self._outbox.end()
+
+    def _pack_batch(self) -> None:
+        with self._packing:  # one batch after the other, so that they keep their order
+            if batch := self._queue.take():
+                for parcel in self._encoder.encode(batch):
+                    self._outbox.add(parcel)
+
+    def _send(self) -> None:
+        while (parcel := self._outbox.take()) and self._deliver(parcel):
+            pass
+
+    def _deliver(self, parcel: Parcel) -> bool:
+        """Send until the fate of the parcel is known; False if there is no time to learn it."""
+        parts = Splitting(parcel, self._encoder.halves, self._request_size, self._patience_s)
+        for part in parts:
+            if isinstance(self._try(part, parts), Retryable):
+                return False
+        # Only now, when all of it is known: what is given up halfway is kept, or dropped, as a whole.
+        if self._outbox.settle():
+            for part, outcome in parts.fates:
+                self._settle(part, outcome)
+        return True
+
+    def _try(self, part: Parcel, parts: Splitting) -> Outcome:
+        """Send until the receiver accepts or rejects it; Retryable only if there is no more time."""
+        for pause in self._backoff.pauses():
+            answer = self._transport.send(part.body)
+            if self._outbox.closed:  # too late: what is in hand has been kept, or dropped
+                return Retryable("the end came first")
+            if not isinstance(answer, Accepted):
+                self._account.failed()
+            outcome = parts.judge(part, answer)
+            self._journal.note(outcome, len(part.body))
+            if not isinstance(outcome, Retryable):
+                return outcome
+            self._outbox.keep()
+            if self._stopping.is_set():
+                return outcome
+            self._stopping.wait(self._backoff.wait_s(pause, outcome.delay_s))
+        raise AssertionError("pauses never end")
+
+    def _settle(self, part: Parcel, outcome: Outcome) -> None:
+        match outcome:
+            case Accepted(rejected=rejected):
+                rejected = min(rejected, part.count)
+                self._account.delivered(part.count - rejected)
+                if rejected:
+                    self._lose_part(part, rejected)
+            case TooLarge(reason=reason):
+                self._lose(Cause.TOO_LARGE, part, reason)
+            case Refused(reason=reason):
+                self._lose(Cause.PERMANENT, part, reason)
+
+    def _lose_part(self, parcel: Parcel, rejected: int) -> None:
+        """Count what the receiver rejected; whose it was is known if it was all, or all of one pod."""
+        contents = self._encoder.contents(parcel)
+        if rejected < parcel.count:
+            contents = {next(iter(contents)) if len(contents) == 1 else NO_POD: rejected}
+        self._account.let_go(Cause.REJECTED, contents)
+
+    def _lose(self, cause: Cause, parcel: Parcel, reason: str = "") -> None:
+        self._account.let_go(cause, self._encoder.contents(parcel))
+        self._journal.lost(cause, parcel.count, reason)
+
+    def _lose_damaged(self, count: int) -> None:
+        self._account.let_go(Cause.DAMAGED, {NO_POD: count})
+
+
+def close_all(deliveries: Sequence[Delivery[Any]], within_s: float = 1.0) -> None:
+    """Flush all at once and end them, in `within_s` seconds altogether, whatever their receivers do."""
+    deadline = time.monotonic() + within_s
+    for delivery in deliveries:
+        delivery.stop()
+    for delivery in deliveries:
+        delivery.join(deadline)

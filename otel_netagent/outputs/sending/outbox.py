@@ -1,0 +1,170 @@
+"""The outbox: parcels that wait to be sent, in memory while all is well, on disk when it is not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from otel_netagent.open_files import ShortageLog
+from otel_netagent.outputs.sending.request import Parcel
+from otel_netagent.outputs.sending.spool import Spool
+from otel_netagent.outputs.sending.statistics import Cause
+
+logger = logging.getLogger(__name__)
+
+_SLOW_S: Final = 1.0
+"""A receiver that has not answered for this long gets the rest by way of the spool: it may never answer."""
+
+_OPEN_AGAIN_S: Final = 1.0
+
+
+class Outbox:
+    """A queue of parcels between the thread that packs and the one that sends.
+
+    What is in the spool is always older than what is in memory. As long as the receiver takes things
+    nothing is written. Everything moves to the spool when a try has failed (`keep`), when the receiver is
+    slow or memory full; and until the spool is empty again whatever is added goes there at once.
+    """
+
+    def __init__(self, memory_bytes: int, spool: Spool | None, let_go: Callable[[Cause, Parcel], None]) -> None:
+        """Keep up to `memory_bytes` in memory; `let_go` is told what cannot be kept, and must not come back here."""
+        self._memory_limit = memory_bytes
+        self._spool = spool
+        self._let_go = let_go
+        self._memory: deque[Parcel] = deque()
+        self._memory_bytes = 0
+        self._in_hand: Parcel | None = None  # of the sender; stays in its place until it is settled
+        self._since = 0.0  # when it was taken, monotonic time
+        self._ended = False
+        self._closed = False
+        self._writable = True
+        self._unreadable = False
+        self._shortage = ShortageLog()
+        self._changed = threading.Condition()
+
+    @property
+    def queued(self) -> int:
+        """How much waits in memory, in the parcels' counts."""
+        with self._changed:
+            return sum(parcel.count for parcel in self._memory)
+
+    @property
+    def spool_bytes(self) -> int:
+        """Size of the spool's files."""
+        with self._changed:
+            return self._spool.bytes if self._spool else 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over, and with it the fate of what was in hand."""
+        return self._closed  # without the lock: it is set once, before anything else is closed
+
+    def add(self, parcel: Parcel) -> None:
+        """Add the newest parcel."""
+        with self._changed:
+            if self._closed:
+                self._let_go(Cause.SHUTDOWN, parcel)
+                return
+            self._memory.append(parcel)
+            self._memory_bytes += len(parcel.body)
+            if self._spool and (self._spool.bytes or self._is_slow() or self._memory_bytes > self._memory_limit):
+                self._move_to(self._spool)
+            self._shrink()
+            self._changed.notify()
+
+    def end(self) -> None:
+        """Nothing more will be added."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
+    def take(self) -> Parcel | None:
+        """Wait for the oldest parcel, which stays here until it is settled; None when there will be no more."""
+        with self._changed:
+            head = None
+            while not self._closed and not (head := self._head()) and not self._ended:
+                self._changed.wait(_OPEN_AGAIN_S if self._unreadable else None)
+            self._in_hand = None if self._closed else head
+            self._since = time.monotonic()
+            return self._in_hand
+
+    def settle(self) -> bool:
+        """Be done with the parcel that was taken; False if it is too late to say so, since all was closed."""
+        with self._changed:
+            if self._in_hand is None:
+                return False
+            if self._memory and self._memory[0] is self._in_hand:
+                self._pop()
+            elif self._spool and self._spool.head() is self._in_hand:
+                self._spool.settle()
+            self._in_hand = None
+            return True
+
+    def keep(self) -> None:
+        """The receiver is away: have everything on disk, if there is a spool."""
+        with self._changed:
+            if self._spool and not self._closed:
+                self._move_to(self._spool)
+
+    def close(self) -> None:
+        """Keep on disk what is left, else let it go."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            if self._in_hand and self._in_hand is not self._head():  # it had to make room while its fate was open
+                self._memory.appendleft(self._in_hand)
+            self._in_hand = None
+            if self._spool:
+                self._move_to(self._spool)
+                self._spool.close()
+            for parcel in self._memory:
+                self._let_go(Cause.SHUTDOWN, parcel)
+            self._memory.clear()
+            self._changed.notify_all()
+
+    def _head(self) -> Parcel | None:
+        try:
+            parcel = self._spool.head() if self._spool else None
+        except OSError as error:  # memory waits too, to keep the order
+            self._shortage.note(f"what waits in {self._spool} is not sent", error)
+            self._unreadable = True
+            return None
+        self._unreadable = False
+        if parcel:
+            return parcel
+        return self._memory[0] if self._memory else None
+
+    def _is_slow(self) -> bool:
+        return self._in_hand is not None and time.monotonic() - self._since > _SLOW_S
+
+    def _move_to(self, spool: Spool) -> None:
+        while self._memory:
+            try:
+                for displaced in spool.make_room(self._memory[0]):
+                    if displaced is not self._in_hand:  # whose fate is open
+                        self._let_go(Cause.SPOOL_FULL, displaced)
+                spool.append(self._memory[0])
+            except OSError as error:
+                if self._writable:
+                    logger.warning("the spool in %s cannot be written (%s): memory must do", spool, error.strerror)
+                self._writable = False
+                return
+            self._writable = True
+            self._pop()
+
+    def _shrink(self) -> None:
+        """Let the oldest go of what memory has no room for, but neither the newest nor what is being sent."""
+        oldest = 1 if self._memory and self._memory[0] is self._in_hand else 0
+        while self._memory_bytes > self._memory_limit and len(self._memory) > oldest + 1:
+            parcel = self._memory[oldest]
+            del self._memory[oldest]
+            self._memory_bytes -= len(parcel.body)
+            self._let_go(Cause.QUEUE_FULL, parcel)
+
+    def _pop(self) -> None:
+        self._memory_bytes -= len(self._memory.popleft().body)

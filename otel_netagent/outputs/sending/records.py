@@ -1,0 +1,100 @@
+"""The format of the spool's files: records one after the other, each with what it takes to notice damage.
+
+A record is a header of 20 bytes, integers little-endian, and a parcel's body:
+
+| bytes | what |
+| --- | --- |
+| 4 | the state: F5 57 54 47 while it waits, F5 53 45 54 once it is settled, written over in place |
+| 4 | length of the body |
+| 4 | the parcel's count |
+| 4 | CRC-32 of the body |
+| 4 | CRC-32 of the twelve bytes before |
+
+No byte F5 occurs in UTF-8, so that hardly any text looks like the beginning of a record. Where a
+header is damaged the reader goes on at the next one that is whole.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+from zlib import crc32
+
+from otel_netagent.outputs.sending.request import Parcel
+
+WAITING: Final = b"\xf5WTG"
+SETTLED: Final = b"\xf5SET"
+
+_HEADER: Final = struct.Struct("<4s12sI")
+_MEASURES: Final = struct.Struct("<III")
+_STATE: Final = re.compile(b"|".join(map(re.escape, (WAITING, SETTLED))))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A whole record, and where in the file the next one begins."""
+
+    parcel: Parcel
+    settled: bool
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A stretch up to `end` that is no whole record: torn, or not as it was written.
+
+    `count` is how much is lost with it: the parcel's count where its header is whole, else 1.
+    """
+
+    count: int
+    end: int
+
+
+def write_record(parcel: Parcel) -> bytes:
+    """The record of a parcel that waits."""
+    measures = _MEASURES.pack(len(parcel.body), parcel.count, crc32(parcel.body))
+    return _HEADER.pack(WAITING, measures, crc32(measures)) + parcel.body
+
+
+def record_size(parcel: Parcel) -> int:
+    """Bytes that the record of a parcel takes."""
+    return _HEADER.size + len(parcel.body)
+
+
+def read_record(file: BinaryIO, offset: int) -> Record | Damage | None:
+    """What begins there; None at the end of the file. Raises OSError."""
+    file.seek(offset)
+    data = file.read(_HEADER.size)
+    if not data:
+        return None
+    header = _header(data)
+    if header is None:
+        return Damage(1, _next_header(file, offset + 1))
+    settled, length, count, checksum = header
+    body = file.read(length)
+    end = offset + _HEADER.size + len(body)
+    if len(body) == length and crc32(body) == checksum:
+        return Record(Parcel(body, count), settled, end)
+    return Damage(0 if settled else count, end)
+
+
+def _header(data: bytes) -> tuple[bool, int, int, int] | None:
+    """(settled, length, count, checksum of the body), if the header is whole."""
+    if len(data) < _HEADER.size:
+        return None
+    state, measures, checksum = _HEADER.unpack(data)
+    if state not in {WAITING, SETTLED} or crc32(measures) != checksum:
+        return None
+    return state == SETTLED, *_MEASURES.unpack(measures)
+
+
+def _next_header(file: BinaryIO, offset: int) -> int:
+    """Where the next whole header is, else where the file ends."""
+    file.seek(offset)
+    rest = file.read()
+    for match in _STATE.finditer(rest):
+        if _header(rest[match.start() : match.start() + _HEADER.size]):
+            return offset + match.start()
+    return offset + len(rest)

@@ -1,0 +1,109 @@
+"""One file of the spool: appended to while it is the last, read while it is the first."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from otel_netagent.open_files import raise_shortage
+from otel_netagent.outputs.sending.records import SETTLED, Damage, Record, read_record, write_record
+from otel_netagent.outputs.sending.request import Parcel
+
+logger = logging.getLogger(__name__)
+
+
+class Segment:
+    """Records of parcels in a file; not for several threads at once."""
+
+    def __init__(self, path: Path, damaged: Callable[[int], None]) -> None:
+        """The file at this path, which need not exist; `damaged` is told how much could not be read. Raises OSError."""
+        self._path = path
+        self._damaged = damaged
+        self._file: BinaryIO | None = None
+        self._head: Parcel | None = None
+        self._position = 0  # where the head begins, or is looked for
+        self._end = 0  # where the head ends
+        self._told = False
+        self.size = path.stat().st_size if path.exists() else 0
+
+    def head(self) -> Parcel | None:
+        """The oldest parcel that waits, the same object until it is passed; None if nothing waits.
+
+        Raises OSError where no file can be opened for now (open_files.is_shortage).
+        """
+        while self._head is None and self._position < self.size:
+            match self._read():
+                case Record(parcel=parcel, settled=False, end=end):
+                    self._head, self._end = parcel, end
+                case Record(end=end):
+                    self._position = end
+                case Damage(count=count, end=end):
+                    self._lose(count)
+                    self._position = end
+                case None:
+                    self._position = self.size
+        return self._head
+
+    def settle(self) -> None:
+        """Mark the head in the file, and pass it."""
+        with contextlib.suppress(OSError):  # without its mark it is sent once more after a restart
+            os.pwrite(self._open().fileno(), SETTLED, self._position)
+        self.pass_head()
+
+    def pass_head(self) -> None:
+        """Go on to what is behind the head."""
+        self._head = None
+        self._position = self._end
+
+    def append(self, parcel: Parcel) -> None:
+        """Add a parcel. Raises OSError, with nothing added."""
+        record = write_record(parcel)
+        file = self._open()
+        try:
+            end = self.size
+            while end < self.size + len(record):  # a full disk takes a part before it says so
+                end += os.pwrite(file.fileno(), record[end - self.size :], end)
+        except OSError:
+            os.ftruncate(file.fileno(), self.size)
+            raise
+        if self._head is None and self._position == self.size:
+            self._head, self._end = parcel, end
+        self.size = end
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def delete(self) -> None:
+        """Remove the file."""
+        self.close()
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("%s cannot be deleted (%s): it will be sent again after a restart", self._path, error)
+
+    def _read(self) -> Record | Damage | None:
+        try:
+            return read_record(self._open(), self._position)
+        except OSError as error:
+            raise_shortage(error)
+            logger.warning("%s cannot be read: %s", self._path, error)
+            return Damage(1, self.size)
+
+    def _lose(self, count: int) -> None:
+        if not self._told:
+            logger.warning("%s is damaged at byte %d: what does not read back is counted", self._path, self._position)
+        self._told = True
+        self._damaged(count)
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            # Without a buffer of its own: what is written elsewhere in the file is read as it is.
+            self._file = self._path.open("r+b" if self._path.exists() else "x+b", buffering=0)
+        return self._file

@@ -1,0 +1,78 @@
+"""What was not told: sums of the events that were too many, told among the others, so that no silence is misread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from otel_netagent.model.event import AttributedEvent, Event, EventType
+from otel_netagent.model.table import Snapshot
+from otel_netagent.probing.occurrences import EVENTS
+
+EVENTS_SUPPRESSED: Final = EventType(
+    "EVENTS_SUPPRESSED",
+    "netagent.events.suppressed",
+    "events of one type and entity were more than its share (suppressed), or found no room (lost), since the last "
+    "collection: how many of each",
+)
+
+_Stream: TypeAlias = tuple[str, int, str]
+"""(probe, network namespace, event type)."""
+
+
+class _Missing(NamedTuple):
+    suppressed: int
+    lost: int
+
+    def since(self, before: _Missing) -> _Missing:
+        """What has been added. A count that fell began anew: its probe did, or another namespace has the number."""
+        return _Missing(*(now - then if now >= then else now for now, then in zip(self, before, strict=True)))
+
+
+class Untold:
+    """Compares each snapshot's counts of events with those of the one before, and tells `outputs`."""
+
+    def __init__(self, outputs: Sequence[Callable[[AttributedEvent], None]] = ()) -> None:
+        """Nothing has been told yet."""
+        self.outputs = outputs
+        self._before: Mapping[_Stream, _Missing] = {}
+
+    def compare(self, snapshot: Snapshot) -> None:
+        """Tell of every stream of events that more is missing of than before. Snapshots come in their order."""
+        now = dict(_missing(snapshot))
+        for stream, missing in now.items():
+            added = missing.since(self._before.get(stream, _Missing(0, 0)))
+            if any(added):
+                event = _event(snapshot, stream, added)
+                for output in self.outputs:
+                    output(event)
+        # A probe that could not be read this time has no table: what it had told stays told.
+        kept = {stream: each for stream, each in self._before.items() if stream[1] in snapshot.entities}
+        self._before = kept | now
+
+
+def _missing(snapshot: Snapshot) -> Iterator[tuple[_Stream, _Missing]]:
+    for table in snapshot.tables:
+        if table.series == (EVENTS,):
+            counts = {key: count for key, (count,) in table.rows.items()}
+            for (netns, (name, outcome)), count in counts.items():
+                if outcome == "suppressed":
+                    yield (table.probe, netns, name), _Missing(count, counts[netns, (name, "lost")])
+
+
+def _event(snapshot: Snapshot, stream: _Stream, missing: _Missing) -> AttributedEvent:
+    probe, netns, name = stream
+    event = Event(
+        probe=probe,
+        type=EVENTS_SUPPRESSED,
+        time_ns=snapshot.time_ns,
+        netns=netns,
+        netns_cookie=0,  # whose it is is known already
+        attributes={
+            "netagent.event.type": name,
+            "netagent.event.suppressed": missing.suppressed,
+            "netagent.event.lost": missing.lost,
+        },
+        body=f"of={name} suppressed={missing.suppressed} lost={missing.lost}",
+    )
+    return AttributedEvent(event, snapshot.entities[netns])

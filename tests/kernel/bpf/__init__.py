@@ -1,0 +1,1 @@
+"""Tests of eBPF: loading, types, and what comes back."""

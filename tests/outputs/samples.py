@@ -1,0 +1,159 @@
+"""Entities, snapshots and events to test outputs with: plain ones, and any that hypothesis can think of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hypothesis import strategies as st
+
+from otel_netagent.identity.entity import Entity, EntityKind
+from otel_netagent.model.event import AttributedEvent, AttributeValue, Event, EventType, Severity
+from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Distribution, HistogramTable, RowKey, Snapshot, Table, Values
+
+NODE = "node-1"
+START_NS = 1_700_000_000_000_000_000
+TIME_NS = 1_700_000_500_123_456_789
+
+OPENS = Series("inspector_pod_tcpactiveopens", Kind.COUNTER, "{connection}", "connections opened", "snmp", (), ())
+ESTABLISHED = Series("inspector_pod_tcpcurrestab", Kind.GAUGE, "{connection}", "connections established", "snmp")
+RTT = Series("inspector_pod_rtt", Kind.HISTOGRAM, "s", "round trips", "tcp_sock", bounds=(0.001, 0.25, 10))
+DROPS = Series("inspector_pod_packetloss_total", Kind.COUNTER, "{packet}", "packets dropped", "kfree_skb", ("reason",))
+
+
+def make_entity(
+    netns: int = 4026534001,
+    *,
+    kind: EntityKind = EntityKind.POD,
+    pod: str = "web-0",
+    namespace: str = "shop",
+    start_ns: int = START_NS,
+    pod_uid: str = "",
+    container_id: str = "",
+) -> Entity:
+    return Entity(netns, kind, pod, namespace, start_ns, pod_uid, container_id)
+
+
+def make_table(rows: Mapping[RowKey, Values], *series: Series, probe: str = "tcp", since_ns: int = 0) -> Table:
+    return Table(probe, series or (OPENS, ESTABLISHED), rows, since_ns)
+
+
+def make_snapshot(
+    *tables: Table | HistogramTable, entities: tuple[Entity, ...] | None = None, time_ns: int = TIME_NS
+) -> Snapshot:
+    """A snapshot of these tables; without any, one pod with two series."""
+    entities = entities or (make_entity(),)
+    tables = tables or (make_table({(entity.netns, ()): (7, 3) for entity in entities}),)
+    return Snapshot(
+        time_ns,
+        {entity.netns: entity for entity in entities},
+        tuple(table for table in tables if isinstance(table, Table)),
+        tuple(table for table in tables if isinstance(table, HistogramTable)),
+    )
+
+
+def make_event(
+    entity: Entity | None = None,
+    *,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    body: str = "protocol=TCP saddr=10.0.0.1 sport=443 daddr=10.0.0.2 dport=33488",
+    probe: str = "tcpreset",
+    time_ns: int = TIME_NS,
+    severity: Severity = Severity.WARN,
+) -> AttributedEvent:
+    entity = entity or make_entity()
+    kind = EventType("TCPRESET_NOSOCK", "netagent.tcpreset.nosock", "no socket matches", severity)
+    if attributes is None:
+        attributes = {"network.transport": "tcp", "source.address": "10.0.0.1", "source.port": 443}
+    event = Event(probe, kind, time_ns, entity.netns, entity.netns, attributes, body)
+    return AttributedEvent(event, entity)
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
+"""Text as the kernel may give it: control characters and lone surrogates too."""
+
+_TIMES = st.integers(0, 2**63 - 1)
+_VALUES = st.integers(0, 2**64 - 1)
+_NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
+_LABELS = st.lists(_NAMES.map("l_{}".format), max_size=2, unique=True).map(tuple)
+
+
+_ANY_NETNS = st.integers(1, 2**32 - 1)
+_OF_POD = st.dictionaries(_NAMES.map("label_{}".format), ANY_TEXT, max_size=2).map(lambda each: tuple(each.items()))
+"""Labels that metrics have of an entity's pod."""
+
+
+def entities(netns: st.SearchStrategy[int] = _ANY_NETNS) -> st.SearchStrategy[Entity]:
+    return st.builds(
+        Entity,
+        netns=netns,
+        kind=st.sampled_from(EntityKind),
+        pod=ANY_TEXT,
+        namespace=ANY_TEXT,
+        start_ns=_TIMES,
+        pod_uid=ANY_TEXT,
+        container_id=ANY_TEXT,
+        labels=_OF_POD,
+    )
+
+
+@st.composite
+def tables(draw: st.DrawFn, netns: tuple[int, ...], number: int) -> Table:
+    """A table with series that no table of another number has."""
+    labels = draw(_LABELS)
+    names = draw(st.lists(_NAMES, min_size=1, max_size=3, unique=True))
+    series = tuple(
+        Series(
+            name=f"inspector_{number}_{name}",
+            kind=draw(st.sampled_from([Kind.COUNTER, Kind.GAUGE])),
+            unit=draw(st.sampled_from(["1", "By", "{packet}"])),
+            help=draw(st.text(max_size=20)),
+            source="test",
+            labels=labels,
+            aliases=draw(st.sampled_from([(), (f"alias_{number}_{name}",)])),
+        )
+        for name in names
+    )
+    keys = st.tuples(st.sampled_from(netns), st.tuples(*(ANY_TEXT for _ in labels)))
+    rows = draw(st.dictionaries(keys, st.tuples(*(_VALUES for _ in series)), max_size=3)) if netns else {}
+    return Table(draw(st.sampled_from(["tcp", "udp"])), series, rows, draw(_TIMES))
+
+
+_BOUNDS = st.lists(st.floats(1e-9, 1e9), max_size=4, unique=True).map(sorted).map(tuple)
+
+
+@st.composite
+def histograms(draw: st.DrawFn, netns: tuple[int, ...], number: int) -> HistogramTable:
+    """A table of one histogram, that no table of another number has."""
+    labels, bounds = draw(_LABELS), draw(_BOUNDS)
+    series = Series(f"histogram_{number}", Kind.HISTOGRAM, "s", "sizes", "test", labels, bounds=bounds)
+    counts = st.tuples(*(st.integers(0, 2**53) for _ in range(len(bounds) + 1)))
+    values = st.tuples(st.builds(Distribution, counts, st.floats(0, 1e18)))
+    keys = st.tuples(st.sampled_from(netns), st.tuples(*(ANY_TEXT for _ in labels)))
+    rows = draw(st.dictionaries(keys, values, max_size=3)) if netns else {}
+    return HistogramTable(draw(st.sampled_from(["tcp", "udp"])), (series,), rows, draw(_TIMES))
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    known = {entity.netns: entity for entity in draw(st.lists(entities(), max_size=3))}
+    netns = tuple(known)
+    return Snapshot(
+        draw(_TIMES),
+        known,
+        tuple(draw(tables(netns, number)) for number in range(draw(st.integers(0, 3)))),
+        tuple(draw(histograms(netns, number)) for number in range(draw(st.integers(0, 2)))),
+    )
+
+
+def events() -> st.SearchStrategy[AttributedEvent]:
+    attribute = st.one_of(ANY_TEXT, st.integers(-(2**65), 2**65))
+    return st.builds(
+        make_event,
+        # Few namespaces, so that events share an entity often enough.
+        entity=entities(st.integers(1, 2)),
+        attributes=st.dictionaries(_NAMES, attribute, max_size=4),
+        body=ANY_TEXT,
+        probe=st.sampled_from(["tcpreset", "packetloss"]),
+        time_ns=_TIMES,
+    )

@@ -1,0 +1,88 @@
+"""A retransmission is joined to the drop of the same segment, and to no other."""
+
+from __future__ import annotations
+
+import pytest
+
+from otel_netagent.model.event import AttributeValue, Event, EventType
+from otel_netagent.pipeline.drop_correlation import REMEMBERED, Causes
+
+SECOND = 1_000_000_000
+FLOW: dict[str, AttributeValue] = {
+    "source.address": "10.0.0.1",
+    "source.port": 4000,
+    "destination.address": "10.0.0.2",
+    "destination.port": 80,
+    "netagent.tcp.sequence": 12345,
+}
+DROP = Event(
+    probe="packetloss",
+    type=EventType("PACKETLOSS", "netagent.packetloss", "a packet is dropped"),
+    time_ns=10 * SECOND,
+    netns=1,
+    netns_cookie=1,
+    attributes=FLOW | {"netagent.drop.reason": "NETFILTER_DROP", "netagent.drop.location": "nft_do_chain"},
+    body="a drop",
+)
+AGAIN = Event(
+    probe="tcpretrans",
+    type=EventType("TCPRETRANS", "netagent.tcpretrans", "a segment is sent again"),
+    time_ns=11 * SECOND,
+    netns=2,
+    netns_cookie=2,
+    attributes=FLOW | {"netagent.retransmission.segment": "DATA"},
+    body="again",
+)
+
+
+def test_a_retransmission_has_the_place_and_the_reason_of_the_drop() -> None:
+    causes = Causes()
+    assert causes.joined(DROP) is DROP
+    joined = causes.joined(AGAIN)
+    assert joined.attributes == {**DROP.attributes, **AGAIN.attributes}
+    assert joined.body == "again drop:NETFILTER_DROP at:nft_do_chain"
+    assert joined._replace(attributes=AGAIN.attributes, body=AGAIN.body) == AGAIN
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"netagent.tcp.sequence": 12346},
+        {"source.address": "10.0.0.3"},
+        {"source.port": 4001},
+        {"destination.address": "10.0.0.3"},
+        {"destination.port": 81},
+        {"source.address": "10.0.0.2", "source.port": 80, "destination.address": "10.0.0.1", "destination.port": 4000},
+    ],
+    ids=["number", "source", "source port", "destination", "destination port", "direction"],
+)
+def test_another_segment_has_not(other: dict[str, str | int]) -> None:
+    causes = Causes()
+    causes.joined(DROP)
+    again = AGAIN._replace(attributes={**AGAIN.attributes, **other})
+    assert causes.joined(again) is again
+
+
+@pytest.mark.parametrize("time_ns", [9 * SECOND, 131 * SECOND])
+def test_a_drop_that_came_later_or_is_long_ago_is_no_cause(time_ns: int) -> None:
+    causes = Causes()
+    causes.joined(DROP)
+    again = AGAIN._replace(time_ns=time_ns)
+    assert causes.joined(again) is again
+
+
+def test_other_events_pass_as_they_are() -> None:
+    event = DROP._replace(attributes={"netagent.drop.reason": "NO_SOCKET"})
+    assert Causes().joined(event) is event
+
+
+def test_only_the_last_drops_are_remembered() -> None:
+    causes = Causes()
+    for sequence in range(REMEMBERED + 1):
+        causes.joined(DROP._replace(attributes={**DROP.attributes, "netagent.tcp.sequence": sequence}))
+    first, last = (
+        AGAIN._replace(attributes={**AGAIN.attributes, "netagent.tcp.sequence": sequence})
+        for sequence in (0, REMEMBERED)
+    )
+    assert causes.joined(first) is first
+    assert "drop:" in causes.joined(last).body
