@@ -29,7 +29,7 @@ from bench.pods import pods
 from bench.scrape import scrape
 from bench.threads import cpu_seconds
 from otel_netagent.identity.registry import SETTLING_S
-from otel_netagent.model.probe_status import AgentStatus
+from otel_netagent.outputs.http.status import AgentStatus
 from otel_netagent.outputs.stream import inspector_pb2 as pb
 from otel_netagent.outputs.stream import rpc
 from tests.agent.running import Agent

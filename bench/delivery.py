@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.receiver import Receiver
+from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.model.event import AttributedEvent, AttributeValue, Event, EventType
+from otel_netagent.model.event import AttributeValue, Event, EventType
 from otel_netagent.outputs.otlp.attributes import agent_resource
 from otel_netagent.outputs.otlp.connect import connect
 from otel_netagent.outputs.otlp.environment import Compression, Destination, Protocol, Signal

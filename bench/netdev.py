@@ -18,7 +18,7 @@ from bench.pods import pods
 from lab.namespace import Namespace
 from otel_netagent.kernel import netlink
 from otel_netagent.kernel.entering import Visit
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import files, net_dev
 
 _NETLINK_ROUTE = 0
 _RTM_GETLINK, _RTM_NEWNSID, _RTM_GETSTATS = 18, 88, 94
@@ -40,9 +40,9 @@ def main(namespaces: int, rounds: int) -> None:
         ids = _assign_ids(host, pids)
         ways = {
             "/proc/PID/net/dev, parsed": lambda: [
-                procfs.parse_net_dev(procfs.read_net(pid, "dev") or "") for pid in pids
+                net_dev.parse_net_dev(files.read_net(pid, "dev") or "") for pid in pids
             ],
-            "/proc/PID/net/dev, read only": lambda: [procfs.read_net(pid, "dev") for pid in pids],
+            "/proc/PID/net/dev, read only": lambda: [files.read_net(pid, "dev") for pid in pids],
             "setns and RTM_GETSTATS": lambda: _from_within(made),
             "RTM_GETLINK by namespace id": lambda: _dump_links(host, ids),
         }

@@ -17,9 +17,10 @@ import click
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from bench.measuring import cpu_cost, print_costs
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.model.series import Kind, Series
-from otel_netagent.model.table import Distribution, HistogramTable, RowKey, Snapshot, Table
+from otel_netagent.model.table import Distribution, HistogramTable, RowKey, Table
 from otel_netagent.outputs.otlp.attributes import agent_resource
 from otel_netagent.outputs.otlp.metrics import MetricsEncoder
 

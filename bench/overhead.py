@@ -34,15 +34,16 @@ from rich.table import Table
 
 from lab.links import Pair, joined_pair
 from lab.waiting import eventually
+from otel_netagent.attribution.snapshot import Snapshot
+from otel_netagent.config.probe_selection import NECESSARY, selected_probes
 from otel_netagent.config.schema import Config, EventConfig, MetricConfig
-from otel_netagent.model.table import Snapshot
 from otel_netagent.outputs.content_coding import gzipped
 from otel_netagent.outputs.http.prometheus import PrometheusText
 from otel_netagent.outputs.text.event_lines import TextSink
 from otel_netagent.outputs.text.line_queue import LineQueue
 from otel_netagent.outputs.text.line_writer import LineWriter
 from otel_netagent.pipeline.kernel_access import find_kernel_access
-from otel_netagent.pipeline.probe_set import NECESSARY, Wanted
+from otel_netagent.pipeline.probe_set import Wanted
 from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probes import catalogue
 
@@ -144,7 +145,9 @@ class SwitchedAgent:
     def on(self) -> Iterator[None]:
         """Run it for the time of the block."""
         named = (NECESSARY, *self.opt_in)
-        wanted = Wanted.of(Config(metric=MetricConfig(probes=named), event=EventConfig(probes=named)), catalogue())
+        wanted = selected_probes(
+            Config(metric=MetricConfig(probes=named), event=EventConfig(probes=named)), catalogue()
+        )
         text = PrometheusText("node")
 
         def render(snapshot: Snapshot) -> None:

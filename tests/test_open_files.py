@@ -19,7 +19,7 @@ from otel_netagent.agent.following import Follower
 from otel_netagent.config.reading import read
 from otel_netagent.identity import netns_names
 from otel_netagent.identity.registry import Registry
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import processes
 from otel_netagent.open_files import ShortageLog, is_shortage, raise_limit, require
 from otel_netagent.outputs.http.server import HttpServer
 from otel_netagent.outputs.self_telemetry.agent_state import Vitals
@@ -60,10 +60,10 @@ def test_soft_limit_goes_up_to_the_hard_one_but_not_far(
 @pytest.mark.parametrize(
     "read_something",
     [
-        lambda: procfs.cgroup_of(os.getpid()),
-        lambda: procfs.start_ticks(os.getpid()),
-        lambda: procfs.open_files(os.getpid()),
-        lambda: procfs.threads(os.getpid()),
+        lambda: processes.cgroup_of(os.getpid()),
+        lambda: processes.start_ticks(os.getpid()),
+        lambda: processes.open_files(os.getpid()),
+        lambda: processes.threads(os.getpid()),
         lambda: netns_names.by_netns(Path("/run")),
         lambda: read(Path("/etc/passwd")),
     ],
@@ -91,8 +91,8 @@ def test_namespace_of_an_event_is_sought_as_soon_as_files_can_be_opened() -> Non
     registry = Registry(clock=lambda: 0.0)
     with subprocess.Popen(["unshare", "--net", "sleep", "60"]) as sleeper:
         try:
-            here = procfs.netns_of(os.getpid())
-            netns = eventually(lambda: found if (found := procfs.netns_of(sleeper.pid)) != here else None)
+            here = processes.netns_of(os.getpid())
+            netns = eventually(lambda: found if (found := processes.netns_of(sleeper.pid)) != here else None)
             assert netns
             with no_file_left():
                 assert registry.lookup(netns, netns).start_ns == 0

@@ -12,6 +12,9 @@ from typing import Any, Final, TypeVar
 
 from otel_netagent import __version__
 from otel_netagent.agent.servers import Servers
+from otel_netagent.attribution.event import AttributedEvent
+from otel_netagent.attribution.snapshot import Snapshot
+from otel_netagent.config.probe_selection import selected_probes
 from otel_netagent.config.schema import Config, DeliveryConfig, MetricConfig, differences
 from otel_netagent.identity.entity import Entity
 from otel_netagent.identity.kubernetes.watch import NOWHERE, follow_pods
@@ -19,10 +22,8 @@ from otel_netagent.identity.kubernetes.watch_condition import WatchState
 from otel_netagent.identity.metric_labels import Chosen, ChosenLabels, all_labels
 from otel_netagent.identity.naming import Labelling, Naming, unlabelled
 from otel_netagent.identity.node_name import node_name
-from otel_netagent.model.event import AttributedEvent
-from otel_netagent.model.probe_status import AgentStatus
-from otel_netagent.model.table import Snapshot
 from otel_netagent.outputs.http.prometheus import PrometheusText
+from otel_netagent.outputs.http.status import AgentStatus
 from otel_netagent.outputs.loki.address import own_headers, push_url
 from otel_netagent.outputs.loki.streams import StreamsEncoder
 from otel_netagent.outputs.otlp.attributes import agent_resource
@@ -37,7 +38,7 @@ from otel_netagent.outputs.sending import Delivery, Limits, SpoolPlace, close_al
 from otel_netagent.outputs.text.event_lines import TextSink
 from otel_netagent.outputs.text.line_queue import LineKind, LineQueue
 from otel_netagent.pipeline.kernel_access import find_kernel_access
-from otel_netagent.pipeline.probe_set import Changes, Wanted
+from otel_netagent.pipeline.probe_set import Changes
 from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probes import catalogue
 
@@ -152,7 +153,7 @@ class Agent:
     def _run(self, config: Config, sending: _Outputs) -> Changes:
         outputs = self._outputs(config, sending)
         return self._sources.apply(
-            Wanted.of(config, self._kinds), outputs.snapshots, outputs.events, config.metric.interval
+            selected_probes(config, self._kinds), outputs.snapshots, outputs.events, config.metric.interval
         )
 
     def _outputs(self, config: Config, sending: _Outputs) -> _Outputs:

@@ -11,6 +11,7 @@ from typing import Final
 
 from otel_netagent.agent.agent import Agent
 from otel_netagent.agent.memory import give_back_what_is_between
+from otel_netagent.config.probe_selection import known_names
 from otel_netagent.config.reading import ConfigError, Content
 from otel_netagent.config.schema import Config
 from otel_netagent.config.watching import LOOK_EVERY_S, Watch
@@ -20,7 +21,6 @@ from otel_netagent.outputs.loki.address import LokiAddressError
 from otel_netagent.outputs.otlp.environment import OtlpConfigError
 from otel_netagent.outputs.stream.service import EventPortError
 from otel_netagent.outputs.text.line_queue import LineQueue
-from otel_netagent.pipeline.probe_set import known_names
 from otel_netagent.pipeline.sources import RETRY_EVERY_S
 from otel_netagent.probes import catalogue
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from otel_netagent.identity.cgroup import CgroupOwner, owner_of
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import files, processes
 
 SHORT_ID = 12
 """Characters of a container's id that are shown, as `docker ps` does."""
@@ -22,27 +22,27 @@ class Finding:
     witness: int | None
 
 
-def examine(netns: int, pids: Iterable[int], name: str | None, proc: Path = procfs.PROC) -> Finding:
+def examine(netns: int, pids: Iterable[int], name: str | None, proc: Path = files.PROC) -> Finding:
     """Owner of a namespace that is not the host's, by its processes and its name of `ip netns`.
 
     Containers go before names. Of several containers it is the one whose process is the oldest: of a pod the
     sandbox, of shared namespaces the container that the others joined. The rest has the oldest process as witness.
     """
-    by_age = sorted((ticks, pid) for pid in pids if (ticks := procfs.start_ticks(pid, proc)) is not None)
+    by_age = sorted((ticks, pid) for pid in pids if (ticks := processes.start_ticks(pid, proc)) is not None)
     if not by_age:
         return Finding(_unowned(netns, name, start_ns=0), witness=None)
     oldest_ticks, oldest = by_age[0]
-    start_ns = procfs.unix_ns_of_ticks(oldest_ticks)
+    start_ns = processes.unix_ns_of_ticks(oldest_ticks)
     for _, pid in by_age:
-        owner = owner_of(procfs.cgroup_of(pid, proc) or "")
+        owner = owner_of(processes.cgroup_of(pid, proc) or "")
         if owner is not None:
             return Finding(_owned(netns, owner, start_ns), witness=pid)
     return Finding(_unowned(netns, name, start_ns), witness=oldest)
 
 
-def host_entity(netns: int, proc: Path = procfs.PROC) -> Entity:
+def host_entity(netns: int, proc: Path = files.PROC) -> Entity:
     """The node itself, which started when its first process did."""
-    start_ns = procfs.process_start_ns(1, proc) or 0
+    start_ns = processes.process_start_ns(1, proc) or 0
     return Entity(netns, EntityKind.HOST, "hostNetwork", "hostNetwork", start_ns)
 
 

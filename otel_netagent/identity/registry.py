@@ -26,7 +26,7 @@ from otel_netagent.identity import netns_names, netns_processes
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.identity.naming import Names, Naming
 from otel_netagent.identity.owner import Finding, examine, host_entity
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import files, processes
 from otel_netagent.open_files import ShortageLog
 
 SETTLING_S = 60.0
@@ -119,7 +119,7 @@ class Registry:
 
     def __init__(
         self,
-        proc: Path = procfs.PROC,
+        proc: Path = files.PROC,
         netns_dir: Path = netns_names.NETNS_DIR,
         clock: Callable[[], float] = time.monotonic,
         naming: Naming | None = None,
@@ -180,7 +180,7 @@ class Registry:
 
     def _know_host(self) -> Mapping[int, _Known]:
         """The host by its inode number, which nobody else can get."""
-        netns = procfs.host_netns(self._proc)
+        netns = processes.host_netns(self._proc)
         if netns is None:
             return {}
         now = self._clock()
@@ -195,7 +195,7 @@ class Registry:
         if known is None or live.pid == known.finding.witness:
             return known
         witness = known.finding.witness
-        left = witness is None or procfs.netns_of(witness, self._proc) != live.inode
+        left = witness is None or processes.netns_of(witness, self._proc) != live.inode
         if left and live.cookie == live.inode:
             return None
         return known if left == known.witness_left else replace(known, witness_left=left)
@@ -283,7 +283,7 @@ class Registry:
         return netns_names.by_netns(self._netns_dir).get(netns) == self._scan.names.get(netns)
 
     def _is_in(self, pid: int, netns: int) -> bool:
-        return procfs.netns_of(pid, self._proc) == netns
+        return processes.netns_of(pid, self._proc) == netns
 
     def _is_of_another(self, netns: int, key: int) -> bool:
         """Whether the last scan speaks of another namespace with this number: that one's witness was still there."""

@@ -16,6 +16,7 @@ from opentelemetry._logs import LoggerProvider, get_logger_provider
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined] # untyped module
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 
+from otel_netagent.config.probe_selection import selected_probes
 from otel_netagent.config.schema import Config
 from otel_netagent.identity.kubernetes.watch import follow_pods
 from otel_netagent.identity.naming import Naming
@@ -24,7 +25,6 @@ from otel_netagent.instrumentor.instruments import Instruments
 from otel_netagent.instrumentor.records import LogRecords
 from otel_netagent.pipeline.kernel_access import find_kernel_access
 from otel_netagent.pipeline.periodic_worker import Turns
-from otel_netagent.pipeline.probe_set import Wanted
 from otel_netagent.pipeline.sources import RETRY_EVERY_S, Sources
 from otel_netagent.probes import catalogue
 
@@ -74,7 +74,7 @@ class NetagentInstrumentor(BaseInstrumentor):  # type: ignore[misc] # for the sa
             sources = Sources(probes, access, naming=naming)
             parts.callback(sources.close)
             snapshots = [instruments.publish, lambda _: collected.set()]
-            sources.apply(Wanted.of(config, probes), snapshots, [records.emit], config.metric.interval)
+            sources.apply(selected_probes(config, probes), snapshots, [records.emit], config.metric.interval)
             retries = Turns("retries", sources.retry)
             parts.callback(retries.stop)
             retries.go(RETRY_EVERY_S, first_s=RETRY_EVERY_S)

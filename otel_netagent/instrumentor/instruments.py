@@ -8,8 +8,8 @@ from typing import TypeAlias
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 
 from otel_netagent import __version__
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.model.series import Kind, Series
-from otel_netagent.model.table import Snapshot
 from otel_netagent.outputs.otlp.attributes import INT64, scope_name, valid_attribute
 from otel_netagent.outputs.row_forms import RowNames
 

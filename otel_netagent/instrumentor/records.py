@@ -8,7 +8,7 @@ import time
 from opentelemetry._logs import Logger, LoggerProvider, SeverityNumber
 
 from otel_netagent import __version__
-from otel_netagent.model.event import AttributedEvent
+from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.outputs.otlp.attributes import entity_attributes, scope_name, valid_attribute
 from otel_netagent.unicode import well_formed
 

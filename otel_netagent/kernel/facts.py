@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otel_netagent.kernel.bpf import btf_trial, header_types
-from otel_netagent.kernel.bpf.btf import Btf, BtfNotFound, BtfSource, discover
+from otel_netagent.kernel.bpf.btf import Btf
+from otel_netagent.kernel.bpf.btf_source import BtfNotFound, BtfSource, discover
 from otel_netagent.kernel.symbols import Symbols
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
-from otel_netagent.kernel.proc.procfs import PROC
+from otel_netagent.kernel.proc.files import PROC
 
 _CONNTRACK_COUNT: Final = PROC / "sys/net/netfilter/nf_conntrack_count"
 

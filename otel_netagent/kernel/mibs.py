@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.btf import Btf
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import files, mib_tables
 
 MibField = tuple[str, str]
 """A counter by the names that /proc/net/{snmp,netstat,snmp6} gives it: ("Tcp", "ActiveOpens")."""
@@ -166,19 +166,19 @@ class Places:
         return None
 
 
-def tables_of(pid: int, proc: Path = procfs.PROC) -> dict[str, dict[str, int]]:
+def tables_of(pid: int, proc: Path = files.PROC) -> dict[str, dict[str, int]]:
     """Tables of the three files, by protocol; empty where the process is gone. Where IPv6 is off there is no snmp6."""
-    snmp, netstat, snmp6 = (procfs.read_net(pid, table, proc) for table in ("snmp", "netstat", "snmp6"))
+    snmp, netstat, snmp6 = (files.read_net(pid, table, proc) for table in ("snmp", "netstat", "snmp6"))
     if not snmp or not netstat:
         return {}
     return (
-        procfs.parse_mib_pairs(snmp, "snmp")
-        | procfs.parse_mib_pairs(netstat, "netstat")
-        | procfs.parse_snmp6(snmp6 or "", "snmp6")
+        mib_tables.parse_mib_pairs(snmp, "snmp")
+        | mib_tables.parse_mib_pairs(netstat, "netstat")
+        | mib_tables.parse_snmp6(snmp6 or "", "snmp6")
     )
 
 
-def fields_in_procfs(proc: Path = procfs.PROC) -> list[MibField]:
+def fields_in_procfs(proc: Path = files.PROC) -> list[MibField]:
     """Every counter that /proc shows of the MIBs that are walked."""
     tables = tables_of(os.getpid(), proc)
     fields = ((mib.protocol, name) for mib in _MIBS for name in tables.get(mib.protocol, ()))

@@ -19,7 +19,7 @@ from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.learning import learn_conntrack, learn_sockets
 from otel_netagent.kernel.mibs import MibField, Places, fields_in_procfs, tables_of
 from otel_netagent.kernel.netns_cookies import NetnsCookies
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import files, processes
 
 
 class Namespace(NamedTuple):
@@ -178,7 +178,7 @@ class ProcfsWalk:
 
     way: Final = "procfs"
 
-    def __init__(self, proc: Path = procfs.PROC, cookies: NetnsCookies | None = None) -> None:
+    def __init__(self, proc: Path = files.PROC, cookies: NetnsCookies | None = None) -> None:
         """Learn which counters there are."""
         self._proc = proc
         self._cookies = cookies
@@ -188,8 +188,8 @@ class ProcfsWalk:
     def take(self) -> list[Namespace]:
         """All network namespaces that have a process now, each once. Raises BpfError."""
         pids: dict[int, int] = {}
-        for pid in sorted(procfs.pids(self._proc)):
-            inode = procfs.netns_of(pid, self._proc)
+        for pid in sorted(processes.pids(self._proc)):
+            inode = processes.netns_of(pid, self._proc)
             if inode is not None:
                 pids.setdefault(inode, pid)
         return [namespace for inode, pid in pids.items() if (namespace := self._namespace(inode, pid))]

@@ -12,7 +12,7 @@ from typing import Final
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.proc.procfs import PROC
+from otel_netagent.kernel.proc.files import PROC
 from otel_netagent.open_files import raise_shortage
 
 _PROGRAM: Final = "identify"

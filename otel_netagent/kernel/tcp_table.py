@@ -10,7 +10,7 @@ import enum
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from otel_netagent.kernel.proc.procfs import MalformedTable
+from otel_netagent.kernel.proc.files import MalformedTable
 
 
 class State(enum.IntEnum):

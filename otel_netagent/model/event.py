@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from otel_netagent.identity.entity import Entity
-
 AttributeValue: TypeAlias = str | int
 
 
@@ -70,15 +68,3 @@ class Event(NamedTuple):
     netns_cookie: int
     attributes: Mapping[str, AttributeValue]
     body: str
-
-
-class AttributedEvent(NamedTuple):
-    """An event and the entity that it happened to."""
-
-    event: Event
-    entity: Entity
-
-    @property
-    def line(self) -> str:
-        """The one-line text of the event, in the original's shape."""
-        return f"type={self.event.type.name} pod={self.entity.pod} namespace={self.entity.namespace} {self.event.body}"

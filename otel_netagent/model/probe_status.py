@@ -1,17 +1,9 @@
-"""What the agent says of itself: which probe runs, how each of its hooks is attached, and why one is not."""
+"""Which probe runs, how each of its hooks is attached, and why one is not."""
 
 from __future__ import annotations
 
-import dataclasses
 import enum
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.identity.kubernetes.watch_condition import OFF, WatchCondition, WatchState
-from otel_netagent.identity.pod import Workload
 
 
 class ProbeState(enum.Enum):
@@ -56,92 +48,3 @@ class ProbeStatus:
     state: ProbeState
     hooks: tuple[HookStatus, ...] = ()
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AgentStatus:
-    """State of the agent: what `GET /status` answers and `inspector list` shows.
-
-    `kubernetes` says whether pods' names are known, and why not.
-    """
-
-    version: str
-    node: str
-    kernel: str
-    btf: str
-    probes: tuple[ProbeStatus, ...]
-    entities: Mapping[int, Entity]
-    kubernetes: WatchCondition = OFF
-
-    def to_json(self) -> str:
-        """The status as one JSON object; enumerations by their value, entities as a list."""
-        document = dataclasses.asdict(dataclasses.replace(self, entities={}))
-        document["entities"] = [dataclasses.asdict(entity) for entity in self.entities.values()]
-        return json.dumps(document, default=_enum_value)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> AgentStatus:
-        """The status that `to_json` wrote; keys that are not known here (of a newer agent) are passed over.
-
-        Raises ValueError where the text is no status.
-        """
-        try:
-            document = json.loads(text)
-            entities = [_entity(each) for each in document["entities"]]
-            return cls(
-                version=document["version"],
-                node=document["node"],
-                kernel=document["kernel"],
-                btf=document["btf"],
-                probes=tuple(_probe(each) for each in document["probes"]),
-                entities={entity.netns: entity for entity in entities},
-                kubernetes=_condition(document["kubernetes"]),
-            )
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"no status of an agent: {error!r}") from error
-
-
-def _enum_value(thing: object) -> object:
-    if isinstance(thing, enum.Enum):
-        return thing.value
-    raise TypeError(f"{type(thing).__name__} has no JSON form")
-
-
-def _probe(document: Mapping[str, Any]) -> ProbeStatus:
-    return ProbeStatus(
-        name=document["name"],
-        state=ProbeState(document["state"]),
-        hooks=tuple(_hook(each) for each in document["hooks"]),
-        reason=document["reason"],
-    )
-
-
-def _hook(document: Mapping[str, Any]) -> HookStatus:
-    refused = tuple(Refusal(each["way"], each["reason"]) for each in document["refused"])
-    return HookStatus(purpose=document["purpose"], way=document["way"], refused=refused)
-
-
-def _condition(document: Mapping[str, Any]) -> WatchCondition:
-    return WatchCondition(
-        state=WatchState(document["state"]),
-        reason=document["reason"],
-        pods=document["pods"],
-        failures=document["failures"],
-        lists=document["lists"],
-    )
-
-
-def _entity(document: Mapping[str, Any]) -> Entity:
-    workload = document["workload"]
-    return Entity(
-        netns=document["netns"],
-        kind=EntityKind(document["kind"]),
-        pod=document["pod"],
-        namespace=document["namespace"],
-        start_ns=document["start_ns"],
-        pod_uid=document["pod_uid"],
-        container_id=document["container_id"],
-        workload=Workload(workload["kind"], workload["name"]) if workload else None,
-        labels=tuple((name, value) for name, value in document["labels"]),
-        labels_left_out=document["labels_left_out"],
-    )

@@ -1,4 +1,4 @@
-"""Numbers of one collection: tables of values, keyed by network namespace."""
+"""Tables of numbers: a column a series, a row a network namespace."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
-from otel_netagent.identity.entity import Entity
 from otel_netagent.model.series import Series
 
 RowKey: TypeAlias = tuple[int, tuple[str, ...]]
@@ -55,16 +54,3 @@ class HistogramTable(AnyTable[Distribution]):
     """Histograms."""
 
     __slots__ = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All numbers of one collection, with the entities that they speak of.
-
-    Every namespace of every row is in `entities`: a row whose namespace is gone is not in a snapshot.
-    """
-
-    time_ns: int
-    entities: Mapping[int, Entity]
-    tables: tuple[Table, ...]
-    histograms: tuple[HistogramTable, ...] = ()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.identity.entity import Entity
-from otel_netagent.model.table import AnyTable, RowKey, Snapshot
+from otel_netagent.model.table import AnyTable, RowKey
 
 T = TypeVar("T")
 

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
-from otel_netagent.kernel.proc.procfs import MalformedTable
-from otel_netagent.model.table import HistogramTable, Snapshot, Table
+from otel_netagent.kernel.proc.files import MalformedTable
+from otel_netagent.model.table import HistogramTable, Table
 from otel_netagent.open_files import explained
 from otel_netagent.pipeline.periodic_worker import Turns
 from otel_netagent.probing.attach import Unavailable

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.bpf.ring_buffer import Record, RingBuffers
 from otel_netagent.kernel.clock import monotonic_to_unix_ns
-from otel_netagent.model.event import AttributedEvent, Event
+from otel_netagent.model.event import Event
 from otel_netagent.pipeline.drop_correlation import Causes
 from otel_netagent.pipeline.periodic_worker import Turns
 from otel_netagent.probing.declaration import EventSource

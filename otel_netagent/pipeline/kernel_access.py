@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import otel_netagent
-from otel_netagent.kernel.bpf.btf import BtfInvalid, BtfNotFound
+from otel_netagent.kernel.bpf.btf import BtfInvalid
+from otel_netagent.kernel.bpf.btf_source import BtfNotFound
 from otel_netagent.kernel.bpf.libbpf import BpfError, LibbpfMissing
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import KernelWalk, ProcfsWalk

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from otel_netagent.attribution.event import AttributedEvent
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.identity.naming import Naming
 from otel_netagent.identity.registry import Registry
-from otel_netagent.model.event import AttributedEvent
 from otel_netagent.model.probe_status import ProbeStatus
-from otel_netagent.model.table import Snapshot
 from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.event_reader import EventReader
 from otel_netagent.pipeline.kernel_access import KernelAccess

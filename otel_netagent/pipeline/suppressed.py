@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from otel_netagent.model.event import AttributedEvent, Event, EventType
-from otel_netagent.model.table import Snapshot
+from otel_netagent.attribution.event import AttributedEvent
+from otel_netagent.attribution.snapshot import Snapshot
+from otel_netagent.model.event import Event, EventType
 from otel_netagent.probing.occurrences import EVENTS
 
 EVENTS_SUPPRESSED: Final = EventType(

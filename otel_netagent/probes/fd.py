@@ -11,7 +11,7 @@ from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import files, processes
 from otel_netagent.model.probe_status import HookStatus
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Table
@@ -73,15 +73,15 @@ class KernelDescriptors:
 class ProcfsDescriptors:
     """The same by /proc/PID/fd: a system call a descriptor."""
 
-    def __init__(self, proc: Path = procfs.PROC) -> None:
+    def __init__(self, proc: Path = files.PROC) -> None:
         """Nothing is read yet."""
         self._proc = proc
 
     def read(self) -> Iterator[Descriptors]:
         """Every process now."""
-        for pid in procfs.pids(self._proc):
-            netns = procfs.netns_of(pid, self._proc)
-            files = procfs.open_files(pid, self._proc)
+        for pid in processes.pids(self._proc):
+            netns = processes.netns_of(pid, self._proc)
+            files = processes.open_files(pid, self._proc)
             if netns is not None and files is not None:
                 sockets = sum(file.startswith("socket:[") for file in files)
                 yield Descriptors(netns, open=len(files), sockets=sockets)

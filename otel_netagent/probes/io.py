@@ -17,8 +17,8 @@ from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.kernel.proc import procfs
-from otel_netagent.kernel.proc.procfs import Io
+from otel_netagent.kernel.proc import files, process_io, processes
+from otel_netagent.kernel.proc.process_io import Io
 from otel_netagent.model.probe_status import HookStatus
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table, Values
@@ -124,7 +124,7 @@ class KernelIo:
 class ProcfsIo:
     """The same by procfs, but for what a thread does between the last look and its end."""
 
-    def __init__(self, proc: Path = procfs.PROC) -> None:
+    def __init__(self, proc: Path = files.PROC) -> None:
         """Begin with what /proc/PID/io of the processes shows now."""
         self._proc = proc
         self._totals: Monotonic[int, _Part] = Monotonic(len(Io._fields))
@@ -140,21 +140,21 @@ class ProcfsIo:
     def _accounts(self, *, with_history: bool = False) -> dict[int, dict[_Part, Values]]:
         """The account of each thread, by the namespace of its process; and what is the process's beyond that."""
         accounts: dict[int, dict[_Part, Values]] = {}
-        for pid in procfs.pids(self._proc):
-            netns = procfs.netns_of(pid, self._proc)
+        for pid in processes.pids(self._proc):
+            netns = processes.netns_of(pid, self._proc)
             if netns is None:
                 continue
             own = dict(self._threads_of(pid))
-            whole = procfs.io_of(pid, self._proc) if with_history else None
+            whole = process_io.io_of(pid, self._proc) if with_history else None
             if whole is not None and own:
                 own[pid, _HISTORY] = tuple(map(operator.sub, whole, map(sum, zip(*own.values(), strict=True))))
             accounts.setdefault(netns, {}).update(own)
         return accounts
 
     def _threads_of(self, pid: int) -> Iterator[tuple[_Part, Values]]:
-        for thread in procfs.threads(pid, self._proc):
-            start = procfs.start_ticks(thread, self._proc)
-            account = procfs.io_of_thread(pid, thread, self._proc)
+        for thread in processes.threads(pid, self._proc):
+            start = processes.start_ticks(thread, self._proc)
+            account = process_io.io_of_thread(pid, thread, self._proc)
             if start is not None and account is not None:
                 yield (thread, start), account
 
@@ -163,7 +163,7 @@ class _RunningIo:
     event_source: EventSource | None = None
 
     def __init__(self, environment: Environment) -> None:
-        if procfs.io_of(os.getpid()) is None:
+        if process_io.io_of(os.getpid()) is None:
             raise Unavailable("this kernel keeps no account of input and output (CONFIG_TASK_IO_ACCOUNTING)")
         self._reader: _Reader
         self._reader, hook = start_reader(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import net_dev
 from otel_netagent.model.probe_status import HookStatus
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table, Values
@@ -59,7 +59,7 @@ class _RunningNetDev:
 
 
 def _interfaces(text: str) -> dict[str, Values]:
-    return {name: _COLUMNS.row(counters) for name, counters in procfs.parse_net_dev(text).items()}
+    return {name: _COLUMNS.row(counters) for name, counters in net_dev.parse_net_dev(text).items()}
 
 
 def _start(_environment: Environment) -> _RunningNetDev:

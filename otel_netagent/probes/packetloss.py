@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import processes
 from otel_netagent.model.event import Event, EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table, Values
@@ -141,7 +141,7 @@ class PacketLoss:
         self._flow = flow_of(self._object.btf, "packetloss_event")
         self._drop = Layout(self._object.btf, "packetloss_event", _Drop)
         self._rows = Bounded[int](PLACES_MAX)
-        self._host = procfs.host_netns() or 0
+        self._host = processes.host_netns() or 0
         self._stack = lru_cache(maxsize=1024)(self._resolve)
         self.event_source = event_source(self._object, self.decode)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.namespaces import SOCKETS, Namespace
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import files
 from otel_netagent.kernel.proc.sockstat import parse_sockstat
 from otel_netagent.model.probe_status import HookStatus
 from otel_netagent.model.series import Kind, Series
@@ -63,7 +63,7 @@ _OF_NODE: Final = Columns(
     _node_gauge("mem", "{page}", "pages of TCP buffers"),
 )
 
-_SOCKSTAT6: Final = procfs.PROC / "self/net/sockstat6"
+_SOCKSTAT6: Final = files.PROC / "self/net/sockstat6"
 
 
 class _RunningSock:
@@ -80,7 +80,7 @@ class _RunningSock:
             (namespace.inode, ()): _IN_NAMESPACE.row(sockets) for namespace, sockets in self._read(walked)
         }
         yield Table("sock", _IN_NAMESPACE.series, rows)
-        if text := procfs.read_net(os.getpid(), "sockstat"):
+        if text := files.read_net(os.getpid(), "sockstat"):
             yield Table("sock", _OF_NODE.series, self._node_row.of(_OF_NODE.row(_of_node(text)), walked))
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import files
 from otel_netagent.kernel.proc.softnet import Softnet, parse_softnet
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Values
@@ -42,7 +42,7 @@ class _Reader:
         self._sum = Monotonic[None, int](len(_COLUMNS.fields), overflowing=True)
 
     def read(self) -> Values:
-        text = procfs.read_net(os.getpid(), "softnet_stat")
+        text = files.read_net(os.getpid(), "softnet_stat")
         if not text:
             raise Unavailable("/proc/net/softnet_stat cannot be read")
         # A CPU that is offline has no row, and goes on where it was when it is back.

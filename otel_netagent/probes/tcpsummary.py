@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import processes
 from otel_netagent.model.probe_status import HookStatus
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import HistogramTable, RowKey, Table, Values
@@ -84,7 +84,7 @@ class _RunningTcpSummary:
         )
         self._in_kernel = hook.way != PROCFS
         self._backlogs = _BACKLOGS if self._in_kernel else Columns(_BACKLOG)
-        self._host = procfs.host_netns()
+        self._host = processes.host_netns()
         self._ports = Bounded[tuple[int, int]](PORTS_MAX)
         self._round_trips = Accumulated(_ROUND_TRIPS)
         only_in_kernel = ("limits of accept queues", "round-trip times")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import processes
 from otel_netagent.model.probe_status import HookStatus
 from otel_netagent.model.series import Series
 from otel_netagent.model.table import RowKey, Table, Values, ValueT
@@ -18,7 +18,7 @@ class NodeRow:
 
     def __init__(self) -> None:
         """Know the host's namespace. Raises Unavailable where it cannot be known."""
-        host = procfs.host_netns()
+        host = processes.host_netns()
         if host is None:
             raise Unavailable("the host's network namespace cannot be told: /proc/self/ns/net cannot be read")
         self._host = host

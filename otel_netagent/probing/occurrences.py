@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import processes
 from otel_netagent.model.event import Event, EventType
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table
@@ -112,7 +112,7 @@ class Occurrences:
         self._types = types
         self._map = bpf_object.map("occurrences")
         self._uncounted = bpf_object.variable("uncounted")
-        self._host = procfs.host_netns()
+        self._host = processes.host_netns()
         self._absent: dict[int, int] = {}
         self._warned = False
 

@@ -14,7 +14,7 @@ from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import Layout, member_offset
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import files
 from otel_netagent.kernel.tcp_table import State, TcpSocket, parse_tcp_table
 from otel_netagent.model.series import Series
 from otel_netagent.probing import histogram
@@ -181,7 +181,7 @@ class ProcfsSockets:
 
     uncounted: Final = 0
 
-    def __init__(self, proc: Path = procfs.PROC) -> None:
+    def __init__(self, proc: Path = files.PROC) -> None:
         """Learn which tables there are: where IPv6 is off there is no tcp6."""
         self._tables = [table for table in ("tcp", "tcp6") if (proc / "self/net" / table).exists()]
 

@@ -16,7 +16,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
-from otel_netagent.model.probe_status import AgentStatus, ProbeStatus
+from otel_netagent.model.probe_status import ProbeStatus
+from otel_netagent.outputs.http.status import AgentStatus
 from tests.agent.command import INSPECTOR, NETAGENT, Program
 from tests.agent.exposition import Exposition
 

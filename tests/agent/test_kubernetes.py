@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lab.namespace import Namespace
 from otel_netagent.identity.kubernetes.connection import SERVICE_ACCOUNT
 from otel_netagent.identity.kubernetes.watch_condition import WatchState
-from otel_netagent.model.probe_status import AgentStatus
+from otel_netagent.outputs.http.status import AgentStatus
 from tests.agent.command import NETAGENT
 from tests.agent.running import Agent
 from tests.identity.cgroups import move, new_cgroup

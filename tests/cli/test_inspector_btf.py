@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from otel_netagent.cli.inspector import main
-from otel_netagent.kernel.bpf import btf, header_types
+from otel_netagent.kernel.bpf import btf_source, header_types
+from otel_netagent.kernel.bpf.btf_source import KERNEL_BTF, BtfSource
 
 
 def test_kernels_own_btf_is_found_and_works() -> None:
@@ -20,7 +21,7 @@ def test_kernels_own_btf_is_found_and_works() -> None:
 
 
 def test_none_found_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(btf, "candidates", lambda _release, _extra: [tmp_path / "vmlinux"])
+    monkeypatch.setattr(btf_source, "candidates", lambda _release, _extra: [tmp_path / "vmlinux"])
     done = CliRunner().invoke(main, ["btf"])
     assert done.exit_code == 1
     assert done.stdout == ""
@@ -31,7 +32,7 @@ def test_none_found_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 def test_file_without_btf_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "vmlinux").write_bytes(b"not a kernel")
-    monkeypatch.setattr(btf, "candidates", lambda _release, _extra: [tmp_path / "vmlinux"])
+    monkeypatch.setattr(btf_source, "candidates", lambda _release, _extra: [tmp_path / "vmlinux"])
     done = CliRunner().invoke(main, ["btf"])
     assert done.exit_code == 1
     assert done.stdout == f"{tmp_path}/vmlinux\n"
@@ -41,9 +42,9 @@ def test_file_without_btf_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_headers_stand_in_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     made = tmp_path / "made.btf"
-    shutil.copyfile(btf.KERNEL_BTF, made)
-    monkeypatch.setattr(btf, "candidates", lambda _release, _extra: [tmp_path / "vmlinux"])
-    monkeypatch.setattr(header_types, "from_headers", lambda: btf.BtfSource(made, in_kernel=False))
+    shutil.copyfile(KERNEL_BTF, made)
+    monkeypatch.setattr(btf_source, "candidates", lambda _release, _extra: [tmp_path / "vmlinux"])
+    monkeypatch.setattr(header_types, "from_headers", lambda: BtfSource(made, in_kernel=False))
     done = CliRunner().invoke(main, ["btf", "--headers"])
     assert done.exit_code == 0
     assert done.stdout == f"{made}\n"

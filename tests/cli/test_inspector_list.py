@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from otel_netagent.cli.inspector.listing import age_text
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.model.probe_status import AgentStatus, HookStatus, ProbeState, ProbeStatus, Refusal
+from otel_netagent.model.probe_status import HookStatus, ProbeState, ProbeStatus, Refusal
+from otel_netagent.outputs.http.status import AgentStatus
 from tests.cli.terminal import INSPECTOR
 from tests.http_serving import Handler, Server, listening
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.cli.inspector.event_name import EventNameType
-from otel_netagent.model.event import AttributedEvent, Event, EventType
+from otel_netagent.model.event import Event, EventType
 from otel_netagent.outputs.stream.service import EventStream
 from otel_netagent.pipeline.suppressed import EVENTS_SUPPRESSED
 from otel_netagent.probes import catalogue

@@ -17,8 +17,9 @@ from lab.namespace import Namespace
 from lab.scenario import Scenario, cases
 from lab.truth import Family
 from lab.wire import Wire, wired
+from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.identity.registry import Registry
-from otel_netagent.model.event import AttributedEvent, Event
+from otel_netagent.model.event import Event
 from otel_netagent.pipeline.event_reader import EventReader
 from tests.faults.expectation import expected, told
 from tests.faults.observer import probing

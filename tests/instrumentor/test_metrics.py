@@ -18,9 +18,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.instrumentor.instruments import Instruments
 from otel_netagent.model.series import Kind, Series
-from otel_netagent.model.table import AnyTable, Distribution, HistogramTable, Snapshot
+from otel_netagent.model.table import AnyTable, Distribution, HistogramTable
 from otel_netagent.outputs.otlp.attributes import agent_resource
 from otel_netagent.outputs.otlp.metrics import MetricsEncoder
 from otel_netagent.probes import catalogue

@@ -14,8 +14,8 @@ from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
+from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.instrumentor.records import LogRecords
-from otel_netagent.model.event import AttributedEvent
 from otel_netagent.outputs.otlp.attributes import agent_resource, entity_attributes
 from otel_netagent.outputs.otlp.logs import LogsEncoder, Observed
 from tests.outputs.samples import NODE, TIME_NS, events

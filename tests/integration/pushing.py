@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_netagent.model.event import AttributedEvent
+from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.outputs.loki.address import push_url
 from otel_netagent.outputs.loki.streams import StreamsEncoder
 from otel_netagent.outputs.loki.transport import PushTransport

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.identity.kubernetes.watch_condition import WatchCondition, WatchState
 from otel_netagent.identity.pod import Workload
-from otel_netagent.model.probe_status import AgentStatus, HookStatus, ProbeState, ProbeStatus, Refusal
+from otel_netagent.model.probe_status import HookStatus, ProbeState, ProbeStatus, Refusal
+from otel_netagent.outputs.http.status import AgentStatus
 
 TEXT = st.text(max_size=12)
 ENTITIES = st.builds(

@@ -6,7 +6,8 @@ from typing import Final, TypeVar
 
 from hypothesis import strategies as st
 
-from otel_netagent.model.table import Distribution, HistogramTable, RowKey, Snapshot, Table
+from otel_netagent.attribution.snapshot import Snapshot
+from otel_netagent.model.table import Distribution, HistogramTable, RowKey, Table
 from tests.outputs.samples import (
     DROPS,
     ESTABLISHED,

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from hypothesis import strategies as st
 
+from otel_netagent.attribution.event import AttributedEvent
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.model.event import AttributedEvent, AttributeValue, Event, EventType, Severity
+from otel_netagent.model.event import AttributeValue, Event, EventType, Severity
 from otel_netagent.model.series import Kind, Series
-from otel_netagent.model.table import Distribution, HistogramTable, RowKey, Snapshot, Table, Values
+from otel_netagent.model.table import Distribution, HistogramTable, RowKey, Table, Values
 
 NODE = "node-1"
 START_NS = 1_700_000_000_000_000_000

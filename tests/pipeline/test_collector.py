@@ -13,11 +13,11 @@ from types import SimpleNamespace
 import pytest
 
 from lab.waiting import eventually
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.namespaces import ProcfsWalk
-from otel_netagent.kernel.proc.procfs import MalformedTable
-from otel_netagent.model.table import Snapshot
+from otel_netagent.kernel.proc.files import MalformedTable
 from otel_netagent.pipeline import collector as collector_module
 from otel_netagent.pipeline import periodic_worker as turns_module
 from otel_netagent.pipeline.collector import Collector

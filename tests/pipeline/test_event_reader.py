@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from lab.waiting import eventually
+from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.bpf.bpf_object import Map
 from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.bpf.ring_buffer import RingBuffers
-from otel_netagent.model.event import AttributedEvent, Event, EventType
+from otel_netagent.model.event import Event, EventType
 from otel_netagent.pipeline.event_reader import EventReader
 from otel_netagent.probing.declaration import EventSource
 from tests.kernel.fixtures import CompileBpf

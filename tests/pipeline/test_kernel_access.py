@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from otel_netagent.kernel.bpf.btf import BtfInvalid, BtfNotFound
+from otel_netagent.kernel.bpf.btf import BtfInvalid
+from otel_netagent.kernel.bpf.btf_source import BtfNotFound
 from otel_netagent.kernel.bpf.libbpf import LibbpfMissing
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.pipeline.kernel_access import find_kernel_access

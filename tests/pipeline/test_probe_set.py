@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from otel_netagent.config.probe_selection import known_names, selected_probes
 from otel_netagent.config.schema import Config, EventConfig, Known, MetricConfig
 from otel_netagent.kernel.bpf.bpf_object import Map
 from otel_netagent.kernel.bpf.libbpf import BpfError
@@ -15,7 +16,7 @@ from otel_netagent.kernel.namespaces import ProcfsWalk
 from otel_netagent.model.event import EventType
 from otel_netagent.model.probe_status import HookStatus, ProbeState, Refusal
 from otel_netagent.pipeline.kernel_access import KernelAccess
-from otel_netagent.pipeline.probe_set import Changes, ProbeSet, Wanted, known_names
+from otel_netagent.pipeline.probe_set import Changes, ProbeSet, Wanted
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import EventSettings, Probe, WalkAccess
 from tests.pipeline.made_up import MadeUpProbe, Starts, declared, refusing, series_of
@@ -59,7 +60,7 @@ KINDS = catalogue(
 def test_what_is_not_named_is_what_is_necessary(
     metric: MetricConfig, event: EventConfig, metrics: set[str], events: set[str]
 ) -> None:
-    chosen = Wanted.of(Config(metric=metric, event=event), KINDS)
+    chosen = selected_probes(Config(metric=metric, event=event), KINDS)
     assert [set(chosen.metrics), set(chosen.events), set(chosen.all)] == [metrics, events, metrics | events]
 
 
@@ -80,7 +81,7 @@ def test_what_a_configuration_may_name() -> None:
 
 def test_what_is_wanted_of_events() -> None:
     event = EventConfig(thresholds={"FAST": 10, "SLOW": 20}, events_per_second=7, harmless=True)
-    chosen = Wanted.of(Config(event=event), KINDS)
+    chosen = selected_probes(Config(event=event), KINDS)
     assert chosen.events_of("telling") == EventSettings(7, {"FAST": 10, "SLOW": 20}, harmless=True)
     assert chosen.events_of("counting") is None
 
@@ -97,7 +98,7 @@ def test_what_is_wanted_of_events() -> None:
 )
 def test_what_is_asked_for_in_vain(metric: MetricConfig, event: EventConfig, impossible: dict[str, str]) -> None:
     """What a name is like is sought among the probes that have what is asked for."""
-    chosen = Wanted.of(Config(metric=metric, event=event), KINDS)
+    chosen = selected_probes(Config(metric=metric, event=event), KINDS)
     assert chosen.impossible == impossible
     assert chosen.metrics <= KINDS.keys()
     assert chosen.events <= {"telling", "special"}
@@ -131,7 +132,7 @@ def test_what_there_is_not_is_unavailable_and_stops_nothing(caplog: pytest.LogCa
     config = Config(
         metric=MetricConfig(probes=("countin", "telling")), event=EventConfig(probes=("telling", "counting"))
     )
-    probes = ProbeSet(Wanted.of(config, KINDS), KINDS, ACCESS)
+    probes = ProbeSet(selected_probes(config, KINDS), KINDS, ACCESS)
     assert [(each.name, each.state, each.reason) for each in probes.statuses] == [
         ("countin", ProbeState.UNAVAILABLE, "no such probe; did you mean counting?"),
         ("counting", ProbeState.UNAVAILABLE, "this probe has no events"),
@@ -144,7 +145,7 @@ def test_what_there_is_not_is_unavailable_and_stops_nothing(caplog: pytest.LogCa
 
 def test_what_runs_for_one_section_is_not_unavailable_for_the_other() -> None:
     config = Config(metric=MetricConfig(probes=("counting",)), event=EventConfig(probes=("counting",)))
-    probes = ProbeSet(Wanted.of(config, KINDS), KINDS, ACCESS)
+    probes = ProbeSet(selected_probes(config, KINDS), KINDS, ACCESS)
     assert states(probes)["counting"] is ProbeState.RUNNING
 
 

@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.waiting import eventually
+from otel_netagent.attribution.event import AttributedEvent
+from otel_netagent.attribution.snapshot import Snapshot
+from otel_netagent.config.probe_selection import selected_probes
 from otel_netagent.config.schema import Config, EventConfig, MetricConfig
 from otel_netagent.kernel.bpf.bpf_object import Map
-from otel_netagent.model.event import AttributedEvent, EventType
+from otel_netagent.model.event import EventType
 from otel_netagent.model.probe_status import ProbeStatus
-from otel_netagent.model.table import Snapshot
 from otel_netagent.pipeline.kernel_access import KernelAccess
-from otel_netagent.pipeline.probe_set import Wanted
 from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probing.declaration import EventSettings, WalkAccess
 from tests.kernel.fixtures import CompileBpf
@@ -52,7 +53,7 @@ class Node:
     def apply(self, config: Config, *events: Callable[[AttributedEvent], None]) -> None:
         """Go over to this, and to these outputs of events."""
         self.snapshots = []
-        self.sources.apply(Wanted.of(config, self.kinds), [self.snapshots.append], events, config.metric.interval)
+        self.sources.apply(selected_probes(config, self.kinds), [self.snapshots.append], events, config.metric.interval)
 
     def probes(self) -> dict[str, MadeUpProbe]:
         """Those that run."""
@@ -121,7 +122,7 @@ def test_what_both_ask_for_goes_on_and_tells_what_the_second_says(
         it.apply(first)
         before = it.probes()
         it.apply(second)
-        wanted = Wanted.of(second, it.kinds)
+        wanted = selected_probes(second, it.kinds)
         assert it.probes().keys() == wanted.all
         assert all(it.probes()[name] is before[name] for name in before.keys() & wanted.all)
         assert it.starts.told == {name: wanted.events_of(name) for name in wanted.all if it.kinds[name].events}

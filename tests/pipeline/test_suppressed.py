@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.model.event import AttributedEvent
-from otel_netagent.model.table import RowKey, Snapshot, Table
+from otel_netagent.attribution.event import AttributedEvent
+from otel_netagent.attribution.snapshot import Snapshot
+from otel_netagent.model.table import RowKey, Table
 from otel_netagent.pipeline.suppressed import Untold
 from otel_netagent.probing.occurrences import EVENTS
 from tests.outputs.samples import TIME_NS, make_entity, make_snapshot

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from otel_netagent.kernel.clock import monotonic_to_unix_ns
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import processes
 from otel_netagent.model.event import Event
 from otel_netagent.model.table import Distribution
 from tests.probes.running import Running
@@ -21,7 +21,7 @@ class NodeValues(NamedTuple):
 
 def host() -> int:
     """Inode number of the host's network namespace."""
-    netns = procfs.host_netns()
+    netns = processes.host_netns()
     assert netns is not None
     return netns
 

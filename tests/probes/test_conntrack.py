@@ -16,9 +16,9 @@ from lab.links import Pair
 from lab.namespace import Namespace
 from lab.sockets import datagram
 from lab.truth import Family
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import files
 from otel_netagent.kernel.proc.conntrack import Conntrack, parse_conntrack
-from otel_netagent.kernel.proc.procfs import MalformedTable
+from otel_netagent.kernel.proc.files import MalformedTable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import conntrack
 from otel_netagent.probing.attach import Unavailable
@@ -152,7 +152,7 @@ words = st.integers(min_value=0, max_value=2**32 - 1)
 def test_a_kernel_without_the_table_needs_the_pass(
     access: KernelAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(procfs, "PROC", tmp_path)
+    monkeypatch.setattr(files, "PROC", tmp_path)
     with collected(conntrack.PROBE, access) as probe:
         assert "conntrackentries" in next(iter(probe.rows().values()))
     with pytest.raises(Unavailable, match=r"stat/nf_conntrack: No such file or directory: load nf_conntrack"):

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from lab.namespace import Namespace
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.proc import procfs
-from otel_netagent.kernel.proc.procfs import Io, MalformedTable
+from otel_netagent.kernel.proc import process_io, processes
+from otel_netagent.kernel.proc.files import MalformedTable
+from otel_netagent.kernel.proc.process_io import Io
 from otel_netagent.probes import io
 from tests.probes.reading import KERNEL, WAYS, Reading, at_rest, reading
 
@@ -194,7 +195,7 @@ print("ready", flush=True)
 thread.join()
 """
     with running(quiet, program) as process:
-        (thread,) = (tid for tid in procfs.threads(process.pid) if tid != process.pid)
+        (thread,) = (tid for tid in processes.threads(process.pid) if tid != process.pid)
         living = done_by_kernel.values(quiet)["ioiowritebytes"]
         with kept_after_its_end(process, thread):
             assert done_by_kernel.values(quiet)["ioiowritebytes"] == living
@@ -291,10 +292,10 @@ numbers = st.integers(min_value=0, max_value=2**64 - 1)
 def test_every_file_of_the_kernels_form_is_read(values: list[int]) -> None:
     names = ("rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes")
     text = "".join(f"{name}: {value}\n" for name, value in zip(names, values, strict=True))
-    assert procfs.parse_io(text) == Io(*values[2:6])
+    assert process_io.parse_io(text) == Io(*values[2:6])
 
 
 @given(st.text())
 def test_any_other_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(MalformedTable):
-        procfs.parse_io(text)
+        process_io.parse_io(text)

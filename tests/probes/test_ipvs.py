@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.namespace import Namespace
+from otel_netagent.kernel.proc.files import MalformedTable
 from otel_netagent.kernel.proc.ipvs import IpvsStats, parse_ipvs_stats
-from otel_netagent.kernel.proc.procfs import MalformedTable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import ipvs
 from otel_netagent.probing.attach import Unavailable

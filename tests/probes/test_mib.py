@@ -20,8 +20,8 @@ from lab.sockets import datagram
 from lab.truth import Family
 from lab.waiting import eventually
 from otel_netagent.kernel.namespaces import CONNTRACK, QUEUES, SOCKETS, KernelWalk, NamespaceWalk, ProcfsWalk
-from otel_netagent.kernel.proc import procfs
-from otel_netagent.kernel.proc.procfs import MalformedTable
+from otel_netagent.kernel.proc import mib_tables
+from otel_netagent.kernel.proc.files import MalformedTable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import ip, mib, tcp, tcpext, udp
 from otel_netagent.probing.declaration import Environment, WalkAccess
@@ -126,16 +126,16 @@ tables = st.dictionaries(
 @given(tables)
 def test_any_table_is_read_back(told: dict[str, dict[str, int]]) -> None:
     rows = ((protocol + name, value) for protocol, counters in told.items() for name, value in counters.items())
-    assert procfs.parse_snmp6("".join(f"{name:<32}\t{value}\n" for name, value in rows)) == told
+    assert mib_tables.parse_snmp6("".join(f"{name:<32}\t{value}\n" for name, value in rows)) == told
 
 
 @pytest.mark.parametrize("line", ["Ip6InReceives\n", "Ip6InReceives x\n", "InReceives 1\n", "\n"])
 def test_a_malformed_table_is_refused_with_its_line(line: str) -> None:
     with pytest.raises(MalformedTable, match=r"^snmp6, line 2: "):
-        procfs.parse_snmp6("Ip6InReceives \t1\n" + line, "snmp6")
+        mib_tables.parse_snmp6("Ip6InReceives \t1\n" + line, "snmp6")
 
 
 @given(st.text())
 def test_no_text_breaks_the_parser(text: str) -> None:
     with contextlib.suppress(MalformedTable):
-        procfs.parse_snmp6(text)
+        mib_tables.parse_snmp6(text)

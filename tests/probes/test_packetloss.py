@@ -27,7 +27,7 @@ from lab.wire import Wire
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import processes
 from otel_netagent.model.event import Event, Severity
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
@@ -346,7 +346,11 @@ def test_no_record_of_the_right_size_breaks_the_reading(
     struct.pack_into("=I", record, stack_offset - 8, stack_bytes)
     event = shared_packetloss.source.decode(bytes(record), 1_000)
     time_ns, cookie, inode, _kind = struct.unpack_from("=QQII", record)
-    assert (event.time_ns, event.netns_cookie, event.netns) == (time_ns + 1_000, cookie, inode or procfs.host_netns())
+    assert (event.time_ns, event.netns_cookie, event.netns) == (
+        time_ns + 1_000,
+        cookie,
+        inode or processes.host_netns(),
+    )
     assert "\n" not in event.body
 
 

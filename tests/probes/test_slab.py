@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.namespace import Namespace
-from otel_netagent.kernel.proc import procfs
-from otel_netagent.kernel.proc.procfs import MalformedTable
+from otel_netagent.kernel.proc import processes
+from otel_netagent.kernel.proc.files import MalformedTable
 from otel_netagent.kernel.proc.slabinfo import SlabCache, parse_slab_cache
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import slab
@@ -32,7 +32,7 @@ def test_the_cache_grows_with_the_sockets_of_any_namespace(access: KernelAccess,
         rows = probe.rows()
         (row,) = (line.split() for line in Path("/proc/slabinfo").read_text().splitlines() if line.startswith("TCP "))
     ((host, values),) = rows.items()
-    assert host == procfs.host_netns()
+    assert host == processes.host_netns()
     assert [values[f"slabtcpslab{name}"] for name in NAMES[2:]] == list(map(int, row[3:6]))
     assert 2000 <= values["slabtcpslabobjactive"] <= values["slabtcpslabobjnum"]
 

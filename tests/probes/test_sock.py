@@ -16,8 +16,8 @@ from lab.namespace import Namespace
 from lab.sockets import listening
 from lab.truth import Family
 from lab.waiting import eventually
-from otel_netagent.kernel.proc import procfs
-from otel_netagent.kernel.proc.procfs import MalformedTable
+from otel_netagent.kernel.proc import processes
+from otel_netagent.kernel.proc.files import MalformedTable
 from otel_netagent.kernel.proc.sockstat import parse_sockstat
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import sock
@@ -63,7 +63,7 @@ def test_time_wait_is_where_the_connection_was_closed_first(probe: Collected, pa
 
 def test_orphans_and_buffers_are_the_nodes(probe: Collected, pair: Pair) -> None:
     """A socket that is closed while its peer does not read stays, as nobody's, with what it had to send."""
-    host = procfs.host_netns()
+    host = processes.host_netns()
     assert host is not None
     with listening(pair.server, Family.IPV4) as listener, contextlib.ExitStack() as clients:
         for _ in range(5):

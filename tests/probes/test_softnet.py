@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from lab.links import Pair
 from lab.sockets import datagram
 from lab.truth import Family
-from otel_netagent.kernel.proc import procfs
-from otel_netagent.kernel.proc.procfs import MalformedTable
+from otel_netagent.kernel.proc import processes
+from otel_netagent.kernel.proc.files import MalformedTable
 from otel_netagent.kernel.proc.softnet import Softnet, parse_softnet
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import softnet
@@ -40,7 +40,7 @@ def test_packets_are_counted_as_procfs_does_and_for_the_host_only(access: Kernel
             sender.sendto(b"x", reader.getsockname())
             reader.recv(1)
         before, rows, after = of_procfs(), probe.rows(), of_procfs()
-    assert host == procfs.host_netns()
+    assert host == processes.host_netns()
     assert rows.keys() == {host}
     values = rows[host]
     names = ["softnetprocessed", "softnetdropped", "softnettimesqueeze"]

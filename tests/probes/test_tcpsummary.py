@@ -26,7 +26,7 @@ from lab.truth import Family
 from lab.waiting import eventually
 from lab.wire import Wire
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.proc.procfs import MalformedTable
+from otel_netagent.kernel.proc.files import MalformedTable
 from otel_netagent.kernel.tcp_table import TcpSocket, parse_tcp_table
 from otel_netagent.model.table import Distribution
 from otel_netagent.probes import tcpsummary

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.ring_buffer import RingBuffers
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.kernel.proc import procfs
+from otel_netagent.kernel.proc import processes
 from otel_netagent.model.event import EventType
 from otel_netagent.probing.declaration import EventSettings
 from otel_netagent.probing.kernel_event import header_of
@@ -286,7 +286,7 @@ def test_a_namespace_that_comes_back_in_time_has_lost_nothing(tiny: Tiny) -> Non
 
 
 def test_what_has_no_namespace_is_the_hosts_and_kept(tiny: Tiny) -> None:
-    host = procfs.host_netns()
+    host = processes.host_netns()
     assert host is not None
     tiny.object.variable("cookie")[0] = tiny.object.variable("inode")[0] = 0
     tiny.object.run_on_cpu("occur", CPU)
@@ -309,7 +309,7 @@ def test_what_a_full_table_cannot_count_is_itself_counted(tiny: Tiny) -> None:
         table.update(struct.pack("=QQIIII", 1, place, Kind(1).inode, 0, 0, 0), bytes(table.value_size))
     assert tiny.occur(Kind(2), times=3) == 0
     assert tiny.occurrences.uncounted == 3
-    host = procfs.host_netns()
+    host = processes.host_netns()
     assert host is not None
     there = [*namespaces(1), Namespace(host, 5, 1, ())]
     _, uncounted = tiny.occurrences.tables(tiny.occurrences.read(there), there)

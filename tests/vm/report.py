@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from otel_netagent.model.probe_status import AgentStatus
+from otel_netagent.outputs.http.status import AgentStatus
 from tests.vm import recorder
 from tests.vm.results import RESULTS
 

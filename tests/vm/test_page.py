@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from otel_netagent.model.probe_status import AgentStatus, HookStatus, ProbeState, ProbeStatus, Refusal
+from otel_netagent.model.probe_status import HookStatus, ProbeState, ProbeStatus, Refusal
+from otel_netagent.outputs.http.status import AgentStatus
 from tests.vm.page import of_every_day, render
 from tests.vm.report import Case, Report
 

@@ -8,6 +8,7 @@ import click
 
 from otel_netagent.kernel.bpf import btf as kernel_btf
 from otel_netagent.kernel.bpf import btf_trial
+from otel_netagent.kernel.bpf.btf_source import BtfNotFound
 from otel_netagent.kernel.bpf.libbpf import LibbpfMissing
 from otel_netagent.kernel.facts import find_types
 from otel_netagent.pipeline.kernel_access import OBJECTS
@@ -44,7 +45,7 @@ def btf(directory: Path | None, *, headers: bool) -> None:
         types = kernel_btf.Btf.load(source)
         if not source.in_kernel:
             btf_trial.confirm(source.path, types, OBJECTS)
-    except (kernel_btf.BtfNotFound, kernel_btf.BtfInvalid, LibbpfMissing) as error:
+    except (BtfNotFound, kernel_btf.BtfInvalid, LibbpfMissing) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"it works: {len(types.names(kernel_btf.STRUCT))} structures", err=True)
     if not source.in_kernel:

@@ -18,7 +18,8 @@ from otel_netagent.cli.inspector.lines import printable
 from otel_netagent.cli.inspector.status_page import read_status
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.identity.kubernetes.watch_condition import WatchState
-from otel_netagent.model.probe_status import AgentStatus, ProbeState, ProbeStatus
+from otel_netagent.model.probe_status import ProbeState, ProbeStatus
+from otel_netagent.outputs.http.status import AgentStatus
 
 _DEFAULT_PORT = 9102
 _SHORT_ID = 12

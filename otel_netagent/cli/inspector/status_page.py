@@ -7,7 +7,7 @@ import http.client
 import click
 
 from otel_netagent.cli.inspector.address import Address
-from otel_netagent.model.probe_status import AgentStatus
+from otel_netagent.outputs.http.status import AgentStatus
 
 _TIMEOUT_S = 5.0
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_netagent.kernel.bpf import header_compiler, libbpf
-from otel_netagent.kernel.bpf.btf import BtfNotFound, BtfSource
+from otel_netagent.kernel.bpf.btf_source import BtfNotFound, BtfSource
 
 CACHE: Final = Path("/var/cache/otel-netagent")
 """Where the files are kept, 90 kB for each kernel."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from otel_netagent.kernel.proc.procfs import PROC, MalformedTable
+from otel_netagent.kernel.proc.files import PROC, MalformedTable
 
 
 class Conntrack(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from otel_netagent.kernel.proc.procfs import MalformedTable
+from otel_netagent.kernel.proc.files import MalformedTable
 
 
 class SlabCache(NamedTuple):

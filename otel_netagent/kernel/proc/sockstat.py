@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_netagent.kernel.proc.procfs import MalformedTable
+from otel_netagent.kernel.proc.files import MalformedTable
 
 
 def parse_sockstat(text: str, file: str = "/proc/net/sockstat") -> dict[str, dict[str, int]]:

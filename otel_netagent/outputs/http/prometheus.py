@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.model.series import Kind, Series
-from otel_netagent.model.table import AnyTable, Distribution, Snapshot
+from otel_netagent.model.table import AnyTable, Distribution
 from otel_netagent.outputs.row_forms import RowNames
 from otel_netagent.unicode import well_formed
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from otel_netagent.model.event import AttributedEvent
+from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.outputs.sending.request import NO_POD, Parcel, Pod
 from otel_netagent.outputs.text.event_lines import one_line
 from otel_netagent.unicode import well_formed

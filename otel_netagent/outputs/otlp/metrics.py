@@ -18,9 +18,10 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics, 
 from opentelemetry.sdk.resources import Resource
 
 from otel_netagent import __version__
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.identity.entity import Entity
 from otel_netagent.model.series import Series
-from otel_netagent.model.table import AnyTable, Snapshot
+from otel_netagent.model.table import AnyTable
 from otel_netagent.outputs.otlp.attributes import add_attributes, scope_name
 from otel_netagent.outputs.otlp.dividing import halves_of_metrics
 from otel_netagent.outputs.otlp.points import Points, points_of

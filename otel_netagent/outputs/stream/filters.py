@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.identity.entity import Entity
-from otel_netagent.model.event import AttributedEvent
 from otel_netagent.model.series import Series
 from otel_netagent.outputs.stream import inspector_pb2 as pb
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import TypeAlias
 
+from otel_netagent.attribution.event import AttributedEvent
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.identity.entity import Entity
-from otel_netagent.model.event import AttributedEvent
 from otel_netagent.model.series import Series
-from otel_netagent.model.table import AnyTable, Distribution, Snapshot, ValueT
+from otel_netagent.model.table import AnyTable, Distribution, ValueT
 from otel_netagent.outputs.stream import inspector_pb2 as pb
 from otel_netagent.outputs.stream.filters import Filter
 from otel_netagent.unicode import well_formed

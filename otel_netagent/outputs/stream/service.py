@@ -13,8 +13,8 @@ from typing import Self
 
 import grpc
 
-from otel_netagent.model.event import AttributedEvent
-from otel_netagent.model.table import Snapshot
+from otel_netagent.attribution.event import AttributedEvent
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.outputs.stream import inspector_pb2 as pb
 from otel_netagent.outputs.stream import rpc
 from otel_netagent.outputs.stream.filters import Filter

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from otel_netagent.kernel.bpf import btf as module
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
-from otel_netagent.kernel.bpf.btf import DATASEC, STRUCT, Btf, BtfInvalid, BtfNotFound, BtfSource, candidates, discover
+from otel_netagent.kernel.bpf.btf import DATASEC, STRUCT, Btf, BtfInvalid
+from otel_netagent.kernel.bpf.btf_source import BtfNotFound, BtfSource, candidates, discover
 from otel_netagent.kernel.facts import KernelFacts
 from tests.kernel.fixtures import CompileBpf
 

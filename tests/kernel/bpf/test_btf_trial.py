@@ -18,7 +18,8 @@ import pytest
 
 from lab.namespace import Namespace
 from otel_netagent.kernel.bpf import btf_trial
-from otel_netagent.kernel.bpf.btf import STRUCT, Btf, BtfInvalid, BtfSource
+from otel_netagent.kernel.bpf.btf import STRUCT, Btf, BtfInvalid
+from otel_netagent.kernel.bpf.btf_source import BtfSource
 from otel_netagent.kernel.facts import KernelFacts
 from tests.kernel.fixtures import CompileBpf
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import pytest
 
-from otel_netagent.kernel.bpf.btf import BtfNotFound, BtfSource
+from otel_netagent.kernel.bpf.btf_source import BtfNotFound, BtfSource
 from otel_netagent.kernel.bpf.header_types import from_headers
 
 _FAILURE = f"no BTF for kernel {platform.release()}, and none can be made from its headers: "
@@ -54,7 +54,7 @@ def reason_where(*hidden: str) -> str:
     )
     command = ("unshare", "--mount", "sh", "-c", " && ".join([*covers, 'exec "$@"']), "sh", sys.executable, "-c", ask)
     said = subprocess.run(command, text=True, stderr=subprocess.PIPE, check=False).stderr.splitlines()[-1]
-    assert said.startswith(f"otel_netagent.kernel.bpf.btf.BtfNotFound: {_FAILURE}")
+    assert said.startswith(f"otel_netagent.kernel.bpf.btf_source.BtfNotFound: {_FAILURE}")
     return said.partition(_FAILURE)[2]
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from otel_netagent.kernel.bpf.btf import Btf, BtfSource
+from otel_netagent.kernel.bpf.btf import Btf
+from otel_netagent.kernel.bpf.btf_source import BtfSource
 from otel_netagent.kernel.bpf.layout import BadRecord, Layout, member_offset
 from tests.kernel.fixtures import CompileBpf
 

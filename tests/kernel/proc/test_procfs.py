@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from lab.namespace import Namespace
 from lab.waiting import eventually
-from otel_netagent.kernel.proc import procfs
-from otel_netagent.kernel.proc.procfs import MalformedTable, NetDev
+from otel_netagent.kernel.proc import files, mib_tables, net_dev, processes
+from otel_netagent.kernel.proc.files import MalformedTable
+from otel_netagent.kernel.proc.net_dev import NetDev
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
@@ -44,9 +45,9 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize("table", ["snmp", "netstat"])
 def test_every_counter_of_the_kernel_is_read(table: str) -> None:
-    text = procfs.read_net(os.getpid(), table)
+    text = files.read_net(os.getpid(), table)
     assert text is not None
-    mibs = procfs.parse_mib_pairs(text, table)
+    mibs = mib_tables.parse_mib_pairs(text, table)
     names = [line.split() for line in text.splitlines()[::2]]
     assert [[f"{protocol}:", *mibs[protocol]] for protocol in mibs] == names
 
@@ -59,7 +60,7 @@ def test_the_counters_are_those_of_the_namespace(netns: Namespace) -> None:
         for _ in range(3):
             sender.sendto(b"x", receiver.getsockname())
             receiver.recv(1)
-    mibs = procfs.parse_mib_pairs(procfs.read_net(netns.pid, "snmp") or "")
+    mibs = mib_tables.parse_mib_pairs(files.read_net(netns.pid, "snmp") or "")
     assert (mibs["Udp"]["OutDatagrams"], mibs["Udp"]["InDatagrams"]) == (3, 3)
     assert mibs["Tcp"]["MaxConn"] == -1
 
@@ -73,7 +74,7 @@ def test_any_table_is_read_back(blocks: list[tuple[str, dict[str, int]]]) -> Non
     expected: dict[str, dict[str, int]] = {}
     for protocol, values in blocks:  # the kernel repeats a protocol: IcmpMsg, 16 types at a time
         expected.setdefault(protocol, {}).update(values)
-    assert procfs.parse_mib_pairs(text) == expected
+    assert mib_tables.parse_mib_pairs(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -88,13 +89,13 @@ def test_any_table_is_read_back(blocks: list[tuple[str, dict[str, int]]]) -> Non
 )
 def test_a_malformed_mib_table_is_refused_with_its_line(text: str, line: int) -> None:
     with pytest.raises(MalformedTable, match=f"^/proc/7/net/snmp, line {line}: "):
-        procfs.parse_mib_pairs(text, "/proc/7/net/snmp")
+        mib_tables.parse_mib_pairs(text, "/proc/7/net/snmp")
 
 
 @given(st.text())
 def test_no_text_breaks_the_mib_parser(text: str) -> None:
     with contextlib.suppress(MalformedTable):
-        procfs.parse_mib_pairs(text)
+        mib_tables.parse_mib_pairs(text)
 
 
 # --- Interfaces
@@ -114,13 +115,13 @@ def test_interfaces_are_read_as_the_kernel_counts_them(netns: Namespace) -> None
     assert truth["lo"].rx_packets > 0
     assert truth["eth0"].tx_packets > 0
     del truth["lo"]
-    assert procfs.parse_net_dev(text) == truth
+    assert net_dev.parse_net_dev(text) == truth
 
 
 def _of_one_moment(netns: Namespace) -> tuple[str, dict[str, NetDev]] | None:
     """The table, and what `ip` says; None when the kernel sent something of its own (MLD) between the readings."""
     before = _as_ip_says(netns)
-    text = procfs.read_net(netns.pid, "dev")
+    text = files.read_net(netns.pid, "dev")
     assert text is not None
     return (text, before) if _as_ip_says(netns) == before else None
 
@@ -136,14 +137,14 @@ def _as_ip_says(netns: Namespace) -> dict[str, NetDev]:
 
 
 def test_loopback_is_left_out(netns: Namespace) -> None:
-    assert procfs.parse_net_dev(procfs.read_net(netns.pid, "dev") or "") == {}
+    assert net_dev.parse_net_dev(files.read_net(netns.pid, "dev") or "") == {}
 
 
 def test_a_long_table_is_read_to_its_end(netns: Namespace) -> None:
     numbers = range(50)
     pairs = (f"link add veth{number} type veth peer name peer{number}\n" for number in numbers)
     netns.command("ip", "-batch", "-", stdin="".join(pairs))
-    text = procfs.read_net(netns.pid, "dev") or ""
+    text = files.read_net(netns.pid, "dev") or ""
     names = {f"{end}{number}" for number in numbers for end in ("veth", "peer")}
     assert {line.partition(":")[0].strip() for line in text.splitlines()[2:]} == names | {"lo"}
 
@@ -163,7 +164,7 @@ def test_any_net_dev_table_is_read_back(devices: dict[str, list[int]], columns: 
         for name, values in devices.items()
     }
     expected.pop("lo", None)
-    assert procfs.parse_net_dev(text) == expected
+    assert net_dev.parse_net_dev(text) == expected
 
 
 HEADER = "Inter-| Receive | Transmit\n face |bytes packets errs drop|bytes packets errs drop\n"
@@ -182,13 +183,13 @@ HEADER = "Inter-| Receive | Transmit\n face |bytes packets errs drop|bytes packe
 )
 def test_a_malformed_net_dev_table_is_refused_with_its_line(text: str, line: int) -> None:
     with pytest.raises(MalformedTable, match=f"^/proc/7/net/dev, line {line}: "):
-        procfs.parse_net_dev(text, "/proc/7/net/dev")
+        net_dev.parse_net_dev(text, "/proc/7/net/dev")
 
 
 @given(st.text() | st.text().map(HEADER.__add__))
 def test_no_text_breaks_the_net_dev_parser(text: str) -> None:
     with contextlib.suppress(MalformedTable):
-        procfs.parse_net_dev(text)
+        net_dev.parse_net_dev(text)
 
 
 # --- Processes
@@ -198,7 +199,7 @@ def test_a_process_started_when_it_was_started() -> None:
     before = time.time_ns()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
         after = time.time_ns()
-        start = procfs.process_start_ns(process.pid)
+        start = processes.process_start_ns(process.pid)
     assert start is not None
     assert before - 2 * TICK_NS <= start <= after  # whole ticks, and the clock of the boot is read a moment later
 
@@ -207,43 +208,43 @@ def test_a_command_may_hold_anything(tmp_path: Path) -> None:
     program = tmp_path / "a) R 1 (b"
     shutil.copy(shutil.which("cat") or "", program)
     with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
-        ticks = procfs.start_ticks(process.pid)
-    own = procfs.start_ticks(os.getpid())
+        ticks = processes.start_ticks(process.pid)
+    own = processes.start_ticks(os.getpid())
     assert ticks is not None
     assert own is not None
     assert own <= ticks <= time.clock_gettime_ns(time.CLOCK_BOOTTIME) // TICK_NS
 
 
 def test_processes_are_listed_and_threads_are_not(child: subprocess.Popen[bytes]) -> None:
-    pids = procfs.pids()
+    pids = processes.pids()
     assert {os.getpid(), child.pid} <= set(pids)
     assert len(pids) == len(set(pids))
 
 
 def test_the_namespace_of_a_process_is_the_one_it_is_in(netns: Namespace) -> None:
-    assert procfs.netns_of(netns.pid) == netns.inode
-    assert procfs.netns_of(os.getpid()) == Path("/proc/self/ns/net").stat().st_ino != netns.inode
+    assert processes.netns_of(netns.pid) == netns.inode
+    assert processes.netns_of(os.getpid()) == Path("/proc/self/ns/net").stat().st_ino != netns.inode
 
 
 def test_the_cgroup_is_the_text_of_the_kernel(child: subprocess.Popen[bytes]) -> None:
-    assert procfs.cgroup_of(child.pid) == Path(f"/proc/{child.pid}/cgroup").read_text()
+    assert processes.cgroup_of(child.pid) == Path(f"/proc/{child.pid}/cgroup").read_text()
 
 
 def test_a_process_that_is_gone_is_none(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     child.wait()
-    assert procfs.netns_of(child.pid) is None
-    assert procfs.cgroup_of(child.pid) is None
-    assert procfs.start_ticks(child.pid) is None
-    assert procfs.process_start_ns(child.pid) is None
-    assert procfs.read_net(child.pid, "dev") is None
+    assert processes.netns_of(child.pid) is None
+    assert processes.cgroup_of(child.pid) is None
+    assert processes.start_ticks(child.pid) is None
+    assert processes.process_start_ns(child.pid) is None
+    assert files.read_net(child.pid, "dev") is None
 
 
 def test_a_zombie_is_in_no_namespace(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert procfs.netns_of(child.pid) is None
-    assert not procfs.read_net(child.pid, "dev")
+    assert processes.netns_of(child.pid) is None
+    assert not files.read_net(child.pid, "dev")
 
 
 def test_no_file_stays_open(netns: Namespace) -> None:
@@ -252,11 +253,11 @@ def test_no_file_stays_open(netns: Namespace) -> None:
 
     before = open_files()
     for pid in (netns.pid, os.getpid()):
-        procfs.netns_of(pid)
-        procfs.cgroup_of(pid)
-        procfs.process_start_ns(pid)
-        procfs.read_net(pid, "dev")
-    procfs.pids()
+        processes.netns_of(pid)
+        processes.cgroup_of(pid)
+        processes.process_start_ns(pid)
+        files.read_net(pid, "dev")
+    processes.pids()
     assert open_files() == before
 
 
@@ -267,7 +268,7 @@ def test_procfs_may_be_mounted_elsewhere(tmp_path: Path) -> None:
     (process / "cgroup").write_text("0::/x\n")
     (process / "stat").write_text("12 (x) S " + " ".join(map(str, range(4, 53))))
     (tmp_path / "self").mkdir()
-    assert procfs.pids(tmp_path) == [12]
-    assert procfs.netns_of(12, tmp_path) == 4026532001
-    assert procfs.cgroup_of(12, tmp_path) == "0::/x\n"
-    assert procfs.start_ticks(12, tmp_path) == 22
+    assert processes.pids(tmp_path) == [12]
+    assert processes.netns_of(12, tmp_path) == 4026532001
+    assert processes.cgroup_of(12, tmp_path) == "0::/x\n"
+    assert processes.start_ticks(12, tmp_path) == 22

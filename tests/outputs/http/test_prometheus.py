@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from hypothesis import given
 from prometheus_client.parser import text_string_to_metric_families
 
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.model.series import Kind, Series
-from otel_netagent.model.table import Distribution, HistogramTable, RowKey, Snapshot
+from otel_netagent.model.table import Distribution, HistogramTable, RowKey
 from otel_netagent.outputs.http.prometheus import PrometheusText, escape_help, escape_label_value
 from otel_netagent.unicode import well_formed
 from tests.outputs.samples import (

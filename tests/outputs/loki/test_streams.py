@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.model.event import AttributedEvent
+from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.outputs.loki.streams import StreamsEncoder, without_metadata
 from otel_netagent.outputs.sending import NO_POD, Parcel, Pod
 from tests.outputs.samples import NODE, TIME_NS, events, make_entity, make_event

@@ -11,8 +11,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.sdk.resources import Resource
 
-from otel_netagent.model.event import AttributedEvent
-from otel_netagent.model.table import Snapshot
+from otel_netagent.attribution.event import AttributedEvent
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.outputs.otlp.logs import LogsEncoder, Observed
 from otel_netagent.outputs.otlp.metrics import MetricsEncoder
 from otel_netagent.outputs.sending import NO_POD, Parcel, Pod

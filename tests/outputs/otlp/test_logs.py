@@ -11,8 +11,9 @@ from opentelemetry.proto.logs.v1.logs_pb2 import SEVERITY_NUMBER_WARN
 from opentelemetry.sdk.resources import Resource
 
 from otel_netagent import __version__
+from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.identity.entity import EntityKind
-from otel_netagent.model.event import AttributedEvent, AttributeValue, Severity
+from otel_netagent.model.event import AttributeValue, Severity
 from otel_netagent.outputs.otlp.logs import LogsEncoder, Observed
 from otel_netagent.unicode import well_formed
 from tests.outputs.samples import NODE, TIME_NS, events, make_entity, make_event

@@ -20,8 +20,9 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from opentelemetry.sdk.resources import Resource
 
 from otel_netagent import __version__
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.model.series import Kind
-from otel_netagent.model.table import Distribution, HistogramTable, RowKey, Snapshot, Table
+from otel_netagent.model.table import Distribution, HistogramTable, RowKey, Table
 from otel_netagent.outputs.otlp.metrics import MetricsEncoder
 from otel_netagent.unicode import well_formed
 from tests.outputs.changing import changing_snapshots

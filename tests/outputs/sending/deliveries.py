@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.sdk.resources import Resource
 
-from otel_netagent.model.table import Snapshot
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.outputs.otlp.connect import connect
 from otel_netagent.outputs.otlp.environment import Destination, Signal
 from otel_netagent.outputs.otlp.logs import LogsEncoder, Observed

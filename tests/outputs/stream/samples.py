@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from otel_netagent.attribution.event import AttributedEvent
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.model.event import AttributedEvent, Event, EventType
+from otel_netagent.model.event import Event, EventType
 from otel_netagent.model.series import Kind, Series
-from otel_netagent.model.table import Snapshot, Table
+from otel_netagent.model.table import Table
 
 NODE = "node-7"
 WEB = Entity(netns=4026531993, kind=EntityKind.POD, pod="web-0", namespace="shop", start_ns=1)

@@ -8,7 +8,7 @@ from typing import cast
 import grpc
 import pytest
 
-from otel_netagent.model.event import AttributedEvent
+from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.outputs.stream import inspector_pb2 as pb
 from otel_netagent.outputs.stream.filters import Filter
 from otel_netagent.outputs.stream.service import EventStream

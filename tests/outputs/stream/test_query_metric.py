@@ -7,8 +7,9 @@ import dataclasses
 import grpc
 import pytest
 
+from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.model.series import Kind, Series
-from otel_netagent.model.table import Distribution, HistogramTable, Snapshot, Table
+from otel_netagent.model.table import Distribution, HistogramTable, Table
 from otel_netagent.outputs.stream import inspector_pb2 as pb
 from otel_netagent.outputs.stream.messages import metric_response
 from otel_netagent.outputs.stream.service import EventStream

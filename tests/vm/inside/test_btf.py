@@ -17,7 +17,8 @@ from lab.limits import Kernel, limited
 from lab.links import loopback
 from lab.namespace import Namespace
 from lab.truth import Family
-from otel_netagent.kernel.bpf.btf import KERNEL_BTF, BtfInvalid
+from otel_netagent.kernel.bpf.btf import BtfInvalid
+from otel_netagent.kernel.bpf.btf_source import KERNEL_BTF
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.model.probe_status import ProbeState
 from otel_netagent.pipeline.kernel_access import OBJECTS

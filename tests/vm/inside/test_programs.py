@@ -12,7 +12,8 @@ from typing import Final
 import otel_netagent
 from otel_netagent.kernel.bpf.bpf_object import BpfObject, ProgramRejected
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.model.probe_status import AgentStatus, ProbeState
+from otel_netagent.model.probe_status import ProbeState
+from otel_netagent.outputs.http.status import AgentStatus
 from otel_netagent.pipeline.kernel_access import OBJECTS
 from otel_netagent.probes import catalogue
 from tests.faults.observer import Observer

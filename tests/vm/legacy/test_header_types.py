@@ -12,7 +12,8 @@ import pytest
 
 from lab.namespace import Namespace
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
-from otel_netagent.kernel.bpf.btf import STRUCT, UNION, Btf, BtfNotFound, BtfSource, Member
+from otel_netagent.kernel.bpf.btf import STRUCT, UNION, Btf, Member
+from otel_netagent.kernel.bpf.btf_source import BtfNotFound, BtfSource
 from otel_netagent.kernel.bpf.header_types import CACHE, from_headers
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.model.probe_status import ProbeState
