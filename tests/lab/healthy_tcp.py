@@ -20,6 +20,7 @@ from tests.lab.wire import Puppet, Wire
 
 _PROBES = 2
 _DOWNLOAD = 20_000_000
+_DOWNLOAD_S = 60
 _DEFERRED = 50
 _DEFERRED_FOR_S = 5
 
@@ -30,7 +31,7 @@ def _connected(pair: Pair, family: Family) -> Iterator[tuple[socket.socket, sock
     with listening(pair.server, family) as listener, stream(pair.client, family) as client:
         client.connect(listener.getsockname())
         with listener.accept()[0] as server:
-            server.settimeout(5)
+            server.settimeout(_DOWNLOAD_S)
             yield client, server
 
 
