@@ -21,12 +21,12 @@ from otel_netagent.identity import netns_names
 from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel import procfs
 from otel_netagent.open_files import ShortageLog, is_shortage, raise_limit, require
-from otel_netagent.telemetry.line_queue import LineQueue
 from otel_netagent.telemetry.delivery.outbox import Outbox
 from otel_netagent.telemetry.delivery.parcel import Parcel
 from otel_netagent.telemetry.delivery.records import record_size
 from otel_netagent.telemetry.delivery.spool import Spool, SpoolPlace
 from otel_netagent.telemetry.http_server import HttpServer
+from otel_netagent.telemetry.line_queue import LineQueue
 from otel_netagent.telemetry.self_telemetry.instruments import OBSERVABLES
 from otel_netagent.telemetry.self_telemetry.vitals import Vitals
 from tests.file_limit import no_file_left
