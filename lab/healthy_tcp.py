@@ -18,6 +18,7 @@ from lab.truth import Count, Family, Truth
 from lab.waiting import eventually
 from lab.wire import Puppet, Wire
 
+_PATIENCE_S = 60
 _PROBES = 2
 _DOWNLOAD = 20_000_000
 _DEFERRED = 50
@@ -30,12 +31,8 @@ def _connected(pair: Pair, family: Family) -> Iterator[tuple[socket.socket, sock
     with listening(pair.server, family) as listener, stream(pair.client, family) as client:
         client.connect(listener.getsockname())
         with listener.accept()[0] as server:
-            server.settimeout(5)
+            server.settimeout(_PATIENCE_S)
             yield client, server
-
-
-def _await(host: Host, counter: str, at_least: int) -> None:
-    eventually(lambda: counters(host.namespace).get(counter, 0) >= at_least, within_s=30)
 
 
 def _idle_with_keepalive(pair: Pair, family: Family) -> Truth:
@@ -44,19 +41,23 @@ def _idle_with_keepalive(pair: Pair, family: Family) -> Truth:
         for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
             client.setsockopt(socket.IPPROTO_TCP, option, 1)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        _await(pair.client, "TcpExt.TCPKeepAlive", _PROBES)
+        eventually(lambda: counters(pair.client.namespace)["TcpExt.TCPKeepAlive"] >= _PROBES, _PATIENCE_S)
     return Truth()
 
 
 def _reader_that_pauses(pair: Pair, family: Family) -> Truth:
     """The server does not read, and the client asks whether it does again."""
+
+    def full_and_probed() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            while client.send(bytes(65536)):
+                pass
+        return counters(pair.client.namespace).get("TcpExt.TCPWinProbe", 0) >= _PROBES
+
     with _connected(pair, family) as (client, server):
         client.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                client.send(bytes(65536))
-        _await(pair.client, "TcpExt.TCPWinProbe", _PROBES)
-        server.setblocking(False)
+        eventually(full_and_probed, _PATIENCE_S)
+        client.shutdown(socket.SHUT_WR)
         read_all(server)
     return Truth()
 

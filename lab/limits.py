@@ -130,7 +130,6 @@ LIMITS: Final = (
             "old_RST_ACK",
             "old_ACK",
             "old_data",
-            "data_for_closed_window",
             "data_after_FIN",
             "FIN_after_FIN",
         ),
@@ -140,6 +139,12 @@ LIMITS: Final = (
         _lacking("TCP_OLD_SEQUENCE"),
         _dropped_for("TCP_INVALID_SEQUENCE"),
         scenarios=("old_RST", "old_RST_ACK", "old_ACK", "old_data"),
+    ),
+    Limit(
+        "Before 6.11 (c53795d48ee8) nothing tells the namespace of data for a closed window: no PACKETLOSS there.",
+        _before(6, 11),
+        _without_drops,
+        scenarios=("data_for_closed_window",),
     ),
     Limit(
         "Before 6.17 (9ca48d616ed7) data for a closed window are dropped for that: `TCP_ZEROWINDOW`.",

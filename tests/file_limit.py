@@ -11,13 +11,13 @@ _ITSELF = 0
 
 
 @contextlib.contextmanager
-def no_file_left(pid: int = _ITSELF) -> Iterator[None]:
-    """Lower the soft limit of a process to the files that it has open; all opens fail with EMFILE within the block.
+def no_file_left(pid: int = _ITSELF, *, but: int = 0) -> Iterator[None]:
+    """Lower the soft limit of a process to the files that it has open: within the block, all opens `but` so many fail.
 
     A limit applies to the number of the next descriptor, which is the lowest that is free (getrlimit(2)).
     """
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (_lowest_free(pid), before[1]))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (_lowest_free(pid) + but, before[1]))
     try:
         yield
     finally:

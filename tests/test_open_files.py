@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import socket
+import socketserver
 import subprocess
 import threading
 import time
@@ -101,7 +102,17 @@ def test_namespace_of_an_event_is_sought_as_soon_as_files_can_be_opened() -> Non
             sleeper.kill()
 
 
-def test_http_server_waits_and_answers_when_it_can(caplog: pytest.LogCaptureFixture) -> None:
+def test_http_server_waits_and_answers_when_it_can(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[None] = []
+    accept = socketserver.TCPServer.get_request
+
+    def counted(server: socketserver.TCPServer) -> tuple[socket.socket, object]:
+        tries.append(None)
+        return accept(server)
+
+    monkeypatch.setattr(socketserver.TCPServer, "get_request", counted)
     server = HttpServer(0, lambda: "{}")
     try:
         with socket.socket() as client:
@@ -110,9 +121,9 @@ def test_http_server_waits_and_answers_when_it_can(caplog: pytest.LogCaptureFixt
                 client.connect(("127.0.0.1", server.port))
                 client.sendall(b"GET /status HTTP/1.0\r\n\r\n")
                 eventually(lambda: caplog.messages)
-                began, cpu = time.monotonic(), time.process_time()
+                tries.clear()
                 time.sleep(0.5)
-                assert time.process_time() - cpu < 0.5 * (time.monotonic() - began), "it accepts without a pause"
+                assert len(tries) < 10, "it accepts without a pause"
             assert client.recv(4096).startswith(b"HTTP/1.0 200 ")
     finally:
         server.close()
@@ -126,7 +137,7 @@ def test_http_server_cuts_the_oldest_connection_to_answer_another() -> None:
     try:
         with socket.create_connection(("127.0.0.1", server.port), timeout=30) as old, socket.socket() as client:
             old.sendall(b"GET")
-            client.settimeout(30)
+            client.settimeout(8)  # before the time for the head of the old one is over
             eventually(lambda: [each for each in threading.enumerate() if "process_request" in each.name])
             with no_file_left():
                 client.connect(("127.0.0.1", server.port))
@@ -177,8 +188,9 @@ def test_memory_of_the_agent_is_left_out_where_it_cannot_be_read() -> None:
     assert list(memory.points(Vitals()))
 
 
+@pytest.mark.parametrize("files_left", [0, 16])
 def test_change_of_the_configuration_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    files_left: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     loaded: list[int] = []
 
@@ -198,8 +210,9 @@ def test_change_of_the_configuration_waits(
     file.write_text("metric_config: {interval: 7}")
     following.start()
     try:
-        with no_file_left():
+        with no_file_left(but=files_left):
             eventually(lambda: caplog.messages)
+            assert not loaded
         eventually(lambda: loaded)
     finally:
         stopping.set()

@@ -6,7 +6,7 @@
 #include "ending.h"
 
 #define REASONS_MAX 256
-#define ORDINARY_PLACES_MAX 8
+#define ORDINARY_PLACES_MAX 10
 #define GROUP_PLACES_MAX 10
 
 /* Reasons that say nothing of a fault, by number in the running kernel. */

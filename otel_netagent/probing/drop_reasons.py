@@ -43,6 +43,8 @@ ORDINARY_PLACES: Final = (
     # What nobody has read when a socket is closed; later kernels say QUEUE_PURGE.
     "inet_sock_destruct",
     "skb_queue_purge",
+    # The same of TCP: in an ordinary close, the peer's FIN.
+    "sk_stream_kill_queues",
     # The same of UDP; the second is what older kernels call it.
     "udp_destruct_common",
     "udp_destruct_sock",

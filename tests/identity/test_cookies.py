@@ -372,6 +372,14 @@ def test_the_snapshot_after_a_number_was_used_again_speaks_of_the_new_namespace_
             assert ID not in {each.container_id for each in after.entities.values()}
 
 
+def test_the_name_of_a_namespace_is_not_given_to_the_one_that_had_its_number_before() -> None:
+    """That one the walk has met, but its process has ended when the names are read."""
+    with Namespace(f"netagent-test-{os.getpid()}") as new, Namespace() as old:
+        old.close()
+        gone = Live(new.inode, COOKIE, old.pid, ())
+        assert Registry().update([gone])[new.inode].pod == f"ns{new.inode}"
+
+
 def test_no_event_of_twenty_has_the_name_of_a_namespace_that_only_a_scan_has_seen() -> None:
     """Deleted, and its number used again, within a second of the scan: neither its name nor its container."""
     clock = Clock()

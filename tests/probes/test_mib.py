@@ -7,7 +7,8 @@ import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,8 @@ from lab.namespace import Namespace
 from lab.sockets import datagram
 from lab.truth import Family
 from lab.waiting import eventually
+from otel_netagent.kernel import namespaces
+from otel_netagent.kernel.mibs import MibField
 from otel_netagent.kernel.namespaces import CONNTRACK, QUEUES, SOCKETS, KernelWalk, NamespaceWalk, ProcfsWalk
 from otel_netagent.kernel.proc import mib_tables
 from otel_netagent.kernel.proc.files import MalformedTable
@@ -26,6 +29,7 @@ from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import ip, mib, tcp, tcpext, udp
 from otel_netagent.probing.declaration import Environment, WalkAccess
 from tests.probes.collected import Collected, changes, silence
+from tests.probes.test_catalogue import SPECIFICATION
 
 PROBES = {module.PROBE.name: module.PROBE for module in (tcp, tcpext, udp, ip, mib)}
 SETTINGS = {("Tcp", name) for name in ("RtoAlgorithm", "RtoMin", "RtoMax", "MaxConn")}
@@ -55,6 +59,37 @@ def test_every_counter_of_this_kernel_is_declared_once(access: KernelAccess) -> 
     assert {field for field, count in fields.items() if count > 1} == set()
     mibs = {field for field in access.walk.walk.positions if field[0] not in {CONNTRACK, QUEUES, SOCKETS}}
     assert mibs - fields.keys() == SETTINGS
+
+
+@dataclass(frozen=True, slots=True)
+class MadeUpWalk:
+    """One namespace, in which each of these counters has another number."""
+
+    fields: Sequence[MibField]
+    way: str = "made up"
+
+    @property
+    def positions(self) -> Mapping[MibField, int]:
+        """In their order."""
+        return {field: position for position, field in enumerate(self.fields)}
+
+    def take(self) -> list[namespaces.Namespace]:
+        """The one."""
+        return [namespaces.Namespace(1, 1, 1, range(100, 100 + len(self.fields)))]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize("name", ["tcp", "tcpext", "udp"])
+def test_each_series_shows_the_counter_that_it_is_specified_to_show(name: str) -> None:
+    specified = {row.name: tuple(row.source.split()[1:]) for row in SPECIFICATION if row.probe == name}
+    fields = [(protocol, counter) for protocol, counter in dict.fromkeys(specified.values())]
+    with running(name, MadeUpWalk(fields)) as probe:
+        told = probe.rows()[1]
+    assert {name: told[name.removeprefix("inspector_pod_")] for name in specified} == {
+        name: 100 + fields.index((protocol, counter)) for name, (protocol, counter) in specified.items()
+    }
 
 
 def shown_by_procfs(namespace: Namespace) -> dict[str, int]:
