@@ -37,9 +37,11 @@ ABNORMAL: Final = frozenset(
         "TCP_FLAGS",
         "TCP_INVALID_ACK_SEQUENCE",
         "TCP_INVALID_END_SEQUENCE",
+        "TCP_INVALID_SEQUENCE",
         "TCP_LISTEN_OVERFLOW",
         "TCP_OLD_SEQUENCE",
         "TCP_RESET",
+        "TCP_ZEROWINDOW",
     }
 )
 """An event, and "abnormal"."""
