@@ -156,7 +156,7 @@ class BpfObject:
         if not self._handle:
             raise BpfError(f"{path}: cannot be opened: {messages[-1] if messages else error_text(code)}")
         # libbpf's copy, in which it has put the offsets of variables that the file leaves open.
-        self.btf: Final = Btf.of_handle(self._library.bpf_object__btf(self._handle))
+        self.btf: Final = Btf.copy_of(self._library.bpf_object__btf(self._handle))
         self._programs = {str(self._library.bpf_program__name(each), "ascii"): each for each in self._each_program()}
         unknown = set(programs) - set(self._programs)
         if unknown:
