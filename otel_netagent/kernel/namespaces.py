@@ -91,19 +91,11 @@ class KernelWalk:
             self._object.load()
             self._refuse_offline_cpus()
             self._learn_percpu_offsets()
-            sockets_known = learn_sockets(self._object)
+            self._learn_positions(kernel)
             self._iterator = self._object.attach_iterator("walk_namespaces")
         except BaseException:
             self._object.close()
             raise
-        self._record_size, members = self._object.btf.structure("namespace_record")
-        self._starts = {member.name: member.offset for member in members}
-        self.positions: Mapping[Field, int] = {
-            **dict(self._find_positions(kernel)),
-            **(self._positions_in(SOCKETS) if sockets_known else {}),
-            **self._positions_in(QUEUES),
-        }
-        self._follow_conntrack()
 
     def take(self) -> list[Namespace]:
         """All network namespaces that have a process now, each once. Raises BpfError."""
@@ -137,6 +129,17 @@ class KernelWalk:
                 raise BpfError(f"the offset of per-CPU data of CPU {cpu} cannot be found")
         count = self._object.variable("percpu_count")
         count[0] = max(count[0], max(online) + 1)
+
+    def _learn_positions(self, kernel: KernelFacts) -> None:
+        """Find out where in the record each number is that this kernel has."""
+        self._record_size, members = self._object.btf.structure("namespace_record")
+        self._starts = {member.name: member.offset for member in members}
+        self.positions: Mapping[Field, int] = {
+            **dict(self._find_positions(kernel)),
+            **(self._positions_in(SOCKETS) if learn_sockets(self._object) else {}),
+            **self._positions_in(QUEUES),
+        }
+        self._follow_conntrack()
 
     def _follow_conntrack(self) -> None:
         """Find the counters of connection tracking: its module may come, go, and come back elsewhere."""

@@ -64,8 +64,10 @@ class Btf:
         return btf
 
     @classmethod
-    def copy_of(cls, handle: int) -> Btf:
+    def copy_of(cls, handle: int | None) -> Btf:
         """The types of a `struct btf` that somebody else owns, and may free. Raises BtfInvalid."""
+        if not handle:
+            raise BtfInvalid("it has no BTF")
         library = libbpf.load()
         size = ctypes.c_uint32()
         data = library.btf__raw_data(handle, ctypes.byref(size))

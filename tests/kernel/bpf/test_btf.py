@@ -19,6 +19,7 @@ from otel_netagent.kernel.bpf import libbpf
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.btf import ARRAY, DATASEC, ENUM, FORWARD, STRUCT, TYPEDEF, Btf, BtfInvalid
 from otel_netagent.kernel.bpf.btf_source import BtfSource
+from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
 from tests.kernel.fixtures import CompileBpf
 
@@ -372,3 +373,11 @@ def test_an_object_that_is_closed_leaves_its_types(compile_bpf: CompileBpf) -> N
     with BpfObject(compile_bpf(SOURCE), ()) as bpf_object:
         before = bpf_object.btf.structure("everything")
     assert bpf_object.btf.structure("everything") == before
+
+
+def test_an_object_without_types_is_refused(compile_bpf: CompileBpf, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.o"
+    without_maps = '#include "probe.h"\nSEC("raw_tp/kfree_skb") int nothing(void *context) { return 0; }'
+    subprocess.run(["llvm-objcopy", "--remove-section=.BTF*", compile_bpf(without_maps), bare], check=True)
+    with pytest.raises(BpfError, match=r"bare\.o: it has no BTF"):
+        BpfObject(bare, ())
