@@ -79,12 +79,12 @@ class Map:
     def read_all(self) -> tuple[bytes, bytes]:
         """All keys and all values, each end to end in the same order, in few system calls (Linux 5.6).
 
-        An entry that is added or removed meanwhile may be missed or still be there; none comes twice.
+        An entry that is added or removed meanwhile may be missed or still be there; none comes twice. Raises BpfError.
         """
         return self._read_batches(libbpf.load().bpf_map_lookup_batch)
 
     def take_all(self) -> tuple[bytes, bytes]:
-        """As `read_all`, and leave the map empty."""
+        """As `read_all`, and leave the map empty. Raises BpfError."""
         return self._read_batches(libbpf.load().bpf_map_lookup_and_delete_batch)
 
     def _read_batches(self, lookup: Callable[..., int]) -> tuple[bytes, bytes]:
