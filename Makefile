@@ -116,7 +116,7 @@ LOCK := $(VENV)/bin/uv pip compile pyproject.toml --universal --python-version 3
 
 lock: system $(VENV)/bin/python ## write requirements/*.txt from pyproject.toml
 	$(VENV)/bin/pip install --quiet 'uv>=0.8,<1'
-	$(LOCK) --group build --group dev --output-file requirements/dev.txt $(ARGS)
+	$(LOCK) --all-extras --group build --group dev --output-file requirements/dev.txt $(ARGS)
 	$(LOCK) --group build --constraint requirements/dev.txt --output-file requirements/run.txt
 
 

@@ -25,6 +25,7 @@ class EntityKind(enum.Enum):
 class Entity:
     """Owner of one network namespace.
 
+    `netns` is the inode number of that namespace, as `/proc/PID/ns/net` shows it.
     `pod` and `namespace` are the values of the labels of these names. Where the owner is no pod of
     Kubernetes, `namespace` says in camel case what kind of thing `pod` names (as the original's
     `hostNetwork`), which no Kubernetes namespace can be called: names there are lower case (RFC 1123).

@@ -77,15 +77,18 @@ class FunctionTable:
         block, place = divmod(index, _BLOCK)
         return _name(self._blocks[block], place)
 
-    def spans(self, names: Collection[str]) -> array[int]:
-        """Start and end of each part of several functions, four parts for each: see Symbols.span."""
+    def spans(self, names: Collection[str], gone: Collection[range] = ()) -> array[int]:
+        """Start and end of each part of several functions, four parts for each: see Symbols.span.
+
+        What lies in the areas `gone` was there when the table was read, and is not any more.
+        """
         if unknown := [name for name in names if name not in self._parts]:
             self._parts.update(self._located(unknown))
-        return array("Q", (bound for name in names for bound in self._bounds(self._parts[name])))
+        return array("Q", (bound for name in names for bound in self._bounds(self._parts[name], gone)))
 
-    def _bounds(self, parts: Iterable[int]) -> Iterator[int]:
+    def _bounds(self, parts: Iterable[int], gone: Collection[range]) -> Iterator[int]:
         """The span of a function whose parts begin at these addresses."""
-        starts = sorted(parts)[:_PARTS_MAX]
+        starts = sorted(start for start in parts if not any(start in area for area in gone))[:_PARTS_MAX]
         for start in starts:
             following = bisect.bisect_right(self.starts, start)
             yield from (start, self.starts[following] if following < len(self.starts) else start + 1)

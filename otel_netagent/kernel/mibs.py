@@ -167,7 +167,10 @@ class Places:
 
 
 def tables_of(pid: int, proc: Path = files.PROC) -> dict[str, dict[str, int]]:
-    """Tables of the three files, by protocol; empty where the process is gone. Where IPv6 is off there is no snmp6."""
+    """Tables of the three files, by protocol and name; empty where the process is gone. Raises MalformedTable.
+
+    Where IPv6 is off there is no snmp6.
+    """
     snmp, netstat, snmp6 = (files.read_net(pid, table, proc) for table in ("snmp", "netstat", "snmp6"))
     if not snmp or not netstat:
         return {}
@@ -179,7 +182,7 @@ def tables_of(pid: int, proc: Path = files.PROC) -> dict[str, dict[str, int]]:
 
 
 def fields_in_procfs(proc: Path = files.PROC) -> list[MibField]:
-    """Every counter that /proc shows of the MIBs that are walked."""
+    """Every counter that /proc shows of the MIBs that are walked, in its order. Raises MalformedTable."""
     tables = tables_of(os.getpid(), proc)
     fields = ((mib.protocol, name) for mib in _MIBS for name in tables.get(mib.protocol, ()))
     return [field for field in fields if not _is_left_out(field)]

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from otel_netagent.kernel import cpus
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
@@ -25,9 +24,9 @@ from otel_netagent.kernel.proc import files, processes
 class Namespace(NamedTuple):
     """A network namespace with a process in it.
 
-    `inode` is as in /proc/PID/ns/net; `cookie` tells apart two namespaces that have the same inode one after
-    the other (the inode itself where a walk knows none); `counters` are its numbers, by position:
-    a view that makes numbers only of those that are asked for.
+    `inode` is the number that /proc/PID/ns/net shows; `cookie` tells apart two namespaces that have the same inode
+    one after the other (the inode itself where a walk knows none); `pid` is the lowest of its processes; `counters`
+    are its numbers, by position: a view that makes numbers only of those that are asked for.
     """
 
     inode: int
@@ -64,7 +63,7 @@ class NamespaceWalk(Protocol):
         """Where in `Namespace.counters` each number is that this walk has on this kernel."""
 
     def take(self) -> list[Namespace]:
-        """All network namespaces that have a process now, each once."""
+        """All network namespaces that have a process now, each once. Raises BpfError, MalformedTable or OSError."""
 
     def close(self) -> None:
         """Leave nothing in the kernel."""
@@ -82,7 +81,7 @@ class KernelWalk:
     way: Final = "iter/task"
 
     def __init__(self, kernel: KernelFacts) -> None:
-        """Load and attach. Raises BpfError where this kernel does not let it be done."""
+        """Load and attach. Raises BpfError where this kernel does not let it be done, BtfInvalid, MalformedTable."""
         if not kernel.source.in_kernel:
             raise BpfError("iterators need BTF in the kernel itself")
         self._one_reader = threading.Lock()
@@ -91,24 +90,16 @@ class KernelWalk:
             self._object.load()
             self._refuse_offline_cpus()
             self._learn_percpu_offsets()
-            sockets_known = learn_sockets(self._object)
+            self._learn_positions(kernel)
             self._iterator = self._object.attach_iterator("walk_namespaces")
         except BaseException:
             self._object.close()
             raise
-        self._record_size, members = self._object.btf.structure("namespace_record")
-        self._starts = {member.name: member.offset for member in members}
-        self.positions: Mapping[Field, int] = {
-            **dict(self._find_positions(kernel)),
-            **(self._positions_in(SOCKETS) if sockets_known else {}),
-            **self._positions_in(QUEUES),
-        }
-        self._follow_conntrack()
 
     def take(self) -> list[Namespace]:
         """All network namespaces that have a process now, each once. Raises BpfError."""
         with self._one_reader:
-            if cpus.cpu_list("online") != self._online:
+            if _cpu_list("online") != self._online:
                 self._learn_percpu_offsets()
             self._follow_conntrack()
             records = memoryview(self._iterator.read())
@@ -125,18 +116,29 @@ class KernelWalk:
 
     def _refuse_offline_cpus(self) -> None:
         """A CPU that was switched off before we came keeps its share of the counters where we cannot look."""
-        if missing := cpus.numbers(cpus.cpu_list("present")) - cpus.numbers(cpus.cpu_list("online")):
+        if missing := _cpus_of(_cpu_list("present")) - _cpus_of(_cpu_list("online")):
             raise BpfError(f"CPUs {sorted(missing)} are offline: their part of the counters cannot be found")
 
     def _learn_percpu_offsets(self) -> None:
         """Find the counters of every CPU that is online; what is known of one that went offline stays."""
-        self._online = cpus.cpu_list("online")
-        online = cpus.numbers(self._online)
+        self._online = _cpu_list("online")
+        online = _cpus_of(self._online)
         for cpu in online:
             if self._object.run_on_cpu("learn_percpu_offset", cpu):
                 raise BpfError(f"the offset of per-CPU data of CPU {cpu} cannot be found")
         count = self._object.variable("percpu_count")
         count[0] = max(count[0], max(online) + 1)
+
+    def _learn_positions(self, kernel: KernelFacts) -> None:
+        """Find out where in the record each number is that this kernel has."""
+        self._record_size, members = self._object.btf.structure("namespace_record")
+        self._starts = {member.name: member.offset for member in members}
+        self.positions: Mapping[Field, int] = {
+            **dict(self._find_positions(kernel)),
+            **(self._positions_in(SOCKETS) if learn_sockets(self._object) else {}),
+            **self._positions_in(QUEUES),
+        }
+        self._follow_conntrack()
 
     def _follow_conntrack(self) -> None:
         """Find the counters of connection tracking: its module may come, go, and come back elsewhere."""
@@ -170,6 +172,19 @@ class KernelWalk:
         }
 
 
+def _cpu_list(which: str) -> str:
+    """The CPUs that are `online` or `present`, as `0-3,8` (Documentation/admin-guide/cputopology.rst)."""
+    return Path(f"/sys/devices/system/cpu/{which}").read_text(encoding="ascii").strip()
+
+
+def _cpus_of(cpu_list: str) -> set[int]:
+    cpus: set[int] = set()
+    for part in cpu_list.split(","):
+        first, _, last = part.partition("-")
+        cpus.update(range(int(first), int(last or first) + 1))
+    return cpus
+
+
 class ProcfsWalk:
     """The same by /proc: slower by an order of magnitude, but every kernel has it.
 
@@ -179,14 +194,14 @@ class ProcfsWalk:
     way: Final = "procfs"
 
     def __init__(self, proc: Path = files.PROC, cookies: NetnsCookies | None = None) -> None:
-        """Learn which counters there are."""
+        """Learn which counters there are. Raises MalformedTable."""
         self._proc = proc
         self._cookies = cookies
         self.positions = {field: position for position, field in enumerate(fields_in_procfs(proc))}
         self._protocols = {protocol for protocol, _ in self.positions}
 
     def take(self) -> list[Namespace]:
-        """All network namespaces that have a process now, each once. Raises BpfError."""
+        """All network namespaces that have a process now, each once. Raises BpfError, MalformedTable or OSError."""
         pids: dict[int, int] = {}
         for pid in sorted(processes.pids(self._proc)):
             inode = processes.netns_of(pid, self._proc)

@@ -16,7 +16,10 @@ Values: TypeAlias = tuple[int, ...]
 
 
 class Distribution(NamedTuple):
-    """Value of a histogram: occurrences by bucket, with the one above the last bound, and the sum of their sizes."""
+    """Value of a histogram: occurrences by bucket, with the one above the last bound, and the sum of their sizes.
+
+    `counts` are not cumulative; `sum` is in the unit of the series, as its bounds are.
+    """
 
     counts: tuple[int, ...]
     sum: float

@@ -147,6 +147,7 @@ class PacketLoss:
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """Drops of each namespace: in total, of some kinds, and by place and reason."""
+        self._stack.cache_clear()  # modules come and go, and what lies where one was has another name
         namespaces = list(namespaces)
         drops = self._occurrences.read(namespaces)
         totals = {(each.inode, ()): [0] * len(_TOTALS) for each in namespaces}

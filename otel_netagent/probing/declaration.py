@@ -47,7 +47,10 @@ class RunningProbe(Protocol):
         """Where its events come from, if it has any; always the same."""
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
-        """Its numbers now, for these namespaces. Called once an interval, always by the same thread."""
+        """Its numbers now, for these namespaces. Called once an interval, always by the same thread.
+
+        Raises BpfError, MalformedTable, OSError or Unavailable where they cannot be had now: its series have a gap.
+        """
 
     def close(self) -> None:
         """Leave nothing in the kernel."""

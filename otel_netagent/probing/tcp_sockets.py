@@ -15,7 +15,7 @@ from otel_netagent.kernel.bpf.layout import Layout, member_offset
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.kernel.proc import files
-from otel_netagent.kernel.tcp_table import State, TcpSocket, parse_tcp_table
+from otel_netagent.kernel.proc.tcp_table import State, TcpSocket, parse_tcp_table
 from otel_netagent.model.series import Series
 from otel_netagent.probing import histogram
 from otel_netagent.probing.per_namespace import read_each

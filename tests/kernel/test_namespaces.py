@@ -21,6 +21,7 @@ from lab.namespace import Namespace
 from lab.sockets import close_with_reset, datagram, listening
 from lab.truth import Family
 from lab.waiting import eventually
+from otel_netagent.kernel import namespaces
 from otel_netagent.kernel.bpf.bpf_object import BpfObject, IteratorLink
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
@@ -28,7 +29,9 @@ from otel_netagent.kernel.mibs import MibField
 from otel_netagent.kernel.namespaces import KernelWalk, NamespaceWalk, ProcfsWalk
 from otel_netagent.kernel.namespaces import Namespace as Walked
 from otel_netagent.kernel.netns_cookies import NetnsCookies
+from otel_netagent.kernel.proc.files import MalformedTable
 from tests.interleaving import Meeting
+from tests.kernel.held import held
 
 SO_NETNS_COOKIE = 71
 """Linux 5.14, include/uapi/asm-generic/socket.h."""
@@ -326,3 +329,16 @@ def test_a_kernel_without_types_of_its_own_has_no_iterators(kernel: KernelFacts)
     elsewhere = dataclasses.replace(kernel, source=dataclasses.replace(kernel.source, in_kernel=False))
     with pytest.raises(BpfError, match="iterators need BTF in the kernel itself"):
         KernelWalk(elsewhere)
+
+
+def test_a_walk_that_cannot_be_had_leaves_nothing_in_the_kernel(
+    kernel: KernelFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def malformed() -> list[MibField]:
+        raise MalformedTable("/proc/net/snmp", 1, "made up")
+
+    before = held()
+    monkeypatch.setattr(namespaces, "fields_in_procfs", malformed)
+    with pytest.raises(MalformedTable):
+        KernelWalk(kernel)
+    assert held() == before

@@ -235,6 +235,29 @@ def test_what_was_known_stays_known_when_addresses_are_hidden_later(
     assert symbols.name(IN_VETH) == hex(IN_VETH)
 
 
+def test_a_module_that_goes_while_addresses_are_hidden_is_not_found(tmp_path: Path) -> None:
+    symbols = Symbols(proc(tmp_path, TEXT + VETH, LOADED))
+    assert symbols.span("in_veth").tolist() == [0xFFFFFFFFC0000100, 0xFFFFFFFFC0000200, *NOWHERE[2:]]
+    for modules in (LOADED.replace("veth", "another"), ""):
+        proc(tmp_path, re.sub("(?m)^[0-9a-f]{16}", "0" * 16, TEXT), modules)
+        assert symbols.span("in_veth").tolist() == NOWHERE
+        assert symbols.name(IN_VETH) == hex(IN_VETH)
+        assert symbols.span("second").tolist() == [0x1400, 0x2000, *NOWHERE[2:]]
+
+
+def test_a_module_that_is_loaded_again_at_its_place_is_another(tmp_path: Path) -> None:
+    """A newer version of it, of the same size: the kernel makes its directory in sysfs anew."""
+    loaded, next_loaded = tmp_path / "module/veth", tmp_path / "veth"
+    loaded.mkdir(parents=True)
+    symbols = Symbols(proc(tmp_path, TEXT + VETH, LOADED), loaded.parent)
+    assert symbols.name(IN_VETH) == "in_veth+0x10"
+    next_loaded.mkdir()
+    next_loaded.rename(loaded)
+    proc(tmp_path, TEXT + VETH.replace("in_veth", "renamed"), LOADED)
+    assert symbols.name(IN_VETH) == "renamed+0x10"
+    assert symbols.span("in_veth").tolist() == NOWHERE
+
+
 def test_the_table_is_not_read_again_because_a_module_is_used_more(tmp_path: Path) -> None:
     """It takes a third of a second, and how often a module is used changes all the time."""
     symbols = Symbols(proc(tmp_path, TEXT + VETH, LOADED))

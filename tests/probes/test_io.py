@@ -12,14 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lab.namespace import Namespace
 from otel_netagent.kernel.facts import KernelFacts
-from otel_netagent.kernel.proc import process_io, processes
-from otel_netagent.kernel.proc.files import MalformedTable
-from otel_netagent.kernel.proc.process_io import Io
+from otel_netagent.kernel.proc import processes
 from otel_netagent.probes import io
 from tests.probes.reading import KERNEL, WAYS, Reading, at_rest, reading
 
@@ -280,22 +276,3 @@ def test_a_thread_that_visits_a_namespace_brings_nothing(done: Reading, quiet: N
     """Runtimes send threads into a pod's namespace; what their process did before is not the pod's."""
     before = done.values(quiet)
     assert quiet.run(done.values, quiet) == before
-
-
-# --- The file
-
-
-numbers = st.integers(min_value=0, max_value=2**64 - 1)
-
-
-@given(st.lists(numbers, min_size=7, max_size=7))
-def test_every_file_of_the_kernels_form_is_read(values: list[int]) -> None:
-    names = ("rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes")
-    text = "".join(f"{name}: {value}\n" for name, value in zip(names, values, strict=True))
-    assert process_io.parse_io(text) == Io(*values[2:6])
-
-
-@given(st.text())
-def test_any_other_text_is_read_or_refused(text: str) -> None:
-    with contextlib.suppress(MalformedTable):
-        process_io.parse_io(text)

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lab.counters import counters
 from lab.links import Pair, Router
@@ -23,8 +21,6 @@ from lab.waiting import eventually
 from otel_netagent.kernel import namespaces
 from otel_netagent.kernel.mibs import MibField
 from otel_netagent.kernel.namespaces import CONNTRACK, QUEUES, SOCKETS, KernelWalk, NamespaceWalk, ProcfsWalk
-from otel_netagent.kernel.proc import mib_tables
-from otel_netagent.kernel.proc.files import MalformedTable
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import ip, mib, tcp, tcpext, udp
 from otel_netagent.probing.declaration import Environment, WalkAccess
@@ -147,30 +143,3 @@ def test_packets_without_a_route_are_counted_where_they_came_in(walk: NamespaceW
         for _ in range(4):
             sender.sendto(b"x", ("203.0.113.9", 9))
         assert changes(before, values("ip", walk, router.namespace)) == {"ipinnoroutes": 4}
-
-
-# --- snmp6
-
-
-names = st.from_regex(r"[A-Z][A-Za-z0-9]*", fullmatch=True).filter(lambda name: "6" not in name)
-tables = st.dictionaries(
-    st.sampled_from(["Ip6", "Icmp6", "Udp6", "UdpLite6"]), st.dictionaries(names, st.integers(0, 2**64 - 1), min_size=1)
-)
-
-
-@given(tables)
-def test_any_table_is_read_back(told: dict[str, dict[str, int]]) -> None:
-    rows = ((protocol + name, value) for protocol, counters in told.items() for name, value in counters.items())
-    assert mib_tables.parse_snmp6("".join(f"{name:<32}\t{value}\n" for name, value in rows)) == told
-
-
-@pytest.mark.parametrize("line", ["Ip6InReceives\n", "Ip6InReceives x\n", "InReceives 1\n", "\n"])
-def test_a_malformed_table_is_refused_with_its_line(line: str) -> None:
-    with pytest.raises(MalformedTable, match=r"^snmp6, line 2: "):
-        mib_tables.parse_snmp6("Ip6InReceives \t1\n" + line, "snmp6")
-
-
-@given(st.text())
-def test_no_text_breaks_the_parser(text: str) -> None:
-    with contextlib.suppress(MalformedTable):
-        mib_tables.parse_snmp6(text)

@@ -28,6 +28,7 @@ from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.proc import processes
+from otel_netagent.kernel.symbols import Symbols
 from otel_netagent.model.event import Event, Severity
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
@@ -123,6 +124,20 @@ def test_a_drop_is_told_when_and_where_it_happened(packetloss: Running, netns: N
     assert frames[0].partition("+")[0] == event.attributes["netagent.drop.location"]
     assert any(frame.startswith("udp_sendmsg+0x") for frame in frames)
     assert event.body.endswith(f" reason:NO_SOCKET  stacktrace:{' '.join(frames)}")
+
+
+def test_a_stack_is_named_again_after_a_collection(
+    packetloss: Running, netns: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a module was, another may lie by now."""
+    for _ in range(2):
+        send_to_nobody(netns)
+    packetloss.events(netns)
+    monkeypatch.setattr(Symbols, "name", lambda _symbols, _address: "of_another_module")
+    packetloss.values(netns)
+    send_to_nobody(netns)
+    (event,) = packetloss.events(netns)
+    assert set(str(event.attributes["code.stacktrace"]).split("\n")) == {"of_another_module"}
 
 
 def test_a_burst_is_counted_whole_and_told_in_bounds(

@@ -27,7 +27,7 @@ from lab.waiting import eventually
 from lab.wire import Wire
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.proc.files import MalformedTable
-from otel_netagent.kernel.tcp_table import TcpSocket, parse_tcp_table
+from otel_netagent.kernel.proc.tcp_table import TcpSocket, parse_tcp_table
 from otel_netagent.model.table import Distribution
 from otel_netagent.probes import tcpsummary
 from tests.probes.reading import KERNEL, WAYS, Reading, reading

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import requests
+import urllib3
+from urllib3.exceptions import HTTPError
 
 START_S = 120.0
 """Loki takes 16 s on an idle machine. What cannot start mostly ends, and need not be waited for."""
@@ -103,9 +105,8 @@ class Service:
             pause(_PAUSE_S)
 
     def _is_ready(self) -> bool:
-        with requests.Session() as session:
-            session.trust_env = False  # loopback is not to be reached through a proxy
+        with urllib3.PoolManager(retries=False) as pool:  # which heeds no variable that names a proxy
             try:
-                return session.get(self._ready_url, timeout=_ANSWER_S).ok
-            except requests.RequestException:
+                return pool.request("GET", self._ready_url, timeout=_ANSWER_S).status == HTTPStatus.OK
+            except HTTPError:
                 return False

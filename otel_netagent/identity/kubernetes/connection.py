@@ -1,13 +1,14 @@
 """Ways to the API: by what Kubernetes gives to each pod, or by the file that KUBECONFIG names.
 
 Of a cluster there are an address, a token and a certificate to know, and urllib3 needs no more. The `kubernetes`
-package, which sends by urllib3 too, would take 10 MB of memory on every node, and its models three times as much: it is
+package, which sends by urllib3 too, takes 128 MB of disk, and would take 10 MB of memory on every node: it is an extra,
 loaded for what it alone can do, to read that file.
 """
 
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,8 +68,14 @@ def _in_cluster(address: str, account: Path) -> Connection:
 
 
 def _by_file(file: str) -> Connection:
-    from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
-    from kubernetes.config import ConfigException, load_kube_config  # noqa: PLC0415
+    try:
+        from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
+        from kubernetes.config import ConfigException, load_kube_config  # noqa: PLC0415
+    except ImportError as error:
+        raise ApiFailed(
+            f"KUBECONFIG needs the Python package kubernetes ({error}); install it: "
+            f"{sys.executable} -m pip install kubernetes"
+        ) from error
     from yaml import YAMLError  # noqa: PLC0415
 
     configuration = Configuration()

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from otel_netagent.kernel.bpf import libbpf
-from otel_netagent.kernel.bpf.btf import DATASEC, Btf
+from otel_netagent.kernel.bpf.btf import DATASEC, Btf, BtfInvalid
 from otel_netagent.kernel.bpf.libbpf import BpfError, error_text
 
 _FAILED_PROGRAM: Final = re.compile(r"prog '([^']+)':")
@@ -79,12 +79,12 @@ class Map:
     def read_all(self) -> tuple[bytes, bytes]:
         """All keys and all values, each end to end in the same order, in few system calls (Linux 5.6).
 
-        An entry that is added or removed meanwhile may be missed or still be there; none comes twice.
+        An entry that is added or removed meanwhile may be missed or still be there; none comes twice. Raises BpfError.
         """
         return self._read_batches(libbpf.load().bpf_map_lookup_batch)
 
     def take_all(self) -> tuple[bytes, bytes]:
-        """As `read_all`, and leave the map empty."""
+        """As `read_all`, and leave the map empty. Raises BpfError."""
         return self._read_batches(libbpf.load().bpf_map_lookup_and_delete_batch)
 
     def _read_batches(self, lookup: Callable[..., int]) -> tuple[bytes, bytes]:
@@ -156,7 +156,7 @@ class BpfObject:
         if not self._handle:
             raise BpfError(f"{path}: cannot be opened: {messages[-1] if messages else error_text(code)}")
         # libbpf's copy, in which it has put the offsets of variables that the file leaves open.
-        self.btf: Final = Btf.of_handle(self._library.bpf_object__btf(self._handle))
+        self.btf: Final = self._copied_types(path)
         self._programs = {str(self._library.bpf_program__name(each), "ascii"): each for each in self._each_program()}
         unknown = set(programs) - set(self._programs)
         if unknown:
@@ -255,6 +255,13 @@ class BpfObject:
         if self._handle is not None:
             self._library.bpf_object__close(self._handle)
             self._handle = None
+
+    def _copied_types(self, path: Path) -> Btf:
+        try:
+            return Btf.copy_of(self._library.bpf_object__btf(self._handle))
+        except BtfInvalid as error:
+            self.close()
+            raise BpfError(f"{path}: {error}") from error
 
     def _attached(self, program: str, attach: Callable[..., int | None], *arguments: object) -> int:
         with self._library.messages() as messages:

@@ -1,4 +1,4 @@
-"""BTF, the type information of the kernel (Documentation/bpf/btf.rst): where it is, and what it says.
+"""BTF, the type information of the kernel (Documentation/bpf/btf.rst): what it says, as libbpf reads it.
 
 Three things are asked of it: does a structure have a member (so which of several ways this kernel needs),
 what are the names of an enumeration's values (reasons, MIB fields: numbers differ from kernel to kernel),
@@ -7,41 +7,23 @@ and how is a structure laid out (the event records of our own programs).
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import struct
-from array import array
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TypeVar
 
 from otel_netagent.kernel.bpf import libbpf
 from otel_netagent.kernel.bpf.btf_source import BtfSource
 
-# magic, version, flags, hdr_len, type_off, type_len, str_off, str_len
-_HEADER: Final = struct.Struct("=HBBIIIII")
-_TYPE: Final = struct.Struct("=III")  # name_off, info, size or type
-
 INT, POINTER, ARRAY, STRUCT, UNION, ENUM, FORWARD, TYPEDEF = range(1, 9)
 VOLATILE, CONST, RESTRICT, FUNCTION, FUNCTION_PROTO, VARIABLE, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(9, 20)
 
-# Bytes that follow `struct btf_type`: (fixed, for each of its vlen members).
-_TRAILER: Final = {
-    INT: (4, 0),
-    ARRAY: (12, 0),
-    STRUCT: (0, 12),
-    UNION: (0, 12),
-    ENUM: (0, 8),
-    FUNCTION_PROTO: (0, 8),
-    VARIABLE: (4, 0),
-    DATASEC: (0, 12),
-    DECL_TAG: (4, 0),
-    ENUM64: (0, 12),
-}
+_PartT = TypeVar("_PartT", bound=ctypes.Structure)
 
 
 class BtfInvalid(Exception):
-    """A file that should hold BTF does not; the text says which and why."""
+    """What should be BTF is not, or contradicts itself; the text is one line that says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +36,17 @@ class Member:
 
 
 class Btf:
-    """The types of one BTF blob."""
+    """The types of one BTF blob, for several threads.
 
-    def __init__(self, raw: bytes) -> None:
-        """Index `raw`, the content of a .BTF section in this machine's byte order."""
-        _, _, _, header_size, type_offset, type_size, string_offset, string_size = _HEADER.unpack_from(raw)
-        types = header_size + type_offset
-        strings = header_size + string_offset
-        self._types = raw[types : types + type_size]
-        self._strings = raw[strings : strings + string_size]
-        # By type id, in flat arrays: a kernel has more than 100,000 types.
-        self._offsets = array("I", [0])
-        self._name_offsets = array("I", [0])
-        self._kinds = array("B", [0])
-        self._index()
+    libbpf holds them until nobody has a reference to this object any more: there is no way to close it too early.
+    Every method raises BtfInvalid where a type refers to one that is not there.
+    """
+
+    def __init__(self, handle: int) -> None:
+        """Own the `struct btf` at the address `handle`."""
+        self._library = libbpf.load()
+        self._handle = handle
+        weakref.finalize(self, self._library.btf__free, handle)
 
     @classmethod
     def load(cls, source: BtfSource) -> Btf:
@@ -79,21 +58,23 @@ class Btf:
         if not handle:
             detail = messages[-1] if messages else libbpf.error_text(code)
             raise BtfInvalid(f"{source.path}: no usable BTF: {detail}")
-        try:
-            btf = cls.of_handle(handle)
-        finally:
-            library.btf__free(handle)
-        # libbpf looks at this since 1.3.
-        if max(btf._name_offsets) >= len(btf._strings):
-            raise BtfInvalid(f"{source.path}: no usable BTF: a type's name lies outside the strings")
+        btf = cls(handle)
+        if not source.in_kernel:
+            btf._refuse_lost_names(source)
         return btf
 
     @classmethod
-    def of_handle(cls, handle: int) -> Btf:
-        """Copy the types of the `struct btf` at an address."""
+    def copy_of(cls, handle: int | None) -> Btf:
+        """The types of a `struct btf` that somebody else owns, and may free. Raises BtfInvalid."""
+        if not handle:
+            raise BtfInvalid("it has no BTF")
+        library = libbpf.load()
         size = ctypes.c_uint32()
-        data = libbpf.load().btf__raw_data(handle, ctypes.byref(size))
-        return cls(ctypes.string_at(data, size.value))
+        data = library.btf__raw_data(handle, ctypes.byref(size))
+        copy = library.btf__new(data, size)
+        if not copy:
+            raise BtfInvalid(f"BTF cannot be copied: {libbpf.error_text(ctypes.get_errno())}")
+        return cls(copy)
 
     def has_member(self, structure: str, member: str) -> bool:
         """Whether a structure of the kernel has a member, in an anonymous part of it too."""
@@ -103,13 +84,12 @@ class Btf:
     def enumerators(self, name: str) -> dict[str, int]:
         """Names and values of a named enumeration; empty where the kernel has none of this name."""
         type_id = self._find(name, ENUM)
-        return dict(self._enumerators(type_id)) if type_id is not None else {}
+        return self._enumerators(type_id) if type_id is not None else {}
 
     def anonymous_enumerators(self, containing: str) -> dict[str, int]:
         """Names and values of the nameless enumeration that has the enumerator `containing`; empty where none has."""
-        for type_id in self._with_name(0, ENUM):
-            values = dict(self._enumerators(type_id))
-            if containing in values:
+        for type_id in self._of_kind(ENUM):
+            if not self._type(type_id).name_off and containing in (values := self._enumerators(type_id)):
                 return values
         return {}
 
@@ -122,107 +102,103 @@ class Btf:
 
     def names(self, kind: int) -> list[str]:
         """Names of all types of a kind."""
-        return [self._string(name) for name, each in zip(self._name_offsets, self._kinds, strict=True) if each == kind]
+        return [self._name(self._type(type_id)) for type_id in self._of_kind(kind)]
 
     def section_variables(self, section: str) -> Iterator[tuple[str, int, int]]:
-        """Variables of a data section of an object: name, offset in the section, id of the type."""
+        """Variables of a data section of an object: name, offset in the section in bytes, id of the type."""
         type_id = self._find(section, DATASEC)
-        if type_id is None:
-            return
-        offset = self._offsets[type_id]
-        _, info, _ = _TYPE.unpack_from(self._types, offset)
-        for variable, position, _ in struct.iter_unpack(
-            "=III", self._types[offset + 12 : offset + 12 + 12 * (info & 0xFFFF)]
-        ):
-            name, _, type_of_variable = self._type(variable)
-            yield self._string(name), position, type_of_variable
+        if type_id is not None:
+            for each in self._parts(type_id, libbpf.BtfSectionVariable):
+                variable = self._type(each.type)
+                yield self._name(variable), each.offset, variable.size_or_type
 
     def kind_of(self, type_id: int) -> int:
         """Kind of a type, typedefs and qualifiers looked through."""
-        return self._kind(self.resolve(type_id))
+        return _kind(self._type(self.resolve(type_id)))
 
     def resolve(self, type_id: int) -> int:
         """The type behind typedefs and qualifiers."""
-        while self._kind(type_id) in (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG):
-            type_id = self._type(type_id)[2]
-        return type_id
+        return self._sound(type_id, self._library.btf__resolve_type(self._handle, type_id))
 
     def size_of(self, type_id: int) -> int:
-        """Size in bytes of an integer, enumeration, structure, union, or of an array of these."""
-        type_id = self.resolve(type_id)
-        if self._kind(type_id) == ARRAY:
-            element, count = self.array(type_id)
-            return self.size_of(element) * count
-        return self._type(type_id)[2]
+        """Size in bytes of a type that has one: an integer, enumeration, structure, union, or an array of these."""
+        return self._sound(type_id, self._library.btf__resolve_size(self._handle, type_id))
 
     def element(self, type_id: int) -> int:
         """Type of what an array of any number of dimensions is made of; of anything else, the type itself."""
-        while self.kind_of(type_id) == ARRAY:
+        for _ in range(self._library.btf__type_cnt(self._handle)):
+            if self.kind_of(type_id) != ARRAY:
+                return type_id
             type_id, _ = self.array(type_id)
-        return type_id
+        raise BtfInvalid(f"type {type_id} is an array of itself")
 
     def array(self, type_id: int) -> tuple[int, int]:
         """Type of an array's elements, and how many it has."""
-        element, _, count = struct.unpack_from("=III", self._types, self._offsets[self.resolve(type_id)] + 12)
-        return element, count
+        array = libbpf.BtfArray.from_address(self._behind(self.resolve(type_id)))
+        return array.type, array.nelems
 
     def members(self, type_id: int) -> Iterator[Member]:
-        """Direct members of a structure or union."""
-        offset = self._offsets[type_id]
-        _, info, _ = _TYPE.unpack_from(self._types, offset)
-        bitfields = info >> 31
-        for name, member_type, position in struct.iter_unpack(
-            "=III", self._types[offset + 12 : offset + 12 + 12 * (info & 0xFFFF)]
-        ):
-            bits = position & 0xFFFFFF if bitfields else position
-            yield Member(self._string(name), member_type, bits // 8)
+        """Direct members of a structure or union; of a bit-field, the offset of the byte in which it begins."""
+        bitfields = self._type(type_id).info >> 31
+        for each in self._parts(type_id, libbpf.BtfMember):
+            bits = each.offset & 0xFFFFFF if bitfields else each.offset
+            yield Member(self._name(each), each.type, bits // 8)
 
     def _members_flat(self, type_id: int) -> Iterator[Member]:
-        for member in self.members(type_id):
-            if not member.name and self.kind_of(member.type_id) in (STRUCT, UNION):
-                yield from self._members_flat(self.resolve(member.type_id))
-            else:
-                yield member
+        """Members in nameless parts too, each part once: damaged BTF may have one within itself."""
+        parts = [type_id]
+        for part in parts:
+            for member in self.members(part):
+                if member.name:
+                    yield member
+                elif self.kind_of(member.type_id) in (STRUCT, UNION) and self.resolve(member.type_id) not in parts:
+                    parts.append(self.resolve(member.type_id))
 
-    def _index(self) -> None:
-        """Walk all types once: where each begins, its name and its kind."""
-        types, unpack, end = self._types, _TYPE.unpack_from, len(self._types)
-        offset = 0
-        while offset < end:
-            name, info, _ = unpack(types, offset)
-            kind = info >> 24 & 0x1F
-            self._offsets.append(offset)
-            self._name_offsets.append(name)
-            self._kinds.append(kind)
-            fixed, per_member = _TRAILER.get(kind, (0, 0))
-            offset += 12 + fixed + per_member * (info & 0xFFFF)
+    def _enumerators(self, type_id: int) -> dict[str, int]:
+        return {self._name(each): each.val for each in self._parts(type_id, libbpf.BtfEnumerator)}
+
+    def _refuse_lost_names(self, source: BtfSource) -> None:
+        """What libbpf itself looks at since 1.3. The kernel's own needs no looking at, which takes 0.1 s."""
+        for type_id in self._ids():
+            name_off = self._type(type_id).name_off
+            if self._library.btf__name_by_offset(self._handle, name_off) is None:
+                raise BtfInvalid(f"{source.path}: no usable BTF: the name of type {type_id} lies outside the strings")
 
     def _find(self, name: str, kind: int) -> int | None:
-        # A name stands once in the string section, so that its offset identifies it.
-        position = self._strings.find(b"\0" + name.encode() + b"\0")
-        return next(self._with_name(position + 1, kind), None) if position >= 0 else None
+        type_id = self._library.btf__find_by_name_kind(self._handle, name.encode(), kind)
+        return type_id if type_id > 0 else None
 
-    def _with_name(self, name_offset: int, kind: int) -> Iterator[int]:
-        """Ids of the types of a kind that have a name (0: none)."""
-        type_id = 0
-        with contextlib.suppress(ValueError):  # from index(), when there is no further one
-            while True:
-                type_id = self._name_offsets.index(name_offset, type_id + 1)
-                if self._kinds[type_id] == kind:
-                    yield type_id
+    def _ids(self) -> Iterable[int]:
+        return range(1, self._library.btf__type_cnt(self._handle))  # type 0 is void
 
-    def _enumerators(self, type_id: int) -> Iterator[tuple[str, int]]:
-        offset = self._offsets[type_id]
-        _, info, _ = _TYPE.unpack_from(self._types, offset)
-        for name, value in struct.iter_unpack("=Ii", self._types[offset + 12 : offset + 12 + 8 * (info & 0xFFFF)]):
-            yield self._string(name), value
+    def _of_kind(self, kind: int) -> Iterator[int]:
+        return (type_id for type_id in self._ids() if _kind(self._type(type_id)) == kind)
 
-    def _type(self, type_id: int) -> tuple[int, int, int]:
-        name, info, size = _TYPE.unpack_from(self._types, self._offsets[type_id])
-        return name, info, size
+    def _type(self, type_id: int) -> libbpf.BtfType:
+        """A view of libbpf's memory, as all that is read of it: none may leave this class."""
+        return libbpf.BtfType.from_address(self._address(type_id))
 
-    def _kind(self, type_id: int) -> int:
-        return self._kinds[type_id]
+    def _parts(self, type_id: int, part: type[_PartT]) -> Iterable[_PartT]:
+        count = self._type(type_id).info & 0xFFFF
+        parts: Iterable[_PartT] = (part * count).from_address(self._behind(type_id))
+        return parts
 
-    def _string(self, offset: int) -> str:
-        return self._strings[offset : self._strings.index(b"\0", offset)].decode(errors="replace")
+    def _behind(self, type_id: int) -> int:
+        return self._address(type_id) + ctypes.sizeof(libbpf.BtfType)
+
+    def _address(self, type_id: int) -> int:
+        address: int | None = self._library.btf__type_by_id(self._handle, type_id)
+        return self._sound(type_id, address or -1)
+
+    def _name(self, named: ctypes.Structure) -> str:
+        name: bytes = self._library.btf__name_by_offset(self._handle, named.name_off) or b""
+        return name.decode(errors="replace")
+
+    def _sound(self, type_id: int, number: int) -> int:
+        if number < 0:
+            raise BtfInvalid(f"BTF contradicts itself at type {type_id}")
+        return number
+
+
+def _kind(of_type: libbpf.BtfType) -> int:
+    return int(of_type.info >> 24 & 0x1F)

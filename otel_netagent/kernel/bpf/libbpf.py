@@ -13,7 +13,7 @@ import functools
 import os
 import threading
 from collections.abc import Iterator
-from ctypes import POINTER, c_bool, c_char, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_bool, c_char, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any, Final
 
 from otel_netagent.open_files import REMEDY, SHORTAGE
@@ -99,6 +99,36 @@ class ProgramInformation(ctypes.Structure):
     )
 
 
+class BtfType(ctypes.Structure):
+    """`struct btf_type` (linux/btf.h), which the parts of a type follow: what these are depends on its kind."""
+
+    _fields_ = (("name_off", c_uint32), ("info", c_uint32), ("size_or_type", c_uint32))
+
+
+class BtfArray(ctypes.Structure):
+    """`struct btf_array`."""
+
+    _fields_ = (("type", c_uint32), ("index_type", c_uint32), ("nelems", c_uint32))
+
+
+class BtfMember(ctypes.Structure):
+    """`struct btf_member`."""
+
+    _fields_ = (("name_off", c_uint32), ("type", c_uint32), ("offset", c_uint32))
+
+
+class BtfEnumerator(ctypes.Structure):
+    """`struct btf_enum`."""
+
+    _fields_ = (("name_off", c_uint32), ("val", c_int32))
+
+
+class BtfSectionVariable(ctypes.Structure):
+    """`struct btf_var_secinfo`."""
+
+    _fields_ = (("type", c_uint32), ("offset", c_uint32), ("size", c_uint32))
+
+
 TEST_RUN_ON_CPU = 1
 """BPF_F_TEST_RUN_ON_CPU, Linux 5.10."""
 
@@ -154,8 +184,15 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     # btf.h
     "btf__load_from_kernel_by_id": (c_void_p, [c_uint32]),
     "btf__parse": (c_void_p, [c_char_p, c_void_p]),
+    "btf__new": (c_void_p, [c_void_p, c_uint32]),
     "btf__free": (None, [c_void_p]),
     "btf__raw_data": (c_void_p, [c_void_p, POINTER(c_uint32)]),
+    "btf__type_cnt": (c_uint32, [c_void_p]),
+    "btf__type_by_id": (c_void_p, [c_void_p, c_uint32]),
+    "btf__name_by_offset": (c_char_p, [c_void_p, c_uint32]),
+    "btf__find_by_name_kind": (c_int32, [c_void_p, c_char_p, c_uint32]),
+    "btf__resolve_type": (c_int, [c_void_p, c_uint32]),
+    "btf__resolve_size": (c_int64, [c_void_p, c_uint32]),
 }
 
 

@@ -25,7 +25,7 @@ class Record(NamedTuple):
 
 
 class RingBuffers:
-    """Ring buffers that are read together, in the order in which they were given."""
+    """Ring buffers that are read together, in the order in which they were given; not for several threads at once."""
 
     def __init__(self, rings: Sequence[Map]) -> None:
         """Map the rings into memory; there must be one at least. Raises BpfError."""

@@ -36,12 +36,15 @@ def parse_io(text: str, file: str = "/proc/PID/io") -> Io:
 
 
 def io_of(pid: int, proc: Path = PROC) -> Io | None:
-    """All of a process, with its threads and children that have ended; None if it is gone or may not be looked at."""
+    """All of a process, with its threads and children that have ended. Raises MalformedTable.
+
+    None if it is gone or may not be looked at (CAP_SYS_PTRACE).
+    """
     text = read_file(f"{proc}/{pid}/io")
     return parse_io(text) if text else None
 
 
 def io_of_thread(pid: int, thread: int, proc: Path = PROC) -> Io | None:
-    """What one thread has done itself; None if it is gone."""
+    """What one thread has done itself; None if it is gone. Raises MalformedTable."""
     text = read_file(f"{proc}/{pid}/task/{thread}/io")
     return parse_io(text) if text else None

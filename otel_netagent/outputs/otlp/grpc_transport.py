@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -63,8 +64,10 @@ class GrpcTransport:
         self._renewal = Renewal(destination.tls)
         self._response = response_type(destination.signal)
         self._metadata = tuple(destination.headers.items())
+        self._replacing = threading.Lock()
         self._channel = _channel(destination)
         self._outworn = False
+        self._closed = False
 
     @property
     def target(self) -> str:
@@ -93,13 +96,20 @@ class GrpcTransport:
             return Retryable("the connection is closed")
 
     def _reconnect(self) -> None:
+        """Put a new channel in the old one's place, unless the transport was closed: another thread may do so now."""
         channel = _channel(self._destination)
-        self._channel.close()
-        self._channel, self._outworn = channel, False
+        with self._replacing:
+            if self._closed:
+                channel.close()
+                return
+            self._channel.close()
+            self._channel, self._outworn = channel, False
 
     def close(self) -> None:
-        """Close the channel; a call under way ends as cancelled."""
-        self._channel.close()
+        """Close the channel for good; a call under way ends as cancelled."""
+        with self._replacing:
+            self._closed = True
+            self._channel.close()
 
 
 def _channel(destination: Destination) -> grpc.Channel:

@@ -106,13 +106,11 @@ def _pool(url: str, tls: Tls | None) -> urllib3.PoolManager:
 def _content(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     """The answer's body, or its beginning. Raises TimeoutError when it takes longer than until then (monotonic)."""
     content = bytearray()
-    # Byte by byte, since a larger read waits for all of it, and the timeout of a socket begins anew with each byte.
-    for byte in response.stream(1):
-        content += byte
+    # What has arrived, each time: `read` waits for all of it, and a socket's timeout begins again with each byte.
+    while part := response.read1(_MOST_ANSWER_BYTES - len(content)):
+        content += part
         if time.monotonic() > deadline:
             raise TimeoutError("the answer takes too long")
-        if len(content) == _MOST_ANSWER_BYTES:
-            break
     return bytes(content)
 
 

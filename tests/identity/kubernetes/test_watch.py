@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -454,3 +455,18 @@ def test_outside_of_a_cluster_a_file_leads_to_it(cluster: Cluster, account: Acco
         file.write_text(wrong)
         with watching(replace(account, environ={"KUBECONFIG": str(file)})) as known:
             assert known.condition.reason.startswith("KUBECONFIG cannot be used: "), wrong
+
+
+def test_a_kubeconfig_says_which_package_it_needs(
+    cluster: Cluster, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an installation without the extra, where a pod needs it for nothing."""
+    cluster.put(pod_document("first"))
+    monkeypatch.setitem(sys.modules, "kubernetes.client", None)
+    with watching(replace(account, environ={"KUBECONFIG": "/any"})) as known:
+        reason = known.condition.reason
+    needs, _, remedy = reason.partition("; install it: ")
+    assert needs.startswith("KUBECONFIG needs the Python package kubernetes (")
+    assert remedy == f"{sys.executable} -m pip install kubernetes"
+    with watching(account) as known:
+        assert known.names() == {"first"}

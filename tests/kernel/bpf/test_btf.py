@@ -1,12 +1,11 @@
-"""BTF is found where it lies, and says of types what the compiler and the kernel say of them by other ways."""
+"""BTF says of types what the compiler and the kernel say of them by other ways."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import platform
+import gc
 import re
-import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -16,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from otel_netagent.kernel.bpf import btf as module
+from otel_netagent.kernel.bpf import libbpf
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
-from otel_netagent.kernel.bpf.btf import DATASEC, STRUCT, Btf, BtfInvalid
-from otel_netagent.kernel.bpf.btf_source import BtfNotFound, BtfSource, candidates, discover
+from otel_netagent.kernel.bpf.btf import ARRAY, DATASEC, ENUM, FORWARD, STRUCT, TYPEDEF, Btf, BtfInvalid
+from otel_netagent.kernel.bpf.btf_source import BtfSource
+from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
 from tests.kernel.fixtures import CompileBpf
 
@@ -161,10 +161,10 @@ def made_up(compile_bpf: CompileBpf) -> Btf:
 
 def test_a_structure_lies_as_the_c_abi_has_it(made_up: Btf) -> None:
     size, members = made_up.structure("everything")
-    offsets = {member.name: member.offset for member in members if member.name not in ("", "low", "high")}
+    offsets = {member.name: member.offset for member in members if member.name}
     assert size == ctypes.sizeof(Everything)
     assert offsets == {name: getattr(Everything, name).offset for name in offsets}
-    assert list(offsets) == ["letter", "inner", "colour", "bytes", "grid", "last", "tail"]
+    assert list(offsets) == ["letter", "inner", "colour", "bytes", "grid", "last", "low", "high", "tail"]
 
 
 def test_sizes_are_those_of_the_c_abi(made_up: Btf) -> None:
@@ -253,7 +253,7 @@ def test_a_file_that_is_no_btf_is_named_in_one_line(tmp_path: Path, content: byt
 
 def test_a_name_outside_the_strings_is_refused(tmp_path: Path) -> None:
     """The library of Debian 12 takes such a file."""
-    forward = struct.pack("=III", 1000, module.FORWARD << 24, 0)
+    forward = struct.pack("=III", 1000, FORWARD << 24, 0)
     with pytest.raises(BtfInvalid, match=rf"^{tmp_path}/odd\.btf: no usable BTF: [^\n]+$"):
         load_bytes(tmp_path, header(len(forward), 1) + forward + b"\0")
 
@@ -270,13 +270,49 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         Btf.load(BtfSource(tmp_path / "none", in_kernel=False))
 
 
+SELF: dict[str, bytes] = {
+    "typedef": struct.pack("=III", 1, TYPEDEF << 24, 1),
+    "array": struct.pack("=IIIIII", 0, ARRAY << 24, 0, 1, 1, 2),
+    "structure": struct.pack("=IIIIII", 1, STRUCT << 24 | 1, 4, 0, 1, 0),
+}
+
+
+@pytest.mark.parametrize("kind", SELF)
+def test_a_type_that_is_within_itself_has_an_end(tmp_path: Path, kind: str) -> None:
+    with contextlib.suppress(BtfInvalid):  # which only a later library sees at once
+        btf = load_bytes(tmp_path, header(len(SELF[kind]), 3) + SELF[kind] + b"\0a\0")
+        assert not btf.has_member("a", "b")
+        btf.element(1)
+        assert kind == "structure"
+
+
+def test_a_type_that_is_not_there_is_named(tmp_path: Path) -> None:
+    types = struct.pack("=IIIIII", 1, STRUCT << 24 | 1, 4, 1, 77, 0)
+    with pytest.raises(BtfInvalid, match=r"\b77\b"):
+        ask_everything(load_bytes(tmp_path, header(len(types), 3) + types + b"\0a\0"))
+
+
+def ask_everything(btf: Btf) -> None:
+    """Ask all that can be asked of each structure, enumeration and section."""
+    for name in btf.names(ENUM):
+        btf.enumerators(name)
+        btf.anonymous_enumerators(name)
+    for name in btf.names(DATASEC):
+        list(btf.section_variables(name))
+    for name in filter(None, btf.names(STRUCT)):
+        btf.has_member(name, "")
+        for member in btf.structure(name)[1]:
+            btf.size_of(member.type_id)
+            btf.kind_of(btf.element(member.type_id))
+
+
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(types=st.binary(max_size=120), strings=st.binary(max_size=30))
 @example(types=struct.pack("=III", 1, 4 << 24 | 65535, 0), strings=b"a\0")
 def test_damaged_types_are_refused_or_read(tmp_path: Path, types: bytes, strings: bytes) -> None:
     strings = b"\0" + strings + b"\0"
-    with contextlib.suppress(BtfInvalid):
-        load_bytes(tmp_path, header(len(types), len(strings)) + types + strings)
+    with contextlib.suppress(BtfInvalid, KeyError):  # a damaged name cannot be asked for
+        ask_everything(load_bytes(tmp_path, header(len(types), len(strings)) + types + strings))
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -286,8 +322,8 @@ def test_a_damaged_file_is_refused_or_read(tmp_path: Path, made_up_raw: bytes, d
     for _ in range(data.draw(st.integers(1, 4))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     end = data.draw(st.just(len(raw)) | st.integers(0, len(raw)))
-    with contextlib.suppress(BtfInvalid):
-        load_bytes(tmp_path, bytes(raw[:end])).names(STRUCT)
+    with contextlib.suppress(BtfInvalid, KeyError):  # a damaged name cannot be asked for
+        ask_everything(load_bytes(tmp_path, bytes(raw[:end])))
 
 
 @pytest.fixture(scope="module")
@@ -304,63 +340,44 @@ def test_raw_and_in_an_elf_file_are_the_same(made_up: Btf, made_up_raw: bytes, t
     assert raw.names(STRUCT) == made_up.names(STRUCT)
 
 
-# --- Where it is looked for
+# --- How long it is there
 
 
-def under(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Look only below `root`, without what the kernel itself gives; the places, best first."""
-    places = [root / path.relative_to("/") for path in candidates(platform.release(), Path("/extra"))]
-    monkeypatch.setattr(module, "candidates", lambda *_: iter(places))
-    monkeypatch.setattr(module, "KERNEL_BTF", root / "sys/kernel/btf/vmlinux")
-    return places
+@pytest.fixture
+def freed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What libbpf is told to free."""
+    library, handles = libbpf.load(), list[int]()
+    free = library.btf__free
+
+    def freeing(handle: int) -> None:
+        handles.append(handle)
+        free(handle)
+
+    monkeypatch.setattr(library, "btf__free", freeing)
+    return handles
 
 
-def test_the_kernels_own_is_best(kernel: KernelFacts) -> None:
-    assert discover() == BtfSource(Path("/sys/kernel/btf/vmlinux"), in_kernel=True) == kernel.source
-    assert kernel.custom_btf is None
+def test_types_are_there_until_nobody_asks_any_more(compile_bpf: CompileBpf, freed: list[int]) -> None:
+    btf = Btf.load(BtfSource(compile_bpf(SOURCE), in_kernel=False))
+    members, whole = btf.members(btf._find("everything", STRUCT) or 0), btf.structure("everything")[1]
+    del btf
+    gc.collect()
+    assert freed == []
+    assert list(members) == whole
+    del members
+    assert len(freed) == 1
 
 
-def test_places_are_tried_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    places = under(tmp_path, monkeypatch)
-    assert [str(place).removeprefix(str(tmp_path)).split("/")[1] for place in places][:2] == ["sys", "extra"]
-    for place in reversed(places):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.touch()
-        assert discover() == BtfSource(place, in_kernel=place == places[0])
+def test_an_object_that_is_closed_leaves_its_types(compile_bpf: CompileBpf) -> None:
+    """Whoever makes a Layout may do so in another thread than the one that closes."""
+    with BpfObject(compile_bpf(SOURCE), ()) as bpf_object:
+        before = bpf_object.btf.structure("everything")
+    assert bpf_object.btf.structure("everything") == before
 
 
-def test_the_specified_places_are_all_there() -> None:
-    release = "5.10.1"
-    assert {
-        "/sys/kernel/btf/vmlinux",
-        "/boot/vmlinux",
-        "/boot/vmlinux-5.10.1",
-        "/usr/lib/debug/lib/modules/5.10.1/vmlinux",
-    } <= {str(path) for path in candidates(release)}
-    assert [path for path in candidates(release) if str(path).startswith("/lib/modules/5.10.1/")]
-    assert [path for path in candidates(release, Path("/mine")) if path.parent == Path("/mine")]
-
-
-def test_where_none_is_found_the_places_and_the_remedy_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    places = under(tmp_path, monkeypatch)
-    with pytest.raises(BtfNotFound) as not_found:
-        discover()
-    text = str(not_found.value)
-    assert "\n" not in text
-    assert platform.release() in text
-    assert "CONFIG_DEBUG_INFO_BTF=y" in text
-    assert [place for place in places if str(place) not in text] == []
-
-
-def test_a_copy_of_the_kernels_types_serves_where_the_kernel_has_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: KernelFacts
-) -> None:
-    under(tmp_path, monkeypatch)
-    copy = tmp_path / "boot" / f"{platform.release()}.btf"
-    copy.parent.mkdir()
-    shutil.copyfile(kernel.source.path, copy)
-    found = KernelFacts.find(kernel.objects)
-    assert found.custom_btf == copy
-    assert found.btf.structure("net") == kernel.btf.structure("net")
+def test_an_object_without_types_is_refused(compile_bpf: CompileBpf, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.o"
+    without_maps = '#include "probe.h"\nSEC("raw_tp/kfree_skb") int nothing(void *context) { return 0; }'
+    subprocess.run(["llvm-objcopy", "--remove-section=.BTF*", compile_bpf(without_maps), bare], check=True)
+    with pytest.raises(BpfError, match=r"bare\.o: it has no BTF"):
+        BpfObject(bare, ())

@@ -41,7 +41,7 @@ def confirm(path: Path, kernel: KernelFacts) -> None:
 def move(path: Path, structure: str, member: str) -> None:
     """Let a structure of a file have one of its members eight bytes further on."""
     content = bytearray(path.read_bytes())
-    btf = Btf(bytes(content))
+    btf = Btf.load(BtfSource(path, in_kernel=False))
     size, members = btf.structure(structure)
     (at,) = (number for number, each in enumerate(members) if each.name == member)
     name = content.index(b"\0" + structure.encode() + b"\0", _strings_of(content)) + 1 - _strings_of(content)

@@ -21,10 +21,12 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from otel_netagent import __version__
+from otel_netagent.outputs.otlp import grpc_transport
 from otel_netagent.outputs.otlp.connect import connect
-from otel_netagent.outputs.otlp.environment import Compression, Signal
-from otel_netagent.outputs.sending.outcome import Accepted, Refused, Retryable, TooLarge
+from otel_netagent.outputs.otlp.environment import Compression, Destination, Signal
+from otel_netagent.outputs.sending.outcome import Accepted, Refused, Retryable, TooLarge, Transport
 from otel_netagent.outputs.sending.tls import Tls
+from tests.interleaving import Meeting
 from tests.outputs.otlp.http2_proxy import http2_proxy
 from tests.outputs.otlp.pki import Pki
 from tests.outputs.otlp.receivers import Receiver, fail, grpc_receiver, hang, respond
@@ -153,6 +155,47 @@ def test_closed_transport_says_so() -> None:
         transport = connect(grpc_destination(receiver.port))
         transport.close()
         assert transport.send(METRICS) == Retryable("the connection is closed")
+
+
+def outworn(port: int) -> Transport:
+    """A transport whose last call was not answered in time: the next one is to be made by a new channel."""
+    transport = connect(replace(grpc_destination(port), timeout_s=0.5))
+    assert "DEADLINE_EXCEEDED" in reason_to_retry(transport.send(METRICS))
+    return transport
+
+
+def test_closed_transport_opens_no_other_channel() -> None:
+    with grpc_receiver(hang) as receiver:
+        transport = outworn(receiver.port)
+        transport.close()
+        assert transport.send(METRICS) == Retryable("the connection is closed")
+
+
+@pytest.mark.parametrize("step", ["before the old one is closed", "while the old one is closed"])
+def test_transport_that_is_closed_meanwhile_opens_no_other_channel(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent's end, or a reload, waits for no call."""
+    meeting, opened = Meeting(), list[grpc.Channel]()
+    make = grpc_transport._channel
+
+    def held(destination: Destination) -> grpc.Channel:
+        channel = make(destination)
+        opened.append(channel)
+        if len(opened) == 2 and step.startswith("before"):
+            meeting.hold()
+        if len(opened) == 1 and step.startswith("while"):
+            actions = (meeting.hold, channel.close)
+            monkeypatch.setattr(channel, "close", lambda: [action() for action in actions])
+        return channel
+
+    monkeypatch.setattr(grpc_transport, "_channel", held)
+    with grpc_receiver(hang) as receiver:
+        with meeting.watching_locks():
+            transport = outworn(receiver.port)
+        meeting.of(lambda: transport.send(METRICS), transport.close)
+        assert len(opened) == 2
+        for channel in opened:
+            with pytest.raises(ValueError, match="closed"):
+                channel.unary_unary("/any", None, None)(b"")
 
 
 def test_both_sides_prove_who_they_are(pki: Pki) -> None:

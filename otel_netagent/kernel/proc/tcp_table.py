@@ -25,7 +25,10 @@ class State(enum.IntEnum):
 
 
 class TcpSocket(NamedTuple):
-    """One line. Of a listening socket, `unread` is the number of connections that wait to be accepted."""
+    """One line: the number of its state, its local port, and bytes that are not acknowledged or not read.
+
+    Of a listening socket, `unread` is the number of connections that wait to be accepted.
+    """
 
     state: int
     port: int
