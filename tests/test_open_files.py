@@ -145,7 +145,8 @@ def test_spool_that_cannot_be_opened_is_not_damaged_and_sent_later(
     for each in parcels:
         earlier.append(each)
     earlier.close()
-    outbox = Outbox(1 << 20, Spool(SpoolPlace(tmp_path, 1 << 20), damages.append), lambda _cause, _parcel: None)
+    outbox = Outbox(1 << 20, lambda _cause, _parcel: None)
+    outbox.use(Spool(SpoolPlace(tmp_path, 1 << 20), damages.append))
     taken: list[Parcel | None] = []
     taker = threading.Thread(target=lambda: taken.append(outbox.take()))
     with no_file_left():

@@ -71,18 +71,15 @@ def run(file: Path | None) -> None:
     for limit in limits_of_sight():
         logging.warning(limit)
     from otel_netagent.agent.following import Follower  # noqa: PLC0415
+    from otel_netagent.agent.reload import REFUSALS  # noqa: PLC0415
     from otel_netagent.config.reading import ConfigError  # noqa: PLC0415
-    from otel_netagent.outputs.http.server import ListenError  # noqa: PLC0415
-    from otel_netagent.outputs.loki.address import LokiAddressError  # noqa: PLC0415
-    from otel_netagent.outputs.otlp.environment import OtlpConfigError  # noqa: PLC0415
-    from otel_netagent.outputs.stream.service import EventPortError  # noqa: PLC0415
 
     if stopping.is_set():
         return
     failed = _end_with_any_thread(stopping)
     try:
         running = Follower(file, os.environ, standard_error)
-    except (ConfigError, ListenError, EventPortError, LokiAddressError, OtlpConfigError) as error:
+    except (ConfigError, *REFUSALS) as error:
         _fail(str(error))
     search_less_for_garbage()
     with contextlib.closing(running):
