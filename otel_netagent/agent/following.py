@@ -62,8 +62,8 @@ class Follower:
         if content is not None:
             asked.set()
             require(_FILES_OF_A_START)
-            asked.clear()
             self._load(content)
+            asked.clear()
 
     def _config(self, content: Content) -> Config:
         """What the content says; what it asks for in vain is said here. Raises ConfigError."""
