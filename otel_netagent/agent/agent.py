@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from otel_netagent import __version__
+from otel_netagent.agent.output_statuses import output_statuses
 from otel_netagent.agent.receivers import Local
 from otel_netagent.agent.reload import Parts, Reload
 from otel_netagent.agent.senders import Senders
 from otel_netagent.agent.servers import Servers
 from otel_netagent.attribution.snapshot import Snapshot
-from otel_netagent.config.schema import Config, differences
+from otel_netagent.config.schema import Config, differences, settings_of
 from otel_netagent.identity.entity import Entity
 from otel_netagent.identity.kubernetes.watch import follow_pods
 from otel_netagent.identity.naming import Naming
 from otel_netagent.identity.node_name import node_name
-from otel_netagent.outputs.catalogue import sending_outputs
+from otel_netagent.model.output_status import OutputStatus
+from otel_netagent.outputs import catalogue as outputs
 from otel_netagent.outputs.http.status import AgentStatus
 from otel_netagent.outputs.otlp.attributes import agent_resource
 from otel_netagent.outputs.otlp.environment import Signal, destination
@@ -46,6 +48,7 @@ class Agent:
         Raises one of REFUSALS, with nothing left running.
         """
         self._node = node_name(environ)
+        self._outputs = outputs.catalogue()
         self._entities: Mapping[int, Entity] = {}
         self._standard_error = standard_error
         # Parts end in the reverse order: first the sources, then the outputs, the walk over the namespaces last.
@@ -54,7 +57,7 @@ class Agent:
             self._access = _started(access, ending, lambda access: access.walk.walk.close())
             resource = agent_resource(self._node, kubernetes="KUBERNETES_SERVICE_HOST" in environ)
             own = _started(SelfTelemetry(resource, self._node, self._vitals), ending, SelfTelemetry.close)
-            senders = Senders(sending_outputs(), self._node, resource, environ)
+            senders = Senders(self._outputs, self._node, resource, environ)
             self._parts = self._start(environ, senders, own, ending)
             if to := destination(Signal.METRICS, environ):
                 _started(SelfExport(to, own.data), ending, SelfExport.close)
@@ -96,7 +99,12 @@ class Agent:
             probes=self._parts.sources.statuses,
             entities=self._entities,
             kubernetes=self._parts.pods.condition,
+            outputs=tuple(self._output_statuses()),
         )
+
+    def _output_statuses(self) -> Iterator[OutputStatus]:
+        settings = settings_of(self._config)
+        return output_statuses(self._outputs, settings, self._parts.senders.running, self._vitals())
 
     def _start(
         self, environ: Mapping[str, str], senders: Senders, own: SelfTelemetry, ending: contextlib.ExitStack

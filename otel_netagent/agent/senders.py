@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -14,6 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_netagent.agent.prepared import Prepared
 from otel_netagent.config.schema import Config, DeliveryConfig, settings_of
 from otel_netagent.open_files import raise_shortage
+from otel_netagent.outputs.declaration import Output
 from otel_netagent.outputs.self_telemetry.agent_state import Tallies
 from otel_netagent.outputs.sending import SpoolPlace, close_all
 from otel_netagent.outputs.sending.sender import Sender, SenderContext, SendingOutput
@@ -37,12 +38,10 @@ _ByOutput: TypeAlias = Mapping[str, _Started]
 class Senders:
     """The senders that the outputs declare. One that another configuration says the same of goes on as it is."""
 
-    def __init__(
-        self, outputs: Sequence[SendingOutput], node: str, resource: Resource, environ: Mapping[str, str]
-    ) -> None:
+    def __init__(self, outputs: Iterable[Output], node: str, resource: Resource, environ: Mapping[str, str]) -> None:
         """Nothing is sent before something that was prepared is committed. `tallies` has what was sent until now."""
         self.tallies = Tallies()
-        self._outputs = outputs
+        self._outputs = tuple(output for output in outputs if isinstance(output, SendingOutput))
         self._node = node
         self._resource = resource
         self._environ = environ

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from otel_netagent import outputs
-from otel_netagent.outputs.sending.sender import SendingOutput
+from otel_netagent.outputs.declaration import Output
 
 
-def sending_outputs() -> tuple[SendingOutput, ...]:
-    """Those that send: the OUTPUTS of every package of outputs that has a module `declaration`."""
-    return tuple(output for declared in _declarations() for output in declared)
-
-
-def _declarations() -> Iterator[tuple[SendingOutput, ...]]:
-    for package in pkgutil.iter_modules(outputs.__path__):
-        if package.ispkg and Path(*outputs.__path__, package.name, "declaration.py").exists():
-            yield importlib.import_module(f"{outputs.__name__}.{package.name}.declaration").OUTPUTS
+def catalogue() -> tuple[Output, ...]:
+    """The OUTPUTS of every package of outputs that has a module `declaration`."""
+    packages = (each.name for each in pkgutil.iter_modules(outputs.__path__) if each.ispkg)
+    declared = (name for name in packages if Path(*outputs.__path__, name, "declaration.py").exists())
+    modules = (importlib.import_module(f"{outputs.__name__}.{name}.declaration") for name in declared)
+    return tuple(output for module in modules for output in module.OUTPUTS)

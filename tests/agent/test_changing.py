@@ -25,7 +25,7 @@ from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.config.schema import Config, DeliveryConfig, EventConfig, MetricConfig
 from otel_netagent.identity.kubernetes.watch import NoWatch
 from otel_netagent.identity.naming import Naming
-from otel_netagent.outputs.catalogue import sending_outputs
+from otel_netagent.outputs.catalogue import catalogue
 from otel_netagent.outputs.http.server import ListenError
 from otel_netagent.outputs.loki.address import LokiAddressError
 from otel_netagent.outputs.otlp.environment import OtlpConfigError
@@ -79,7 +79,7 @@ class MadeUpOutput:
     @property
     def declared(self) -> SendingOutput:
         """Its declaration."""
-        return SendingOutput(self.name, self.name, self.start, self.settings)
+        return SendingOutput(self.name, "made up", self.settings, (), (), self.name, self.start)
 
 
 @dataclass
@@ -130,7 +130,7 @@ def running(tmp_path: Path, outputs: list[MadeUpOutput], certificate: Path) -> I
         "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "https://127.0.0.1:9",
         "OTEL_EXPORTER_OTLP_CERTIFICATE": str(certificate),
     }
-    declared = (*(output.declared for output in outputs), *sending_outputs())
+    declared = (*(output.declared for output in outputs), *catalogue())
     senders = Senders(declared, "node", Resource({}), environ)
     servers, sources = Servers("node", lambda: "{}"), MadeUpSources()
     local = Local("node", lambda _: None, lambda _: None, lambda: b"")

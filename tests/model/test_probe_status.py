@@ -58,7 +58,7 @@ def test_what_a_newer_agent_adds_is_passed_over(status: AgentStatus) -> None:
     assert AgentStatus.from_json(json.dumps(document)) == status
 
 
-@given(STATUSES, st.sampled_from(["version", "node", "kernel", "btf", "probes", "entities", "kubernetes"]))
+@given(STATUSES, st.sampled_from(["version", "node", "kernel", "btf", "probes", "entities", "kubernetes", "outputs"]))
 def test_a_status_in_which_something_is_missing_is_none(status: AgentStatus, key: str) -> None:
     document = json.loads(status.to_json())
     del document[key]
@@ -66,7 +66,7 @@ def test_a_status_in_which_something_is_missing_is_none(status: AgentStatus, key
         AgentStatus.from_json(json.dumps(document))
 
 
-@given(JSON, st.sampled_from(["", "probes", "entities"]))
+@given(JSON, st.sampled_from(["", "probes", "entities", "outputs"]))
 def test_other_json_is_no_status(thing: object, place: str) -> None:
     """Wherever it stands; only what is empty may stand for a list."""
     document = json.loads(AgentStatus("1", "n", "k", "b", (), {}).to_json())

@@ -6,7 +6,7 @@ from typing import Final
 
 from otel_netagent.outputs.loki.address import push_url
 from otel_netagent.outputs.loki.streams import StreamsEncoder
-from otel_netagent.outputs.sending.sender import EVENT_LIMITS, Sender, SenderContext, SendingOutput
+from otel_netagent.outputs.sending.sender import EVENT_LIMITS, Sender, SenderContext, SendingOutput, dropped_by
 
 _ENABLE: Final = "event_config.loki_enable"
 _ADDRESS: Final = "event_config.loki_address"
@@ -25,6 +25,14 @@ def _start(context: SenderContext) -> Sender | None:
     return Sender(delivery, event=delivery.put)
 
 
-_LOKI: Final = SendingOutput("Loki", "loki", _start, settings=(_ENABLE, _ADDRESS))
+_LOKI: Final = SendingOutput(
+    "Loki",
+    "events, pushed to Loki or to what has its API",
+    settings=(_ENABLE, _ADDRESS),
+    variables=("LOKI_TENANT", "LOKI_AUTHORIZATION"),
+    losses=dropped_by("Loki"),
+    spool="loki",
+    start=_start,
+)
 
 OUTPUTS: Final = (_LOKI,)

@@ -11,9 +11,23 @@ from otel_netagent.outputs.otlp.environment import Signal, destination
 from otel_netagent.outputs.otlp.logs import LogsEncoder, Observed
 from otel_netagent.outputs.otlp.metrics import MetricsEncoder
 from otel_netagent.outputs.sending import Limits
-from otel_netagent.outputs.sending.sender import EVENT_LIMITS, Sender, SenderContext, SendingOutput
+from otel_netagent.outputs.sending.sender import EVENT_LIMITS, Sender, SenderContext, SendingOutput, dropped_by
 
 _METRIC_LIMITS: Final = Limits(capacity=12)
+
+_VARIABLES: Final = (
+    "OTEL_SDK_DISABLED",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_COMPRESSION",
+    "OTEL_EXPORTER_OTLP_INSECURE",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+)
+"""Each of OTEL_EXPORTER_OTLP also for one signal: OTEL_EXPORTER_OTLP_LOGS_ENDPOINT."""
 
 
 def _start_metrics(context: SenderContext) -> Sender | None:
@@ -38,7 +52,23 @@ def _start_logs(context: SenderContext) -> Sender | None:
     return Sender(delivery, event=put)
 
 
-_METRICS: Final = SendingOutput("OTLP metrics", "metrics", _start_metrics)
-_LOGS: Final = SendingOutput("OTLP logs", "logs", _start_logs)
+_METRICS: Final = SendingOutput(
+    "OTLP metrics",
+    "every collection, to a receiver of OTLP",
+    settings=(),
+    variables=("OTEL_METRICS_EXPORTER", *_VARIABLES),
+    losses=dropped_by("OTLP metrics"),
+    spool="metrics",
+    start=_start_metrics,
+)
+_LOGS: Final = SendingOutput(
+    "OTLP logs",
+    "events as log records, to a receiver of OTLP",
+    settings=(),
+    variables=("OTEL_LOGS_EXPORTER", *_VARIABLES),
+    losses=dropped_by("OTLP logs"),
+    spool="logs",
+    start=_start_logs,
+)
 
 OUTPUTS: Final = (_METRICS, _LOGS)

@@ -74,7 +74,12 @@ class Delivery(Generic[ItemT]):
 
     def __str__(self) -> str:
         """What is sent, and where to."""
-        return f"{self.name} to {self._transport.target}"
+        return f"{self.name} to {self.target}"
+
+    @property
+    def target(self) -> str:
+        """The receiver, as a log line names it."""
+        return self._transport.target
 
     def begin(self) -> None:
         """Send from now on: first what the spool has, then what was handed over until now. It cannot fail."""

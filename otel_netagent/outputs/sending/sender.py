@@ -11,6 +11,7 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.attribution.snapshot import Snapshot
+from otel_netagent.outputs.declaration import Loss, Output, Settings
 from otel_netagent.outputs.sending.delivery import Delivery
 from otel_netagent.outputs.sending.outcome import Transport
 from otel_netagent.outputs.sending.queue import Limits
@@ -36,7 +37,7 @@ class SenderContext:
     node: str
     resource: Resource
     environ: Mapping[str, str]
-    settings: Mapping[str, Any]
+    settings: Settings
     request_bytes: int
     spool: SpoolPlace | None
 
@@ -51,19 +52,21 @@ class SenderContext:
 
 
 @dataclass(frozen=True, slots=True)
-class SendingOutput:
-    """Declaration of an output that sends.
+class SendingOutput(Output):
+    """One that sends; it reads the section `delivery` too.
 
     `start` gives a sender whose delivery is held, or None where nothing is to be sent. It raises what refuses a
     configuration (an error whose text is one line), OSError for files that cannot be read, or RuntimeError where no
-    thread can be started; nothing is left of it then. `settings` are the keys of the configuration file that it reads,
-    `spool` is the name of its directory.
+    thread can be started; nothing is left of it then. `spool` is the name of its directory.
     """
 
-    name: str
     spool: str
     start: Callable[[SenderContext], Sender | None]
-    settings: tuple[str, ...] = ()
+
+
+def dropped_by(name: str) -> tuple[Loss]:
+    """Where a delivery of this name counts what it dropped."""
+    return (Loss("netagent.delivery.let_go", {"delivery": name}),)
 
 
 EVENT_LIMITS = Limits(capacity=8_192, batch=512, linger_s=1.0)

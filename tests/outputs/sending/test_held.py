@@ -6,9 +6,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.resources import Resource
 
 from lab.waiting import eventually
 from otel_netagent.outputs.sending import Cause, Delivery, Limits, SpoolPlace, close_all
+from otel_netagent.outputs.sending.sender import SenderContext
 from tests.outputs.sending.deliveries import IMPATIENT, NOTHING
 from tests.outputs.sending.numbers import Moody, Numbers, Steady
 
@@ -55,8 +57,16 @@ def test_one_that_was_held_in_vain_ends_at_once_and_touches_no_spool(tmp_path: P
     assert not (tmp_path / "spool").exists()
 
 
+class _Closed(Steady):
+    closed = False
+
+    def close(self) -> None:
+        """Note it."""
+        self.closed = True
+
+
 @pytest.mark.parametrize("thread", ["numbers, packing", "numbers"])
-def test_one_whose_thread_cannot_be_started_leaves_none(monkeypatch: pytest.MonkeyPatch, thread: str) -> None:
+def test_one_whose_thread_cannot_be_started_leaves_nothing(monkeypatch: pytest.MonkeyPatch, thread: str) -> None:
     before, start = threading.active_count(), threading.Thread.start
 
     def refuse(self: threading.Thread) -> None:
@@ -65,6 +75,8 @@ def test_one_whose_thread_cannot_be_started_leaves_none(monkeypatch: pytest.Monk
         start(self)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
+    transport = _Closed()
     with pytest.raises(RuntimeError):
-        Delivery("numbers", Numbers(), Steady(), LIMITS)
+        SenderContext("node", Resource({}), {}, {}, 1 << 20, None).delivery("numbers", Numbers(), transport, LIMITS)
     eventually(lambda: threading.active_count() == before)
+    assert transport.closed
