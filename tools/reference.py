@@ -175,7 +175,8 @@ def _event(event_type: EventType) -> str:
 def _running(probe: Probe) -> str:
     also = f" The configuration may call it {_code(probe.aliases)} too." if probe.aliases else ""
     when = f"Runs only where the configuration names it: {probe.on_demand}." if probe.on_demand else "Runs by default."
-    return f"{when} Cost: {probe.cost}.{also}"
+    needs = f" Needs {', '.join(map(str, probe.capabilities))}." if probe.capabilities else ""
+    return f"{when} Cost: {probe.cost}.{needs}{also}"
 
 
 def _code(names: Iterable[str]) -> str:

@@ -17,7 +17,6 @@ import click
 
 from otel_netagent import __version__
 from otel_netagent.agent.memory import give_back_freed_memory, search_less_for_garbage
-from otel_netagent.agent.requirements import limits_of_sight, missing_capabilities
 from otel_netagent.cli.standard_error import queue_standard_error
 from otel_netagent.open_files import raise_limit
 
@@ -66,6 +65,8 @@ def run(file: Path | None) -> None:
     signal.signal(signal.SIGHUP, lambda _number, _frame: asked.set())
     standard_error = queue_standard_error()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    from otel_netagent.agent.requirements import limits_of_sight, missing_capabilities  # noqa: PLC0415
+
     if reason := missing_capabilities():
         _fail(reason)
     for limit in limits_of_sight():

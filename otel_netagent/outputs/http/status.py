@@ -73,6 +73,8 @@ def _probe(document: Mapping[str, Any]) -> ProbeStatus:
         state=ProbeState(document["state"]),
         hooks=tuple(_hook(each) for each in document["hooks"]),
         reason=document["reason"],
+        capabilities=tuple(document["capabilities"]),
+        cost=document["cost"],
     )
 
 
