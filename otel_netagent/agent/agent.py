@@ -59,10 +59,10 @@ class Agent:
             own = _started(SelfTelemetry(resource, self._node, self._vitals), ending, SelfTelemetry.close)
             senders = Senders(self._outputs, self._node, resource, environ)
             self._parts = self._start(environ, senders, own, ending)
-            if to := destination(Signal.METRICS, environ):
-                _started(SelfExport(to, own.data), ending, SelfExport.close)
             self._config = config
             self._go_over(config)
+            if to := destination(Signal.METRICS, environ):  # now, since the first export is to have every sender
+                _started(SelfExport(to, own.data), ending, SelfExport.close)
             self._ending = ending.pop_all()
         for refusal in self._access.walk.refused:
             logger.warning(
