@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -24,12 +25,16 @@ DOCS = Path(__file__).parents[2] / "docs"
 @functools.cache
 def started(capabilities: frozenset[Capability] | None) -> dict[str, list[str | None] | str]:
     """How each probe is attached, or why it is refused, with these capabilities; None: with all that root has."""
-    bounds = ["-all", *(f"+{each.name.lower()}" for each in sorted(capabilities or ()))]
-    prefix = [] if capabilities is None else ["setpriv", f"--bounding-set={','.join(bounds)}"]
+    prefix = [] if capabilities is None else _limited_to(capabilities)
     done = subprocess.run([*prefix, sys.executable, "-m", "tests.probes.starts"], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     found: dict[str, list[str | None] | str] = json.loads(done.stdout)
     return found
+
+
+def _limited_to(capabilities: frozenset[Capability]) -> list[str]:
+    bounds = ["-all", *(f"+{each.name.lower()}" for each in sorted(capabilities))]
+    return ["setpriv", f"--bounding-set={','.join(bounds)}"]
 
 
 def is_refused(ways: list[str | None] | str, in_full: list[str | None] | str) -> bool:
@@ -58,6 +63,15 @@ def test_without_any_of_them_it_is_refused(probe: Probe) -> None:
             continue
         left = frozenset(probe.capabilities) - {capability}
         assert is_refused(started(left)[probe.name], started(None)[probe.name]), capability
+
+
+@pytest.mark.usefixtures("_root")
+def test_the_agent_itself_sees_in_which_namespace_another_is_by_its_own_capability() -> None:
+    """Of a process that has more capabilities than the agent, as this one has."""
+    look = f"from otel_netagent.kernel.proc.processes import netns_of; print(netns_of({os.getpid()}))"
+    for capabilities, seen in ((OF_THE_AGENT, Path("/proc/self/ns/net").stat().st_ino), (frozenset(), None)):
+        command = [*_limited_to(capabilities), sys.executable, "-c", look]
+        assert subprocess.check_output(command, text=True) == f"{seen}\n"
 
 
 def _addresses_are_shown_to_all() -> bool:
