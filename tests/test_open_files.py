@@ -156,7 +156,8 @@ def test_spool_that_cannot_be_opened_is_not_damaged_and_sent_later(
     for each in parcels:
         earlier.append(each)
     earlier.close()
-    outbox = Outbox(1 << 20, Spool(SpoolPlace(tmp_path, 1 << 20), damages.append), lambda _cause, _parcel: None)
+    outbox = Outbox(1 << 20, lambda _cause, _parcel: None)
+    outbox.use(Spool(SpoolPlace(tmp_path, 1 << 20), damages.append))
     taken: list[Parcel | None] = []
     taker = threading.Thread(target=lambda: taken.append(outbox.take()))
     with no_file_left():
@@ -220,6 +221,36 @@ def test_change_of_the_configuration_waits(
     assert loaded == [7]
     (line,) = caplog.messages
     assert line.startswith("changes of the configuration wait: Too many open files; ")
+
+
+def test_change_that_ran_short_of_files_is_made_once_there_are_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    class ShortOfFiles:
+        def __init__(self, *_: object) -> None:
+            """Start nothing."""
+
+        def apply(self, config: object) -> None:
+            tried.append(config.metric.interval)  # type: ignore[attr-defined]
+            if len(tried) == 1:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("otel_netagent.agent.following.Agent", ShortOfFiles)
+    file = tmp_path / "config.yaml"
+    file.write_text("metric_config: {interval: 5}")
+    follower = Follower(file, {}, LineQueue())
+    stopping, asked = threading.Event(), threading.Event()
+    following = threading.Thread(target=follower.follow, args=(stopping, asked))
+    asked.set()
+    following.start()
+    try:
+        eventually(lambda: len(tried) >= 2)
+    finally:
+        stopping.set()
+        following.join()
+    assert tried == [5, 5]
 
 
 def test_what_cannot_be_had_in_full_is_not_begun() -> None:

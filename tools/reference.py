@@ -1,4 +1,4 @@
-"""Writes the reference pages docs/metrics.md and docs/events.md from the probes' declarations: `make docs`.
+"""Writes the reference pages from the declarations of probes and outputs: `make docs`.
 
 tests/test_reference.py fails when a page is not what this would write.
 """
@@ -10,6 +10,9 @@ from pathlib import Path
 
 from otel_netagent.model.event import EventType
 from otel_netagent.model.series import Series
+from otel_netagent.outputs import catalogue as outputs
+from otel_netagent.outputs.declaration import Loss, Output
+from otel_netagent.outputs.sending.sender import SendingOutput
 from otel_netagent.pipeline.suppressed import EVENTS_SUPPRESSED
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import Probe
@@ -77,6 +80,19 @@ socket: `tcp_rcv_state_process` (net/ipv4/tcp_input.c) sets a reason wherever el
 """
 
 
+_OUTPUT_COLUMNS = ("output", "what it is", "keys of the file", "variables", "counter of what it dropped")
+
+_OUTPUTS = """# Outputs
+
+Generated from the outputs' declarations by `make docs`.
+
+`/status` has each of them (`outputs`): `where` it sends to or is to be had, empty where it is off, and how much it
+`lost` since the agent started. [Configuration](configuration.md) says what the keys and variables mean (each
+`OTEL_EXPORTER_OTLP_` variable has a `_METRICS_` and a `_LOGS_` form), [Delivery](delivery.md) how the section
+`delivery` and the outputs that send work, [What the agent says of itself](self-telemetry.md) what the counters count.
+"""
+
+
 def metrics_page(probes: Iterable[Probe]) -> str:
     """The page of all series."""
     sections = [
@@ -100,10 +116,19 @@ def events_page(probes: Iterable[Probe]) -> str:
     return "\n".join([_EVENTS, *sections, common]).rstrip("\n") + "\n"
 
 
+def outputs_page(declared: Iterable[Output]) -> str:
+    """The page of all outputs."""
+    return f"{_OUTPUTS}\n{_table(_OUTPUT_COLUMNS, map(_output_row, declared))}"
+
+
 def pages() -> dict[Path, str]:
     """Every page with its content."""
     probes = [probe for _, probe in sorted(catalogue().items())]
-    return {DOCS / "metrics.md": metrics_page(probes), DOCS / "events.md": events_page(probes)}
+    return {
+        DOCS / "metrics.md": metrics_page(probes),
+        DOCS / "events.md": events_page(probes),
+        DOCS / "outputs.md": outputs_page(outputs.catalogue()),
+    }
 
 
 def _metric_row(series: Series) -> Iterator[str]:
@@ -114,6 +139,19 @@ def _metric_row(series: Series) -> Iterator[str]:
     yield series.source
     yield _code(series.labels)
     yield _code(series.aliases)
+
+
+def _output_row(output: Output) -> Iterator[str]:
+    yield output.name
+    yield output.summary
+    yield _code((*output.settings, *(["delivery"] if isinstance(output, SendingOutput) else [])))
+    yield _code(output.variables)
+    yield ", ".join(f"`{_with_attributes(loss)}`" for loss in output.losses)
+
+
+def _with_attributes(loss: Loss) -> str:
+    attributes = ", ".join(f'{name}="{value}"' for name, value in loss.attributes.items())
+    return f"{loss.instrument}{{{attributes}}}" if attributes else loss.instrument
 
 
 def _event(event_type: EventType) -> str:
@@ -137,7 +175,8 @@ def _event(event_type: EventType) -> str:
 def _running(probe: Probe) -> str:
     also = f" The configuration may call it {_code(probe.aliases)} too." if probe.aliases else ""
     when = f"Runs only where the configuration names it: {probe.on_demand}." if probe.on_demand else "Runs by default."
-    return f"{when} Cost: {probe.cost}.{also}"
+    needs = f" Needs {', '.join(map(str, probe.capabilities))}." if probe.capabilities else ""
+    return f"{when} Cost: {probe.cost}.{needs}{also}"
 
 
 def _code(names: Iterable[str]) -> str:

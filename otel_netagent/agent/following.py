@@ -11,15 +11,12 @@ from typing import Final
 
 from otel_netagent.agent.agent import Agent
 from otel_netagent.agent.memory import give_back_what_is_between
+from otel_netagent.agent.reload import REFUSALS
 from otel_netagent.config.probe_selection import known_names
 from otel_netagent.config.reading import ConfigError, Content
 from otel_netagent.config.schema import Config
 from otel_netagent.config.watching import LOOK_EVERY_S, Watch
 from otel_netagent.open_files import ShortageLog, is_shortage, require
-from otel_netagent.outputs.http.server import ListenError
-from otel_netagent.outputs.loki.address import LokiAddressError
-from otel_netagent.outputs.otlp.environment import OtlpConfigError
-from otel_netagent.outputs.stream.service import EventPortError
 from otel_netagent.outputs.text.line_queue import LineQueue
 from otel_netagent.pipeline.sources import RETRY_EVERY_S
 from otel_netagent.probes import catalogue
@@ -65,8 +62,8 @@ class Follower:
         if content is not None:
             asked.set()
             require(_FILES_OF_A_START)
-            asked.clear()
             self._load(content)
+            asked.clear()
 
     def _config(self, content: Content) -> Config:
         """What the content says; what it asks for in vain is said here. Raises ConfigError."""
@@ -78,7 +75,7 @@ class Follower:
     def _load(self, content: Content) -> None:
         try:
             self._agent.apply(self._config(content))
-        except (ConfigError, ListenError, EventPortError, LokiAddressError, OtlpConfigError) as error:
+        except (ConfigError, *REFUSALS) as error:
             for line in str(error).splitlines():
                 logger.error("%s", line)  # noqa: TRY400 - the line says it all
             logger.error("%s is refused: the agent goes on with the configuration that it has", content)  # noqa: TRY400

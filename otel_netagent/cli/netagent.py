@@ -17,7 +17,6 @@ import click
 
 from otel_netagent import __version__
 from otel_netagent.agent.memory import give_back_freed_memory, search_less_for_garbage
-from otel_netagent.agent.requirements import limits_of_sight, missing_capabilities
 from otel_netagent.cli.standard_error import queue_standard_error
 from otel_netagent.open_files import raise_limit
 
@@ -66,23 +65,22 @@ def run(file: Path | None) -> None:
     signal.signal(signal.SIGHUP, lambda _number, _frame: asked.set())
     standard_error = queue_standard_error()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    from otel_netagent.agent.requirements import limits_of_sight, missing_capabilities  # noqa: PLC0415
+
     if reason := missing_capabilities():
         _fail(reason)
     for limit in limits_of_sight():
         logging.warning(limit)
     from otel_netagent.agent.following import Follower  # noqa: PLC0415
+    from otel_netagent.agent.reload import REFUSALS  # noqa: PLC0415
     from otel_netagent.config.reading import ConfigError  # noqa: PLC0415
-    from otel_netagent.outputs.http.server import ListenError  # noqa: PLC0415
-    from otel_netagent.outputs.loki.address import LokiAddressError  # noqa: PLC0415
-    from otel_netagent.outputs.otlp.environment import OtlpConfigError  # noqa: PLC0415
-    from otel_netagent.outputs.stream.service import EventPortError  # noqa: PLC0415
 
     if stopping.is_set():
         return
     failed = _end_with_any_thread(stopping)
     try:
         running = Follower(file, os.environ, standard_error)
-    except (ConfigError, ListenError, EventPortError, LokiAddressError, OtlpConfigError) as error:
+    except (ConfigError, *REFUSALS) as error:
         _fail(str(error))
     search_less_for_garbage()
     with contextlib.closing(running):

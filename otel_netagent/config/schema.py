@@ -261,8 +261,13 @@ class Config(BaseModel):
 
 def differences(before: Config, after: Config) -> Iterator[str]:
     """What the second says otherwise than the first, one setting after another: `metric_config.interval 5 -> 10`."""
-    old, new = dict(_settings(before)), dict(_settings(after))
+    old, new = settings_of(before), settings_of(after)
     yield from (f"{key} {_shown(old[key])} -> {_shown(new[key])}" for key in new if old[key] != new[key])
+
+
+def settings_of(config: Config) -> Mapping[str, Any]:
+    """All settings by their keys: `metric_config.interval`."""
+    return dict(_settings(config))
 
 
 def _settings(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:

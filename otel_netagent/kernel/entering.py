@@ -24,11 +24,11 @@ class Visit:
     def enter(self, pid: int, inode: int) -> bool:
         """Go to the namespace of a process; False, and still where it was, where that is gone or another's now.
 
-        Raises PermissionError without CAP_SYS_ADMIN.
+        So it is where the process may not be looked at (CAP_SYS_PTRACE). Raises PermissionError without CAP_SYS_ADMIN.
         """
         try:
             namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        except (FileNotFoundError, ProcessLookupError):
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
             return False
         try:
             if os.fstat(namespace).st_ino != inode:

@@ -42,9 +42,11 @@ class HookStatus:
 
 @dataclass(frozen=True, slots=True)
 class ProbeStatus:
-    """State of one probe."""
+    """State of one probe. `capabilities` are the names of those that it needs, `cost` says what it takes."""
 
     name: str
     state: ProbeState
     hooks: tuple[HookStatus, ...] = ()
     reason: str = ""
+    capabilities: tuple[str, ...] = ()
+    cost: str = ""

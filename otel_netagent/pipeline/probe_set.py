@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.kallsyms import SymbolsUnreadable
@@ -69,7 +69,7 @@ class ProbeSet:
     @property
     def statuses(self) -> tuple[ProbeStatus, ...]:
         """State of every probe, by name, and of what was asked for and is none."""
-        return tuple(self._statuses.values())
+        return tuple(map(self._declared, self._statuses.values()))
 
     @property
     def event_sources(self) -> Sequence[EventSource]:
@@ -111,6 +111,12 @@ class ProbeSet:
         for probe in self.running.values():
             probe.close()
         self.running = {}
+
+    def _declared(self, status: ProbeStatus) -> ProbeStatus:
+        """The status with what the probe declares, if it is one."""
+        if (probe := self._catalogue.get(status.name)) is None:
+            return status
+        return replace(status, capabilities=tuple(map(str, probe.capabilities)), cost=probe.cost)
 
     def _start_missing(self) -> None:
         running = dict(self.running)

@@ -15,6 +15,7 @@ from otel_netagent.kernel.proc import files, processes
 from otel_netagent.model.probe_status import HookStatus
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Table
+from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.reading import start_reader
@@ -120,4 +121,5 @@ PROBE: Final = Probe(
     start=_RunningFd,
     series=_COLUMNS.series,
     cost="0.5 ms for 110 namespaces, 1.4 ms for 10,000 descriptors",
+    capabilities=EBPF,
 )

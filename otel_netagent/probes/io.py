@@ -23,6 +23,7 @@ from otel_netagent.model.probe_status import HookStatus
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table, Values
 from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.monotonic import Monotonic
@@ -194,4 +195,5 @@ PROBE: Final = Probe(
     start=_RunningIo,
     series=_COLUMNS.series,
     cost="1 ms for 110 namespaces; 60 ns at the end of each thread",
+    capabilities=EBPF,
 )

@@ -36,6 +36,7 @@ from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.duration import duration_text
 from otel_netagent.probing.latency import (
@@ -193,5 +194,6 @@ PROBE: Final = Probe(
     series=series_of(_LATENCIES),
     events=tuple(latency.event for latency in _LATENCIES),
     cost="0.1 us a segment at each end, 0.2 us a datagram, and the kernel's time stamp on every packet",
+    capabilities=EBPF,
     on_demand="it has the kernel stamp every packet that comes in",
 )

@@ -21,6 +21,7 @@ from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Distribution, HistogramTable, Table
 from otel_netagent.probing import histogram
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
 from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, tell_as_host, told_above_ns
 from otel_netagent.probing.kernel_event import header_of
@@ -201,5 +202,6 @@ PROBE: Final = Probe(
     series=(*_COUNTERS.values(), *_HISTOGRAMS.values()),
     events=_TYPES,
     cost="three times 70 ns a softirq",
+    capabilities=EBPF,
     on_demand="it is paid by every softirq, and tells of the node only",
 )

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.duration import duration_text
 from otel_netagent.probing.latency import (
@@ -118,5 +119,6 @@ PROBE: Final = Probe(
     series=series_of(_LATENCIES),
     events=tuple(latency.event for latency in _LATENCIES),
     cost="0.4 us a packet at each device that sends it",
+    capabilities=EBPF,
     on_demand="it is paid by every packet",
 )

@@ -17,6 +17,7 @@ from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table, Values
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.bounded import Bounded, Labels
+from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.consumed_ack import deferral_hook, prepare_consumed_acks, probe_hook
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.drop_reasons import GROUP_PLACES, MALFORMED, ORDINARY_PLACES, DropReasons
@@ -237,4 +238,5 @@ PROBE: Final = Probe(
     series=(*_TOTALS, *_BY_PLACE),
     events=(PACKETLOSS,),
     cost="nothing but at drops: some 0.2 us each, 5 us where an event with its stack is made",
+    capabilities=EBPF_AND_SYMBOLS,
 )

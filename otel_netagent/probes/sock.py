@@ -16,6 +16,7 @@ from otel_netagent.kernel.proc.sockstat import parse_sockstat
 from otel_netagent.model.probe_status import HookStatus
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table, Values
+from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.node import NodeRow
@@ -109,4 +110,5 @@ PROBE: Final = Probe(
     start=_RunningSock,
     series=_IN_NAMESPACE.series + _OF_NODE.series,
     cost="in the one pass over the namespaces; 0.1 ms for 110 of them",
+    capabilities=EBPF,
 )

@@ -22,6 +22,7 @@ from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.probing.attach import Attached, Hook, Unavailable, Way, attach, kernel_of
+from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.duration import duration_text
 from otel_netagent.probing.latency import (
@@ -192,5 +193,6 @@ PROBE: Final = Probe(
     series=series_of(_LATENCIES),
     events=tuple(latency.event for latency in _LATENCIES),
     cost="0.9 us a message over TCP, 0.7 us over UDP, both ends together",
+    capabilities=EBPF,
     on_demand="it is paid by every message, 2 % of a short request and its answer",
 )

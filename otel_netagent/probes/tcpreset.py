@@ -11,6 +11,7 @@ from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.model.event import AttributeValue, Event, EventType, Guidance
 from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Hook, KernelMember, Way, at_entry, attach, kernel_of
+from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
 from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text
@@ -200,4 +201,5 @@ PROBE: Final = Probe(
     start=TcpReset,
     events=_TYPES,
     cost="nothing but at resets, and a few ns at changes of a socket's state",
+    capabilities=EBPF_AND_SYMBOLS,
 )

@@ -16,6 +16,7 @@ from otel_netagent.model.event import AttributeValue, Event, EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text
 from otel_netagent.probing.harmless import harmless, harmless_attributes
@@ -164,4 +165,5 @@ PROBE: Final = Probe(
     series=_SERIES,
     events=(TCPRETRANS,),
     cost="nothing but at retransmissions",
+    capabilities=EBPF,
 )

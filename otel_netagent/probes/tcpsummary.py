@@ -16,6 +16,7 @@ from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import HistogramTable, RowKey, Table, Values
 from otel_netagent.probing.accumulated import Accumulated
 from otel_netagent.probing.bounded import Bounded, Labels
+from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.occurrences import uncounted_table
@@ -124,4 +125,5 @@ PROBE: Final = Probe(
     start=_RunningTcpSummary,
     series=(*_SUMS.series, _ROUND_TRIPS, _LISTEN_PORTS, *_BACKLOGS.series),
     cost="1.4 ms for 110 namespaces, 7 ms for 20,000 sockets",
+    capabilities=EBPF,
 )

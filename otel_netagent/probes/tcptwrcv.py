@@ -17,6 +17,7 @@ from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.model.event import Event, EventType, Guidance
 from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.ending import prepare_endings, time_wait_hook
 from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text, tcp_flags_text
@@ -100,4 +101,5 @@ PROBE: Final = Probe(
     start=TcpTwRcv,
     events=(TCP_TW_RCV,),
     cost="nothing but where segments meet TIME_WAIT",
+    capabilities=EBPF_AND_SYMBOLS,
 )

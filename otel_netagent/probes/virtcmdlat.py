@@ -21,6 +21,7 @@ from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import HistogramTable, Table
 from otel_netagent.probing import histogram
 from otel_netagent.probing.attach import Hook, Unavailable, Way, attach, kernel_of
+from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
 from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, tell_as_host, told_above_ns
@@ -188,4 +189,5 @@ PROBE: Final = Probe(
     events=_TYPES,
     aliases=("virtcmdlatency",),
     cost="nothing but at control commands of a virtio NIC",
+    capabilities=EBPF_AND_SYMBOLS,
 )

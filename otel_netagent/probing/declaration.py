@@ -17,6 +17,7 @@ from otel_netagent.model.event import Event, EventType
 from otel_netagent.model.probe_status import HookStatus, Refusal
 from otel_netagent.model.series import Series
 from otel_netagent.model.table import HistogramTable, Table
+from otel_netagent.probing.capability import Capability
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,9 @@ class Probe:
     `start` raises attach.Unavailable where the probe cannot run. `cost` says what it takes, `on_demand` why it runs
     only where the configuration names it; without such a reason it is one of the necessary probes. A configuration
     may call the probe by one of its `aliases` too.
+
+    `capabilities` are those without which it does not start, or does not attach as it should and reads procfs instead.
+    What the agent needs for itself, to see the processes of others, is not among them.
     """
 
     name: str
@@ -111,6 +115,7 @@ class Probe:
     series: tuple[Series, ...] = ()
     events: tuple[EventType, ...] = ()
     cost: str = ""
+    capabilities: tuple[Capability, ...] = ()
     on_demand: str = ""
     aliases: tuple[str, ...] = ()
 

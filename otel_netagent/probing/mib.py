@@ -12,6 +12,7 @@ from otel_netagent.model.probe_status import HookStatus
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.columns import Column
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 
@@ -73,6 +74,7 @@ def mib_probe(name: str, summary: str, *columns: MibColumn, cost: str, on_demand
         series=tuple(column.series for column in columns),
         start=lambda environment: _RunningMibProbe(name, columns, environment),
         cost=cost,
+        capabilities=EBPF,
         on_demand=on_demand,
     )
 

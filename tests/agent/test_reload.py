@@ -413,11 +413,11 @@ def test_settings_of_sending_are_refused_while_its_certificates_are_gone(tmp_pat
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://127.0.0.1:9", "OTEL_EXPORTER_OTLP_CERTIFICATE": str(certificate)}
     with _reloaded(tmp_path, environ) as reloaded:
         certificate.rename(tmp_path / "away")
-        wanted = reloaded.sections | {"delivery": reloaded.sections["delivery"] | {"flush_seconds": 2}}
+        wanted = reloaded.sections | {"delivery": reloaded.sections["delivery"] | {"request_kilobytes": 2000}}
         refused = reloaded.write(json.dumps(wanted), _REFUSED)
         assert any("OTEL_EXPORTER_OTLP_CERTIFICATE" in line for line in refused)
         (tmp_path / "away").rename(certificate)
-        assert reloaded.change(delivery={"flush_seconds": 3}).startswith("delivery.flush_seconds ")
+        assert reloaded.change(delivery={"request_kilobytes": 3000}).startswith("delivery.request_kilobytes ")
 
 
 def test_debugmode(reloaded: Reloaded) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_netagent.agent.servers import Servers
+from otel_netagent.agent.servers import Listening, Servers
 from otel_netagent.outputs.http.server import ListenError
 from otel_netagent.outputs.stream.service import EventPortError
 from tests.agent.running import free_port
@@ -17,6 +17,13 @@ from tests.agent.running import free_port
 
 def open_servers() -> Servers:
     return Servers("node", lambda: "{}")
+
+
+def listen(servers: Servers, http_port: int, stream_port: int | None) -> Listening:
+    """Have them listen on these ports and no others."""
+    prepared = servers.prepare(http_port, stream_port)
+    prepared.commit()
+    return prepared.parts
 
 
 @pytest.fixture
@@ -49,34 +56,31 @@ def is_open(port: int) -> bool:
 
 def test_a_server_that_stays_is_the_same(servers: Servers) -> None:
     http_port, event_port, another = free_port(), free_port(), free_port()
-    servers.listen(http_port, event_port)
-    http_server, stream = servers.http, servers.stream
-    servers.listen(http_port, another)
-    assert servers.http is http_server
-    assert servers.stream is not stream
+    before = listen(servers, http_port, event_port)
+    after = listen(servers, http_port, another)
+    assert after.http is before.http
+    assert after.stream is not before.stream
     assert (answers_http(http_port), is_open(event_port), is_open(another)) == (True, False, True)
-    servers.listen(http_port, None)
-    assert servers.stream is None
+    assert listen(servers, http_port, None).stream is None
     assert not is_open(another)
 
 
 def test_a_taken_http_port_changes_nothing(servers: Servers, taken_port: int) -> None:
     http_port, event_port = free_port(), free_port()
-    servers.listen(http_port, event_port)
-    before = servers.http, servers.stream
+    before = listen(servers, http_port, event_port)
     with pytest.raises(ListenError, match=f"port {taken_port} is in use"):
-        servers.listen(taken_port, free_port())
+        listen(servers, taken_port, free_port())
     with pytest.raises(EventPortError, match=f"port {taken_port}: Address already in use"):
-        servers.listen(free_port(), taken_port)
-    assert (servers.http, servers.stream) == before
+        listen(servers, free_port(), taken_port)
+    assert listen(servers, http_port, event_port) == before
     assert answers_http(http_port)
     assert is_open(event_port)
 
 
 def test_two_servers_change_places(servers: Servers) -> None:
     first, second = free_port(), free_port()
-    servers.listen(first, second)
-    servers.listen(second, first)
+    listen(servers, first, second)
+    listen(servers, second, first)
     assert answers_http(second)
     assert not answers_http(first)
     assert is_open(first)
@@ -84,11 +88,30 @@ def test_two_servers_change_places(servers: Servers) -> None:
 
 def test_a_change_of_places_that_fails_is_taken_back(servers: Servers, taken_port: int) -> None:
     first, second = free_port(), free_port()
-    servers.listen(first, second)
+    listen(servers, first, second)
     with pytest.raises(EventPortError):
-        servers.listen(second, taken_port)
+        listen(servers, second, taken_port)
     assert answers_http(first)
     assert is_open(second)
+
+
+def test_what_is_prepared_is_open_beside_what_runs_and_may_be_taken_back(servers: Servers) -> None:
+    http_port, event_port, another, one_more = (free_port() for _ in range(4))
+    before = listen(servers, http_port, event_port)
+    prepared = servers.prepare(another, one_more)
+    assert all(map(is_open, (http_port, event_port, another, one_more)))
+    prepared.cancel()
+    assert [is_open(port) for port in (http_port, event_port, another, one_more)] == [True, True, False, False]
+    assert listen(servers, http_port, event_port) == before
+
+
+def test_a_change_of_places_may_be_taken_back(servers: Servers) -> None:
+    first, second = free_port(), free_port()
+    listen(servers, first, second)
+    servers.prepare(second, first).cancel()
+    assert answers_http(first)
+    assert is_open(second)
+    assert not answers_http(second)
 
 
 _PORTS = free_port(), free_port(), free_port()
@@ -103,7 +126,7 @@ def test_after_any_moves_the_last_ports_are_listened_on_and_no_others(moves: lis
     servers = open_servers()
     try:
         for http_port, stream_port in moves:
-            servers.listen(http_port, stream_port)
+            listen(servers, http_port, stream_port)
         http_port, stream_port = moves[-1]
         assert answers_http(http_port)
         assert {port for port in _PORTS if is_open(port)} == {http_port, stream_port} - {None}

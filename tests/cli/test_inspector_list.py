@@ -45,7 +45,7 @@ STATUS = AgentStatus(
     kernel="6.18.0",
     btf="/sys/kernel/btf/vmlinux",
     probes=(
-        ProbeStatus("tcp", ProbeState.RUNNING, (FELL_BACK,)),
+        ProbeStatus("tcp", ProbeState.RUNNING, (FELL_BACK,), "", ("CAP_BPF", "CAP_PERFMON"), "0.1 ms"),
         ProbeStatus(
             "tcpreset",
             ProbeState.DEGRADED,
@@ -55,7 +55,7 @@ STATUS = AgentStatus(
             ),
         ),
         ProbeStatus("virtcmdlatency", ProbeState.UNAVAILABLE, reason="no virtio-net in this kernel"),
-        ProbeStatus("udp", ProbeState.OFF),
+        ProbeStatus("udp", ProbeState.OFF, cost="0.2 ms"),
     ),
     entities={entity.netns: entity for entity in ENTITIES},
 )
@@ -134,6 +134,16 @@ def test_probes_a_row_a_hook(agent: str) -> None:
 def test_verbose_also_shows_what_was_refused_before_another_way_was_found(agent: str) -> None:
     assert "the verifier said no" not in run("list", "probe", "-e", agent).stdout
     assert "refused iter/task: the verifier said no\n" in run("list", "probe", "-e", agent, "-v").stdout
+
+
+def test_verbose_also_shows_what_each_needs_and_costs(agent: str) -> None:
+    assert "CAP_BPF" not in run("list", "probe", "-e", agent).stdout
+    shown = run("list", "probe", "-e", agent, "-v").stdout.splitlines()
+    cells = [[cell.strip() for cell in row.split("  ") if cell.strip()] for row in shown]
+    assert [row for row in cells if row[-1].startswith("needs ")] == [
+        ["tcp", "running", "needs CAP_BPF, CAP_PERFMON; cost: 0.1 ms"],
+        ["udp", "off", "needs no capability of its own; cost: 0.2 ms"],
+    ]
 
 
 def test_entities_host_first_brackets_and_all(agent: str) -> None:

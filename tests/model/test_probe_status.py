@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.identity.kubernetes.watch_condition import WatchCondition, WatchState
 from otel_netagent.identity.pod import Workload
+from otel_netagent.model.output_status import OutputStatus
 from otel_netagent.model.probe_status import HookStatus, ProbeState, ProbeStatus, Refusal
 from otel_netagent.outputs.http.status import AgentStatus
 
@@ -30,7 +31,11 @@ ENTITIES = st.builds(
 )
 CONDITIONS = st.builds(WatchCondition, st.sampled_from(WatchState), TEXT, *[st.integers(0, 9)] * 3)
 HOOKS = st.builds(HookStatus, TEXT, st.none() | TEXT, st.lists(st.builds(Refusal, TEXT, TEXT), max_size=3).map(tuple))
-PROBES = st.builds(ProbeStatus, TEXT, st.sampled_from(ProbeState), st.lists(HOOKS, max_size=3).map(tuple), TEXT)
+TEXTS = st.lists(TEXT, max_size=3).map(tuple)
+PROBES = st.builds(
+    ProbeStatus, TEXT, st.sampled_from(ProbeState), st.lists(HOOKS, max_size=3).map(tuple), TEXT, TEXTS, TEXT
+)
+OUTPUTS = st.builds(OutputStatus, TEXT, TEXT, st.integers(0, 2**63 - 1))
 STATUSES = st.builds(
     AgentStatus,
     version=TEXT,
@@ -40,6 +45,7 @@ STATUSES = st.builds(
     probes=st.lists(PROBES, max_size=3).map(tuple),
     entities=st.lists(ENTITIES, max_size=3).map(lambda entities: {each.netns: each for each in entities}),
     kubernetes=CONDITIONS,
+    outputs=st.lists(OUTPUTS, max_size=3).map(tuple),
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXT,
@@ -58,7 +64,7 @@ def test_what_a_newer_agent_adds_is_passed_over(status: AgentStatus) -> None:
     assert AgentStatus.from_json(json.dumps(document)) == status
 
 
-@given(STATUSES, st.sampled_from(["version", "node", "kernel", "btf", "probes", "entities", "kubernetes"]))
+@given(STATUSES, st.sampled_from(["version", "node", "kernel", "btf", "probes", "entities", "kubernetes", "outputs"]))
 def test_a_status_in_which_something_is_missing_is_none(status: AgentStatus, key: str) -> None:
     document = json.loads(status.to_json())
     del document[key]
@@ -66,7 +72,7 @@ def test_a_status_in_which_something_is_missing_is_none(status: AgentStatus, key
         AgentStatus.from_json(json.dumps(document))
 
 
-@given(JSON, st.sampled_from(["", "probes", "entities"]))
+@given(JSON, st.sampled_from(["", "probes", "entities", "outputs"]))
 def test_other_json_is_no_status(thing: object, place: str) -> None:
     """Wherever it stands; only what is empty may stand for a list."""
     document = json.loads(AgentStatus("1", "n", "k", "b", (), {}).to_json())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from otel_netagent.model.probe_status import HookStatus, ProbeState, Refusal
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.pipeline.probe_set import Changes, ProbeSet, Wanted
 from otel_netagent.probing.attach import Unavailable
+from otel_netagent.probing.capability import Capability
 from otel_netagent.probing.declaration import EventSettings, Probe, WalkAccess
 from tests.pipeline.made_up import MadeUpProbe, Starts, declared, refusing, series_of
 
@@ -160,6 +162,23 @@ def test_a_probe_that_sees_less_is_degraded() -> None:
     assert (status.state, status.hooks) == (ProbeState.DEGRADED, hooks)
     assert status.reason == "not seen on this kernel: received, in between"
     assert probes.running.keys() == {"a"}
+
+
+def test_a_status_has_what_the_probe_declares_whatever_its_state() -> None:
+    kinds = catalogue(
+        replace(declared(MadeUpProbe("counting")), cost="little", capabilities=(Capability.BPF,)),
+        replace(refusing("missing", Unavailable("no")), cost="much", capabilities=(Capability.SYSLOG,)),
+        replace(declared(MadeUpProbe("special"), necessary=False), cost="nothing"),
+    )
+    impossible = Wanted(frozenset({"counting", "missing"}), frozenset(), impossible={"none": "no such probe"})
+    probes = ProbeSet(impossible, kinds, ACCESS)
+    assert {each.name: (each.capabilities, each.cost) for each in probes.statuses} == {
+        "counting": (("CAP_BPF",), "little"),
+        "missing": (("CAP_SYSLOG",), "much"),
+        "none": ((), ""),
+        "special": ((), "nothing"),
+    }
+    probes.close()
 
 
 def test_all_are_closed_once() -> None:

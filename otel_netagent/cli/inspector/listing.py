@@ -84,7 +84,9 @@ def list_() -> None:
 @list_.command(epilog=_PROBE_EXAMPLES)
 @_endpoint
 @_output
-@click.option("-v", "--verbose", is_flag=True, help="Also every way of attaching that the kernel refused, and why.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Also what the kernel refused and why, and what each needs and costs."
+)
 def probe(endpoint: Address, output: str, verbose: bool) -> None:
     """Show the probes: whether each runs, how it is attached, why not.
 
@@ -145,7 +147,10 @@ def age_text(nanoseconds: int) -> str:
 
 
 def _hook_rows(status: ProbeStatus, verbose: bool) -> Iterator[tuple[str, str, str]]:
-    """What is watched, by which way, and what is to be said of it; refused ways where nothing else is left, or all."""
+    """What is watched, by which way, and what is to be said of it; refused ways where nothing else is left, or all.
+
+    `verbose` adds what the probe declares.
+    """
     if not status.hooks:
         yield "-", "-", status.reason
     for position, hook in enumerate(status.hooks):
@@ -153,6 +158,8 @@ def _hook_rows(status: ProbeStatus, verbose: bool) -> Iterator[tuple[str, str, s
         if verbose or hook.way is None:
             for refusal in hook.refused:
                 yield "", "", f"refused {refusal.way}: {refusal.reason}"
+    if verbose and status.cost:
+        yield "", "", f"needs {', '.join(status.capabilities) or 'no capability of its own'}; cost: {status.cost}"
 
 
 def _host_first(entity: Entity) -> tuple[bool, str, str]:

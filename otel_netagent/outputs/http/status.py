@@ -12,6 +12,7 @@ from typing import Any
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.identity.kubernetes.watch_condition import OFF, WatchCondition, WatchState
 from otel_netagent.identity.pod import Workload
+from otel_netagent.model.output_status import OutputStatus
 from otel_netagent.model.probe_status import HookStatus, ProbeState, ProbeStatus, Refusal
 
 
@@ -19,7 +20,7 @@ from otel_netagent.model.probe_status import HookStatus, ProbeState, ProbeStatus
 class AgentStatus:
     """State of the agent: what `GET /status` answers and `inspector list` shows.
 
-    `kubernetes` says whether pods' names are known, and why not.
+    `kubernetes` says whether pods' names are known, and why not. `outputs` has every output, those that are off too.
     """
 
     version: str
@@ -29,6 +30,7 @@ class AgentStatus:
     probes: tuple[ProbeStatus, ...]
     entities: Mapping[int, Entity]
     kubernetes: WatchCondition = OFF
+    outputs: tuple[OutputStatus, ...] = ()
 
     def to_json(self) -> str:
         """The status as one JSON object; enumerations by their value, entities as a list."""
@@ -53,6 +55,7 @@ class AgentStatus:
                 probes=tuple(_probe(each) for each in document["probes"]),
                 entities={entity.netns: entity for entity in entities},
                 kubernetes=_condition(document["kubernetes"]),
+                outputs=tuple(OutputStatus(each["name"], each["where"], each["lost"]) for each in document["outputs"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"no status of an agent: {error!r}") from error
@@ -70,6 +73,8 @@ def _probe(document: Mapping[str, Any]) -> ProbeStatus:
         state=ProbeState(document["state"]),
         hooks=tuple(_hook(each) for each in document["hooks"]),
         reason=document["reason"],
+        capabilities=tuple(document["capabilities"]),
+        cost=document["cost"],
     )
 
 

@@ -38,19 +38,25 @@ class Tallies:
 
     def __init__(self) -> None:
         """Nothing has been delivered."""
-        self._deliveries: Sequence[Delivery[Any]] = ()
-        self._ended: Mapping[str, Tally] = {}
+        # Together, so that whoever reads meanwhile counts a delivery that ends once.
+        self._counted: tuple[Mapping[str, Tally], Sequence[Delivery[Any]]] = {}, ()
 
     def follow(self, deliveries: Sequence[Delivery[Any]]) -> None:
-        """Go over to these; those until now have ended, and count no more."""
-        self._ended = {name: replace(tally, queued=0, spool_bytes=0) for name, tally in self.read().items()}
-        self._deliveries = deliveries
+        """Go over to these; of those until now the others have ended, and count no more."""
+        ended, before = self._counted
+        last = {each.name: each.tally for each in before if each not in deliveries}
+        last = {name: replace(tally, queued=0, spool_bytes=0) for name, tally in last.items()}
+        self._counted = _added(ended, last), deliveries
 
     def read(self) -> Mapping[str, Tally]:
         """The sums of this moment, by the names of the deliveries."""
-        running = {delivery.name: delivery.tally for delivery in self._deliveries}
-        both = {name: _sum(tally, running[name]) for name, tally in self._ended.items() if name in running}
-        return {**self._ended, **running, **both}
+        ended, running = self._counted
+        return _added(ended, {delivery.name: delivery.tally for delivery in running})
+
+
+def _added(ended: Mapping[str, Tally], running: Mapping[str, Tally]) -> Mapping[str, Tally]:
+    both = {name: _sum(tally, running[name]) for name, tally in ended.items() if name in running}
+    return {**ended, **running, **both}
 
 
 def _sum(ended: Tally, running: Tally) -> Tally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -27,6 +28,9 @@ class Delivery(Generic[ItemT]):
     A request that the receiver cannot take now is tried again until it is taken or refused for good, while
     what comes meanwhile is kept behind it. What is let go is counted. Delivery is at least once: a parcel whose
     answer is lost is sent again, and so is one that was split when the agent ends halfway.
+
+    One that is `held` takes items and keeps them in memory, but sends nothing and leaves the spool alone until `begin`:
+    another delivery still uses both.
     """
 
     def __init__(  # noqa: PLR0913 - what a delivery is made of
@@ -38,8 +42,12 @@ class Delivery(Generic[ItemT]):
         *,
         backoff: Backoff | None = None,
         spool: SpoolPlace | None = None,
+        held: bool = False,
     ) -> None:
-        """Start sending, first what the spool has kept; log lines and threads bear the `name` ("OTLP metrics")."""
+        """Start sending, first what the spool has kept; log lines and threads bear the `name` ("OTLP metrics").
+
+        Raises RuntimeError where no thread can be started; then nothing is left of it.
+        """
         self.name = name
         self._encoder = encoder
         self._transport = transport
@@ -49,18 +57,35 @@ class Delivery(Generic[ItemT]):
         self._journal = Journal(name, transport.target)
         self._account = Account()
         self._queue: ItemQueue[ItemT] = ItemQueue(limits)
-        kept = open_spool(spool, self._lose_damaged) if spool else None
-        self._outbox = Outbox(limits.memory_bytes, kept, self._lose)
+        self._spool = spool
+        self._outbox = Outbox(limits.memory_bytes, self._lose)
         self._packing = threading.Lock()
+        self._begun = threading.Event()
         self._stopping = threading.Event()
         self._packer = threading.Thread(target=self._pack, name=f"{name}, packing", daemon=True)
         self._sender = threading.Thread(target=self._send, name=name, daemon=True)
-        self._packer.start()
-        self._sender.start()
+        with contextlib.ExitStack() as started:
+            started.callback(self.stop)
+            self._packer.start()
+            self._sender.start()
+            started.pop_all()
+        if not held:
+            self.begin()
 
     def __str__(self) -> str:
         """What is sent, and where to."""
-        return f"{self.name} to {self._transport.target}"
+        return f"{self.name} to {self.target}"
+
+    @property
+    def target(self) -> str:
+        """The receiver, as a log line names it."""
+        return self._transport.target
+
+    def begin(self) -> None:
+        """Send from now on: first what the spool has, then what was handed over until now. It cannot fail."""
+        if self._spool and (spool := open_spool(self._spool, self._lose_damaged)):
+            self._outbox.use(spool)
+        self._begun.set()
 
     def put(self, item: ItemT) -> None:
         """Hand an item over. It never waits for the receiver, but helps to pack when the packing is behind."""
@@ -78,6 +103,7 @@ class Delivery(Generic[ItemT]):
 
     def stop(self) -> None:
         """Take nothing more and send what is left at once; does not wait."""
+        self._begun.set()
         self._stopping.set()
         self._queue.close()
 
@@ -105,6 +131,7 @@ class Delivery(Generic[ItemT]):
                     self._outbox.add(parcel)
 
     def _send(self) -> None:
+        self._begun.wait()
         while (parcel := self._outbox.take()) and self._deliver(parcel):
             pass
 

@@ -30,10 +30,10 @@ class Outbox:
     slow or memory full; and until the spool is empty again whatever is added goes there at once.
     """
 
-    def __init__(self, memory_bytes: int, spool: Spool | None, let_go: Callable[[Cause, Parcel], None]) -> None:
+    def __init__(self, memory_bytes: int, let_go: Callable[[Cause, Parcel], None]) -> None:
         """Keep up to `memory_bytes` in memory; `let_go` is told what cannot be kept, and must not come back here."""
         self._memory_limit = memory_bytes
-        self._spool = spool
+        self._spool: Spool | None = None
         self._let_go = let_go
         self._memory: deque[Parcel] = deque()
         self._memory_bytes = 0
@@ -62,6 +62,11 @@ class Outbox:
     def closed(self) -> bool:
         """Whether it is over, and with it the fate of what was in hand."""
         return self._closed  # without the lock: it is set once, before anything else is closed
+
+    def use(self, spool: Spool) -> None:
+        """Have a spool from now on. What it holds is older than all that is here, of which nothing is being sent."""
+        with self._changed:
+            self._spool = spool
 
     def add(self, parcel: Parcel) -> None:
         """Add the newest parcel."""

@@ -55,7 +55,8 @@ class _Disk:
 def _outbox() -> tuple[Outbox, _Disk]:
     """One parcel is in the spool, one in memory, and the first of them in hand."""
     disk = _Disk()
-    outbox = Outbox(1_000, cast(Spool, disk), lambda *_: None)
+    outbox = Outbox(1_000, lambda *_: None)
+    outbox.use(cast(Spool, disk))
     outbox.add(make_parcel(1))
     outbox.keep()
     outbox.take()
@@ -99,7 +100,7 @@ def test_outbox_is_let_alone_while_everything_goes_to_the_disk(monkeypatch: pyte
 
 
 def test_what_waits_is_counted_while_nothing_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
-    outbox = Outbox(1_000, None, lambda *_: None)
+    outbox = Outbox(1_000, lambda *_: None)
     memory = Crossing([make_parcel(1), make_parcel(2)])
     monkeypatch.setattr(outbox, "_memory", memory)
     memory.rival = rival = Rival(lambda: outbox.add(make_parcel(3)))

@@ -30,7 +30,7 @@ class _InMemory(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.dropped: list[tuple[Cause, int]] = []
-        self.outbox = Outbox(LIMIT, None, lambda cause, parcel: self.dropped.append((cause, parcel.count)))
+        self.outbox = Outbox(LIMIT, lambda cause, parcel: self.dropped.append((cause, parcel.count)))
         self.waiting: list[Parcel] = []
         self.in_hand: Parcel | None = None
         self.added = 0
@@ -90,7 +90,8 @@ class _OnDisk(RuleBasedStateMachine):
         self.dropped: list[tuple[Cause, int]] = []
         place = SpoolPlace(Path(self.directory.name), limit)
         spool = Spool(place, lambda count: self.dropped.append((Cause.DAMAGED, count)))
-        self.outbox = Outbox(LIMIT, spool, lambda cause, parcel: self.dropped.append((cause, parcel.count)))
+        self.outbox = Outbox(LIMIT, lambda cause, parcel: self.dropped.append((cause, parcel.count)))
+        self.outbox.use(spool)
         self.added = 0
         self.largest = 0
         self.sent: list[int] = []
@@ -161,7 +162,7 @@ def drain(outbox: Outbox) -> Iterable[int]:
 @given(st.lists(st.integers(4, 2 * LIMIT), min_size=1, max_size=30))
 def test_full_memory_drops_the_oldest_and_keeps_the_newest(sizes: list[int]) -> None:
     dropped: list[int] = []
-    outbox = Outbox(LIMIT, None, lambda _, parcel: dropped.append(parcel.count))
+    outbox = Outbox(LIMIT, lambda _, parcel: dropped.append(parcel.count))
     for number, size in enumerate(sizes):
         outbox.add(numbered(number, size))
     kept = list(drain(outbox))
@@ -174,7 +175,7 @@ def test_full_memory_drops_the_oldest_and_keeps_the_newest(sizes: list[int]) -> 
 
 def test_what_is_in_hand_is_not_dropped_and_neither_is_the_newest() -> None:
     dropped: list[int] = []
-    outbox = Outbox(10, None, lambda _, parcel: dropped.append(parcel.count))
+    outbox = Outbox(10, lambda _, parcel: dropped.append(parcel.count))
     outbox.add(numbered(0, 10))
     assert outbox.take() is not None
     for number in (1, 2, 3):
@@ -187,7 +188,7 @@ def test_what_is_in_hand_is_not_dropped_and_neither_is_the_newest() -> None:
 @pytest.mark.parametrize("taken", [False, True])
 def test_end_drops_what_has_no_disk(taken: bool) -> None:
     dropped: list[tuple[Cause, int]] = []
-    outbox = Outbox(LIMIT, None, lambda cause, parcel: dropped.append((cause, parcel.count)))
+    outbox = Outbox(LIMIT, lambda cause, parcel: dropped.append((cause, parcel.count)))
     outbox.add(numbered(1, 10))
     outbox.add(numbered(2, 10))
     if taken:

@@ -1,0 +1,62 @@
+"""Who gets the numbers and who gets the events, by a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from otel_netagent.agent.servers import Listening
+from otel_netagent.attribution.event import AttributedEvent
+from otel_netagent.attribution.snapshot import Snapshot
+from otel_netagent.config.schema import Config, MetricConfig
+from otel_netagent.outputs.http.prometheus import PrometheusText
+from otel_netagent.outputs.http.server import HttpServer
+from otel_netagent.outputs.sending.sender import Sender
+
+TakesSnapshot: TypeAlias = Callable[[Snapshot], None]
+TakesEvent: TypeAlias = Callable[[AttributedEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Receivers:
+    """Those who get the snapshots, and those who get the events."""
+
+    snapshots: list[TakesSnapshot] = field(default_factory=list)
+    events: list[TakesEvent] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What is the same by every configuration: who keeps each snapshot, who writes lines, and the agent's own page."""
+
+    node: str
+    keep: TakesSnapshot
+    write_line: TakesEvent
+    own_page: Callable[[], bytes]
+
+
+def receivers(config: Config, senders: Sequence[Sender], listening: Listening, local: Local) -> Receivers:
+    """Those who get something by this configuration: what sends, and what shows it on this node."""
+    found = Receivers([local.keep], [sender.event for sender in senders if sender.event])
+    if config.metric.enable:
+        found.snapshots.extend(sender.snapshot for sender in senders if sender.snapshot)
+    if stream := listening.stream:
+        found.snapshots.append(stream.publish_snapshot)
+        found.events.append(stream.publish)
+    if config.event.enable and config.event.infotolog:
+        found.events.append(local.write_line)
+    if http := listening.http:  # the last, since it renders
+        found.snapshots.append(_shown_by(http, config.metric, local))
+    return found
+
+
+def _shown_by(http: HttpServer, config: MetricConfig, local: Local) -> TakesSnapshot:
+    """Has `/metrics` show each snapshot, and behind it the agent's own page."""
+    text = PrometheusText(local.node, timestamps=config.timestamps, aliases=config.aliases)
+
+    def page(snapshot: Snapshot) -> Iterator[bytes]:
+        yield from text.render(snapshot)
+        yield local.own_page()
+
+    return lambda snapshot: http.publish(lambda: page(snapshot))

@@ -1,0 +1,96 @@
+"""From the configuration that runs to another: prepare, switch, commit."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from otel_netagent.agent.receivers import Local, receivers
+from otel_netagent.agent.senders import SenderError, Senders
+from otel_netagent.agent.servers import Servers
+from otel_netagent.config.probe_selection import selected_probes
+from otel_netagent.config.schema import Config, MetricConfig
+from otel_netagent.identity.kubernetes.watch import NOWHERE, NoWatch, PodWatch
+from otel_netagent.identity.kubernetes.watch_condition import WatchState
+from otel_netagent.identity.metric_labels import Chosen, ChosenLabels, all_labels
+from otel_netagent.identity.naming import Labelling, Naming, unlabelled
+from otel_netagent.outputs.http.server import ListenError
+from otel_netagent.outputs.loki.address import LokiAddressError
+from otel_netagent.outputs.otlp.environment import OtlpConfigError
+from otel_netagent.outputs.stream.service import EventPortError
+from otel_netagent.pipeline.probe_set import Changes
+from otel_netagent.pipeline.sources import Sources
+from otel_netagent.probing.declaration import Probe
+
+logger = logging.getLogger(__name__)
+
+REFUSALS: Final = (ListenError, EventPortError, LokiAddressError, OtlpConfigError, SenderError)
+"""What says that a configuration cannot be had on this machine; the text says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What stays from one configuration to the next, and is told of each."""
+
+    catalogue: Mapping[str, Probe]
+    sources: Sources
+    senders: Senders
+    servers: Servers
+    naming: Naming
+    pods: PodWatch | NoWatch
+    local: Local
+
+
+class Reload:
+    """One change of the configuration. What both say alike is not disturbed, and no event is lost."""
+
+    def __init__(self, parts: Parts, config: Config) -> None:
+        """Prepare all that can be refused, beside what runs.
+
+        Raises one of REFUSALS, or OSError where files are short; all goes on as before then.
+        """
+        self._parts = parts
+        self._config = config
+        stream_port = config.event.port if config.event.enable else None
+        with contextlib.ExitStack() as prepared:
+            self._senders = parts.senders.prepare(config)
+            prepared.callback(self._senders.cancel)
+            # The last: a server may have to leave its port to the other one, which cuts its connections.
+            self._servers = parts.servers.prepare(config.metric.port, stream_port)
+            prepared.pop_all()
+
+    def switch(self) -> Changes:
+        """Go over to it. Events come to the new senders from here on, which hold them."""
+        parts, config = self._parts, self._config
+        logging.getLogger("otel_netagent").setLevel(logging.DEBUG if config.debugmode else logging.INFO)
+        self._listen()
+        self._label()
+        takers = receivers(config, self._senders.parts, self._servers.parts, parts.local)
+        wanted = selected_probes(config, parts.catalogue)
+        return parts.sources.apply(wanted, takers.snapshots, takers.events, config.metric.interval)
+
+    def commit(self) -> None:
+        """End the senders of before; the new ones send what they hold behind what these have left in the spool."""
+        self._senders.commit()
+
+    def _listen(self) -> None:
+        self._servers.commit()
+        if http := self._servers.parts.http:
+            http.switch_metrics(on=self._config.metric.enable)
+            http.debug = self._config.debugmode
+
+    def _label(self) -> None:
+        self._parts.naming.label_by(_labelling(self._config.metric))
+        if self._config.metric.verbose and self._parts.pods.condition.state is WatchState.OFF:
+            logger.warning("metric_config.verbose: no pod is known by more than its UID: %s", NOWHERE)
+
+
+def _labelling(config: MetricConfig) -> Labelling:
+    """Which labels of pods it has metrics get."""
+    if not config.verbose:
+        return unlabelled
+    chosen = [Chosen(item.name, item.source, item.type == "meta") for item in config.expose_labels]
+    return ChosenLabels(tuple(chosen)) if chosen else all_labels
