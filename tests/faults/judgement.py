@@ -36,8 +36,12 @@ ABNORMAL: Final = frozenset(
         "TCP_ABORT_ON_DATA",
         "TCP_FLAGS",
         "TCP_INVALID_ACK_SEQUENCE",
+        "TCP_INVALID_END_SEQUENCE",
+        "TCP_INVALID_SEQUENCE",
         "TCP_LISTEN_OVERFLOW",
+        "TCP_OLD_SEQUENCE",
         "TCP_RESET",
+        "TCP_ZEROWINDOW",
     }
 )
 """An event, and "abnormal"."""
