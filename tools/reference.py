@@ -23,11 +23,11 @@ _METRICS = """# Metrics
 
 Generated from the probes' declarations by `make docs`.
 
-Every series has the labels `namespace`, `netns`, `node` and `pod`, and those in its row. Names are the same on `/metrics` and
-over OTLP, where each probe is an instrumentation scope (`otel_netagent.PROBE`). An alias is the name that the original
-exporter has for a series; aliases are on `/metrics` only. If the running kernel does not have a counter, there is no
-series. A cost is the CPU time of a collection, or what the kernel spends on each occurrence; [Costs](costs.md) says how it
-was measured.
+Every series has the labels `namespace`, `netns`, `node` and `pod`, and those in its row. Names are the same on
+`/metrics` and over OTLP, where each probe is an instrumentation scope (`otel_netagent.PROBE`). An alias is the name
+that the original exporter has for a series; aliases are on `/metrics` only. If the running kernel does not have a
+counter, there is no series. A cost is the CPU time of a collection, or what the kernel spends on each occurrence;
+[Costs](costs.md) says how it was measured.
 """
 
 _EVENTS = """# Events
@@ -60,26 +60,26 @@ The parts of the body, and the attributes of the log record:
 | | `netagent.harmless` | 1: no fault; told since `event_config.harmless` asks for it |
 
 At most 100 events per second are emitted of one type, location and namespace (`event_config.events_per_second`);
-`netagent_events` counts the others too (see [Metrics](metrics.md)). Expected drops are counted, and become events only if
-`event_config.harmless` is set: `otel_netagent/probing/drop_reasons.py` says which are expected, and why.
+`netagent_events` counts the others too (see [Metrics](metrics.md)). Expected drops are counted, and become events
+only if `event_config.harmless` is set: `otel_netagent/probing/drop_reasons.py` says which are expected, and why.
 
-Healthy TCP also sends segments that the kernel frees as if it dropped them. These are expected, and similar segments that
-are lost at the same location are still reported:
+Healthy TCP also sends segments that the kernel frees as if it dropped them. These are expected, and similar segments
+that are lost at the same location are still reported:
 
 - **Keepalives and window probes**: no data, and the sequence number before the next one (`TCP_OLD_SEQUENCE` in
   `tcp_validate_incoming`; before Linux 6.6 `TCP_INVALID_SEQUENCE`). Systems other than Linux probe a closed window
   with one byte, the next (`TCP_INVALID_END_SEQUENCE`; before 6.17 `TCP_ZEROWINDOW` in `tcp_data_queue`). Reported: a
-  RST, more data, any other sequence number. This includes a duplicate of old data: no data is lost, but probably an ACK of
-  this host.
+  RST, more data, any other sequence number. This includes a duplicate of old data: no data is lost, but probably an
+  ACK of this host.
 - **ACKs of a half-closed connection**: no data, after the peer's FIN (`NOT_SPECIFIED` in `tcp_rcv_state_process`).
   Reported: data or another FIN after the FIN.
 - **Handshakes that wait for data** (TCP_DEFER_ACCEPT; nginx: `deferred`): the last ACK (`NOT_SPECIFIED` in
   `tcp_v4_rcv` or `tcp_v6_rcv`). Reported: the SYN once more, and this ACK where the accept queue is full.
 
-Before Linux 6.11 a drop does not say for which socket the packet was, and before 6.15 not that the accept queue was full:
-the first kind then needs fentry or kprobe (`tcp_oow_rate_limited`), and so does the third (`tcp_check_req`). If the kernel
-supports neither, `inspector list probe` says so, and these segments are reported. The second kind needs no socket:
-`tcp_rcv_state_process` (net/ipv4/tcp_input.c) sets a reason wherever else it discards an ACK without data.
+Before Linux 6.11 a drop does not say for which socket the packet was, and before 6.15 not that the accept queue was
+full: the first kind then needs fentry or kprobe (`tcp_oow_rate_limited`), and so does the third (`tcp_check_req`). If
+the kernel supports neither, `inspector list probe` says so, and these segments are reported. The second kind needs no
+socket: `tcp_rcv_state_process` (net/ipv4/tcp_input.c) sets a reason wherever else it discards an ACK without data.
 """
 
 
