@@ -1,4 +1,4 @@
-"""README's commands print what it shows, in this order, on a node with nothing else of that name."""
+"""README's commands print what it shows, in this order, on a node of their own; what all pages name is there."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from lab import catalogue
 from lab.scenario import cases
+from otel_netagent.config.schema import Config
 from tools.console import missing, steps
 from tools.picture import PICTURE, faults, text_of
 from tools.session import ROOT, Session, agent_running, here
@@ -60,12 +62,26 @@ def test_links_lead_somewhere() -> None:
     assert not lost
 
 
+def test_every_key_of_the_configuration_is_documented() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    assert not [key for key in _keys(Config) if f"\n| `{key}` | " not in page]
+
+
 def test_picture_shows_what_the_page_shows() -> None:
     lines = text_of(PICTURE.read_text("utf-8"))
     for step in faults(README):
         command = [f"$ {step.command.splitlines()[0]}"] if step.command else []
         cut = [f"{line[:60]}..." for line in (*command, *step.shown)]
         assert missing(cut, lines) is None
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        key = f"{prefix}{field.validation_alias or name}"
+        if isinstance(field.default, BaseModel):
+            yield from _keys(type(field.default), f"{key}.")
+        else:
+            yield key
 
 
 def _local_links(page: Path) -> list[str]:
