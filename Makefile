@@ -11,7 +11,7 @@ VENV := .venv
 .DELETE_ON_ERROR:
 # Prerequisites are made in the order in which they are written, also under -j: system packages come before their use.
 .NOTPARALLEL:
-.PHONY: help setup run test truth-table test-kernels test-kubernetes kernels-table stack stack-build lint bpf lock docs clean \
+.PHONY: help setup run test truth-table test-kernels test-kubernetes kernels-table stack stack-build lint bpf lock docs picture clean \
         system system-test system-vm system-stack
 
 help: ## list these goals
@@ -20,6 +20,7 @@ help: ## list these goals
 setup: system bpf $(VENV)/run.stamp ## install what is missing: system packages (apt), eBPF objects, .venv
 
 run: setup ## start the agent, after setup: make run ARGS="-c FILE"
+	@echo 'otel-netagent: look at it with $(VENV)/bin/inspector'
 	@exec $(VENV)/bin/otel-netagent run $(ARGS)
 
 test: system-test bpf $(VENV)/dev.stamp ## run the tests (root), after setup: make test ARGS="-k tcpreset"
@@ -122,6 +123,9 @@ lock: system $(VENV)/bin/python ## write requirements/*.txt from pyproject.toml
 
 docs: $(VENV)/run.stamp ## write the reference pages from the probes' declarations
 	$(VENV)/bin/python -m tools.reference
+
+picture: setup ## draw docs/session.svg from a run of README's commands (root)
+	@$(VENV)/bin/python -m tools.picture
 
 
 clean: ## delete everything that these goals made

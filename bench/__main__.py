@@ -23,6 +23,7 @@ from rich.table import Table
 from bench.collecting import collector_of
 from bench.load import connections, idle_processes
 from bench.measuring import Cost, cpu_cost
+from bench.needs import require_root
 from bench.pods import pods
 from lab.namespace import Namespace
 from otel_netagent.kernel.namespaces import ProcfsWalk
@@ -75,6 +76,7 @@ NODES: Final = (Node(10), Node(110), Node(1_000), Node(10, descriptors=10_000), 
 @click.option("--rounds", default=_ROUNDS, show_default=True, help="Measurements of each way.")
 def main(rounds: int) -> None:
     """Print what the agent costs."""
+    require_root("ip")
     table = Table(title=f"Median of {rounds} collections; CPU in milliseconds", title_justify="left")
     table.add_column("node")
     both_ways = f"{len(_BOTH_WAYS)} probes {IN_KERNEL}"

@@ -25,6 +25,7 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
+from bench.needs import require_root
 from bench.pods import pods
 from bench.scrape import scrape
 from bench.threads import cpu_seconds
@@ -46,6 +47,7 @@ _MEMORY: Final = re.compile(r"^(Rss|Pss|Anonymous|Private_Clean|Private_Dirty):\
 @click.option("--no-outputs", is_flag=True, help="Let nobody be at the other ends, and send nothing.")
 def main(namespaces: int, seconds: int, no_outputs: bool) -> None:
     """Print what the agent takes."""
+    require_root("ip")
     with (
         pods(namespaces),
         tempfile.TemporaryDirectory() as directory,

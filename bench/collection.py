@@ -16,6 +16,7 @@ import click
 
 from bench.collecting import collector_of, started
 from bench.measuring import cpu_cost, print_costs
+from bench.needs import require_root
 from bench.pods import pods
 from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk, ProcfsWalk
 from otel_netagent.outputs.content_coding import gzipped
@@ -24,6 +25,7 @@ from otel_netagent.outputs.otlp.attributes import agent_resource
 from otel_netagent.outputs.otlp.metrics import MetricsEncoder
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 from otel_netagent.probes import catalogue
+from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import WalkAccess
 
 MIB_PROBES = ("tcp", "tcpext", "udp")
@@ -35,6 +37,7 @@ PROBES = ("ip", "mib", "netdev", "sock", "conntrack", "qdisc", "softnet", "slab"
 @click.option("--rounds", default=20, show_default=True, help="Measurements of each way.")
 def main(namespaces: int, rounds: int) -> None:
     """Print what collecting costs."""
+    require_root("ip")
     with pods(namespaces), contextlib.ExitStack() as stack:
         access = find_kernel_access()
         stack.callback(access.walk.walk.close)
@@ -45,7 +48,10 @@ def main(namespaces: int, rounds: int) -> None:
         }
         walked = in_kernel.take()
         for name in PROBES:
-            ways[name] = _collecting(access, in_kernel, (name,), stack, walked)
+            try:
+                ways[name] = _collecting(access, in_kernel, (name,), stack, walked)
+            except Unavailable as reason:
+                click.echo(f"{name} is left out, this kernel cannot run it: {reason}", err=True)
         found = len(in_kernel.take())
         costs = cpu_cost(ways, rounds)
         print_costs(f"CPU of one collection, {found} namespaces", costs, "MIBs of three probes, kernel pass")

@@ -23,6 +23,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from rich.console import Console
 from rich.table import Table
 
+from bench.needs import require_root
 from bench.receiver import Receiver
 from bench.threads import cpu_seconds
 from lab.truth import Family
@@ -51,6 +52,7 @@ _PATIENCE_S: Final = 3.0
 @click.option("--seconds", default=10, show_default=True, help="For how long.")
 def main(rates: Sequence[int], seconds: int) -> None:
     """Print what arrived and what it cost, by thread."""
+    require_root("ip", "nft")
     runs = [_run(rate, seconds) for rate in rates]
     table = Table(title=f"Events for {seconds} s, to a receiver by OTLP/gRPC", title_justify="left")
     table.add_column("events a second")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from bench.needs import require_root
 from lab.counters import counters
 from lab.truth import Family
 from tests.agent.closed_ports import closed_tcp_port, closed_udp_port
@@ -40,6 +41,7 @@ class Neighbour:
 @click.option("--drops", default=1_000_000, show_default=True, help="Datagrams to drop.")
 def main(drops: int) -> None:
     """Flood, and print what became of it."""
+    require_root("ip")
     with (
         tempfile.TemporaryDirectory() as directory,
         named_pair() as noisy,

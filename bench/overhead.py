@@ -19,7 +19,6 @@ import math
 import os
 import random
 import re
-import shutil
 import statistics
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from bench.needs import require_root
 from lab.links import Pair, joined_pair
 from lab.waiting import eventually
 from otel_netagent.attribution.snapshot import Snapshot
@@ -124,8 +124,7 @@ class Turn:
 )
 def main(turns: int, seconds: int, opt_in: Sequence[str]) -> None:
     """Print what traffic loses by the agent."""
-    if not shutil.which("sockperf"):
-        raise click.ClickException("sockperf is not installed: install it (Debian: apt-get install sockperf)")
+    require_root("ip", "sockperf", "taskset")
     logging.getLogger("otel_netagent").setLevel(logging.ERROR)  # in each turn it would say what this kernel lacks
     with joined_pair() as pair, _agent(seconds, opt_in) as agent:
         measured = [list(_turns(load, pair, agent, turns, seconds)) for load in LOADS]

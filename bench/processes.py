@@ -15,6 +15,7 @@ import click
 from bench.collecting import started
 from bench.load import connections, idle_processes
 from bench.measuring import cpu_cost, print_costs
+from bench.needs import require_root
 from bench.pods import pods
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 
@@ -29,6 +30,7 @@ PROBES = ("fd", "io", "tcpsummary")
 @click.option("--rounds", default=20, show_default=True, help="Measurements of each way.")
 def main(namespaces: int, processes: int, descriptors: int, sockets: int, rounds: int) -> None:
     """Print what counting costs."""
+    require_root("ip")
     with pods(namespaces) as made, contextlib.ExitStack() as stack:
         access = find_kernel_access()
         stack.callback(access.walk.walk.close)

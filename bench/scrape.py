@@ -21,6 +21,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from bench.needs import require_root
 from bench.pods import pods
 from otel_netagent.identity.registry import SETTLING_S
 from otel_netagent.probes import catalogue
@@ -45,6 +46,7 @@ class Scrape:
 @click.option("--all-probes", is_flag=True, help="Run also the probes that are off by default.")
 def main(namespaces: int, scrapes: int, gap: float, all_probes: bool) -> None:
     """Print how long scrapes take."""
+    require_root("ip")
     metric = {"probes": sorted(name for name, probe in catalogue().items() if probe.series)} if all_probes else {}
     table = Table(title=f"{scrapes} scrapes, {namespaces:,} namespaces, a collection each second", title_justify="left")
     for number, column in enumerate(("coding", "MB", "p50 ms", "p99 ms", "max ms", "agent's CPU %")):

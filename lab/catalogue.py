@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lab import (
     drops_arriving,
     drops_filtered,
@@ -42,6 +44,7 @@ ON_PAIR: tuple[Scenario[Pair], ...] = (
     *slow_paths.ON_PAIR,
     *standstills.ON_PAIR,
 )
+ON_LOOPBACK: tuple[Scenario[Pair], ...] = (*resets_sent.ON_PAIR, *drops_full.SOCKETS_ON_PAIR)
 ON_ROUTER: tuple[Scenario[Router], ...] = (
     *drops_routing.ON_ROUTER,
     *drops_filtered.ON_ROUTER,
@@ -53,3 +56,6 @@ QUIET_ON_WIRE: tuple[Scenario[Wire], ...] = (*time_wait.QUIET_ON_WIRE, *healthy_
 
 QUIET_ON_PAIR: tuple[Scenario[Pair], ...] = healthy_tcp.ON_PAIR
 """The same between two kernels."""
+
+FAULTS: tuple[Scenario[Any], ...] = (*ON_WIRE, *ON_PAIR, *ON_LOOPBACK, *ON_ROUTER)
+HEALTHY: tuple[Scenario[Any], ...] = (*QUIET_ON_WIRE, *QUIET_ON_PAIR)

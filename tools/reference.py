@@ -26,11 +26,11 @@ _METRICS = """# Metrics
 
 Generated from the probes' declarations by `make docs`.
 
-Every series has the labels `namespace`, `netns`, `node` and `pod`, and those that its row names. Names are the same
-at `/metrics` and by OTLP, where each probe is an instrumentation scope (`otel_netagent.PROBE`). An alias is another
-name of the same series, of the original exporter; aliases are at `/metrics` only. A counter that the running kernel
-does not keep has no series. What is said of costs is CPU time of a collection, or of what the kernel does more for each
-occurrence ([Costs](costs.md) has how it was measured).
+Every series has the labels `namespace`, `netns`, `node` and `pod`, and those in its row. Names are the same on
+`/metrics` and over OTLP, where each probe is an instrumentation scope (`otel_netagent.PROBE`). An alias is the name
+that the original exporter has for a series; aliases are on `/metrics` only. If the running kernel does not have a
+counter, there is no series. A cost is the CPU time of a collection, or what the kernel spends on each occurrence;
+[Costs](costs.md) says how it was measured.
 """
 
 _EVENTS = """# Events
@@ -38,8 +38,14 @@ _EVENTS = """# Events
 Generated from the probes' declarations by `make docs`.
 
 A line on standard error is `type=TYPE pod=POD namespace=NAMESPACE BODY`; the same line is the body of the
-OpenTelemetry log record. Whose end is the source: where a socket is concerned, its local end; where there is only a
-packet (PACKETLOSS, TCPRESET_NOSOCK), the packet's source.
+OpenTelemetry log record. The source of an event:
+
+| event | `saddr`, `sport` | `daddr`, `dport` |
+| --- | --- | --- |
+| of a socket | the local end | the remote end |
+| of a packet only (PACKETLOSS, TCPRESET_NOSOCK) | the packet's sender | the packet's receiver |
+
+The parts of the body, and the attributes of the log record:
 
 | in the line | attribute of the log record | |
 | --- | --- | --- |
@@ -56,26 +62,26 @@ packet (PACKETLOSS, TCPRESET_NOSOCK), the packet's source.
 | | `netagent.packet.length` | bytes, from the layer on that the packet was in |
 | | `netagent.harmless` | 1: no fault; told since `event_config.harmless` asks for it |
 
-What happened and was not told is in `netagent_events` (see [Metrics](metrics.md)): at most 100 events a second of one
-kind, place and namespace (`event_config.events_per_second`). Drops that are no fault are counted, and make an event
-only where `event_config.harmless` asks for it: `otel_netagent/probing/drop_reasons.py` says which and why.
+At most 100 events per second are emitted of one type, location and namespace (`event_config.events_per_second`);
+`netagent_events` counts the others too (see [Metrics](metrics.md)). Expected drops are counted, and become events
+only if `event_config.harmless` is set: `otel_netagent/probing/drop_reasons.py` says which are expected, and why.
 
-Healthy TCP too sends segments that the kernel frees as if it dropped them. These are expected; similar segments that
-are lost at the same location are reported:
+Healthy TCP also sends segments that the kernel frees as if it dropped them. These are expected, and similar segments
+that are lost at the same location are still reported:
 
 - **Keepalives and window probes**: no data, and the sequence number before the next one (`TCP_OLD_SEQUENCE` in
   `tcp_validate_incoming`; before Linux 6.6 `TCP_INVALID_SEQUENCE`). Systems other than Linux probe a closed window
   with one byte, the next (`TCP_INVALID_END_SEQUENCE`; before 6.17 `TCP_ZEROWINDOW` in `tcp_data_queue`). Reported: a
-  RST, more data, any other sequence number. A duplicate of old data is among these: no data are lost, but probably an
+  RST, more data, any other sequence number. This includes a duplicate of old data: no data is lost, but probably an
   ACK of this host.
 - **ACKs of a half-closed connection**: no data, after the peer's FIN (`NOT_SPECIFIED` in `tcp_rcv_state_process`).
   Reported: data or another FIN after the FIN.
 - **Handshakes that wait for data** (TCP_DEFER_ACCEPT; nginx: `deferred`): the last ACK (`NOT_SPECIFIED` in
   `tcp_v4_rcv` or `tcp_v6_rcv`). Reported: the SYN once more, and this ACK where the accept queue is full.
 
-Before Linux 6.11 a drop does not say for which socket it was, and before 6.15 not that the accept queue was full: the
-first kind then needs fentry or kprobe (`tcp_oow_rate_limited`), and so does the third (`tcp_check_req`). Where the
-kernel supports neither, `inspector list probe` says so, and these segments are reported. The second kind needs no
+Before Linux 6.11 a drop does not say for which socket the packet was, and before 6.15 not that the accept queue was
+full: the first kind then needs fentry or kprobe (`tcp_oow_rate_limited`), and so does the third (`tcp_check_req`). If
+the kernel supports neither, `inspector list probe` says so, and these segments are reported. The second kind needs no
 socket: `tcp_rcv_state_process` (net/ipv4/tcp_input.c) sets a reason wherever else it discards an ACK without data.
 """
 
@@ -101,18 +107,18 @@ def metrics_page(probes: Iterable[Probe]) -> str:
         for probe in probes
         if probe.series
     ]
-    common = f"## of every probe that has events\n\n{_table(_METRIC_COLUMNS, map(_metric_row, COMMON))}"
+    common = f"## Every probe that has events\n\n{_table(_METRIC_COLUMNS, map(_metric_row, COMMON))}"
     return "\n".join([_METRICS, *sections, common])
 
 
 def events_page(probes: Iterable[Probe]) -> str:
     """The page of all event types."""
-    told = [probe for probe in probes if probe.events]
     sections = [
         f"## {probe.name}: {probe.summary}\n\n{_running(probe)}\n\n{''.join(map(_event, probe.events))}"
-        for probe in told
+        for probe in probes
+        if probe.events
     ]
-    common = f"## of every probe that has events\n\n{_event(EVENTS_SUPPRESSED)}"
+    common = f"## Every probe that has events\n\n{_event(EVENTS_SUPPRESSED)}"
     return "\n".join([_EVENTS, *sections, common]).rstrip("\n") + "\n"
 
 
@@ -155,10 +161,10 @@ def _with_attributes(loss: Loss) -> str:
 
 
 def _event(event_type: EventType) -> str:
-    also = f" (also answers to {_code(event_type.aliases)})" if event_type.aliases else ""
+    also = f" (also called {_code(event_type.aliases)})" if event_type.aliases else ""
     lines = [
         f"### `{event_type.name}`{also}",
-        f"Event name `{event_type.event_name}`. It fires when {event_type.fires_when}.",
+        f"Event name `{event_type.event_name}`. Emitted when {event_type.fires_when}.",
     ]
     if event_type.threshold_ms is not None:
         lines[-1] += (
@@ -174,7 +180,7 @@ def _event(event_type: EventType) -> str:
 
 def _running(probe: Probe) -> str:
     also = f" The configuration may call it {_code(probe.aliases)} too." if probe.aliases else ""
-    when = f"Runs only where the configuration names it: {probe.on_demand}." if probe.on_demand else "Runs by default."
+    when = f"Opt-in, since {probe.on_demand}." if probe.on_demand else "Runs by default."
     needs = f" Needs {', '.join(map(str, probe.capabilities))}." if probe.capabilities else ""
     return f"{when} Cost: {probe.cost}.{needs}{also}"
 

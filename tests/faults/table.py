@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from lab import catalogue, drops_full, resets_sent
+from lab import catalogue
 from lab.links import Host, Pair, Router, joined_by_router, joined_pair, loopback
 from lab.namespace import Namespace
 from lab.scenario import Scenario, cases
@@ -123,10 +123,10 @@ def _on_router() -> Iterator[tuple[Router, Collection[Host]]]:
 _PROGRAMME: tuple[tuple[str, Callable[[], Stage], Collection[Scenario[Any]]], ...] = (
     ("", on_wire, catalogue.ON_WIRE),
     ("", _on_pair, catalogue.ON_PAIR),
-    (", loopback", _on_loopback, [*resets_sent.ON_PAIR, *drops_full.SOCKETS_ON_PAIR]),
+    (", loopback", _on_loopback, catalogue.ON_LOOPBACK),
     ("", _on_router, catalogue.ON_ROUTER),
-    (" (quiet)", on_wire, catalogue.QUIET_ON_WIRE),
-    (" (quiet)", _on_pair, catalogue.QUIET_ON_PAIR),
+    (" (healthy)", on_wire, catalogue.QUIET_ON_WIRE),
+    (" (healthy)", _on_pair, catalogue.QUIET_ON_PAIR),
 )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 import pytest
 
-from lab import catalogue, drops_full, resets_sent
+from lab import catalogue
 from lab.links import Host, Pair, Router, loopback
 from lab.namespace import Namespace
 from lab.scenario import Scenario, case_id, cases
@@ -35,9 +35,7 @@ def test_on_pair(scenario: Scenario[Pair], family: Family, play: Play[Pair], obs
     confirm(play(scenario, pair, family), observer, [pair.client, pair.server])
 
 
-@pytest.mark.parametrize(
-    ("scenario", "family"), cases([*resets_sent.ON_PAIR, *drops_full.SOCKETS_ON_PAIR]), ids=case_id
-)
+@pytest.mark.parametrize(("scenario", "family"), cases(catalogue.ON_LOOPBACK), ids=case_id)
 def test_on_loopback(
     scenario: Scenario[Pair], family: Family, play: Play[Pair], observer: Observer, netns: Namespace
 ) -> None:

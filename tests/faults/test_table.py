@@ -1,4 +1,4 @@
-"""The truth table tells of what is missing, and of what should not be."""
+"""The truth table says what is missing, and what should not be; the pages count faults as it does."""
 
 from __future__ import annotations
 

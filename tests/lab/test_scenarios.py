@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab import catalogue, drops_full, resets_sent
+from lab import catalogue
 from lab.links import Pair, Router, loopback
 from lab.namespace import Namespace
 from lab.scenario import Scenario, case_id, cases
@@ -43,11 +43,7 @@ def test_on_pair(scenario: Scenario[Pair], family: Family, pair: Pair, trace: Tr
     testimony.confirm(truth, deferred=scenario.deferred)
 
 
-@pytest.mark.parametrize(
-    ("scenario", "family"),
-    cases([*resets_sent.ON_PAIR, *drops_full.SOCKETS_ON_PAIR]),
-    ids=case_id,
-)
+@pytest.mark.parametrize(("scenario", "family"), cases(catalogue.ON_LOOPBACK), ids=case_id)
 def test_on_loopback(scenario: Scenario[Pair], family: Family, netns: Namespace, trace: Trace) -> None:
     pair = loopback(netns)
     with witnessed(trace, pair.client) as testimony:

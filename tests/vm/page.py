@@ -18,42 +18,46 @@ PAGE: Final = Path(__file__).parents[2] / "docs" / "kernels.md"
 _INTRODUCTION: Final = """\
 # Kernels
 
-Generated from the last run of `make test-kernels`, by `make kernels-table`. The run boots each kernel in qemu with the
-tests inside. It fails where a test does, and where this page says otherwise than what it saw.
+Generated from the last run of `make test-kernels`, by `make kernels-table`. The run boots each kernel in qemu and runs
+the tests in it. It fails if a test fails, or if this page differs from what it saw.
+
+Faults and healthy workloads are those of the truth table ([README](../README.md#can-it-be-trusted) has their number),
+except for IPv4 on IPv6 sockets: in the kernel these take the paths of the two other families.
 """
 
 _PROBES: Final = """\
 ## How each probe attaches
 
-By the preferred way, if nothing else is said below: ways are tried best first, and what this kernel has refused is
-in `inspector list probe` with the reason. All probes collected their numbers.
+Attach methods are tried in order of preference. What a kernel rejected is listed below; on a node,
+`inspector list probe -v` lists it. A number says how many hooks of a probe use the method. All probes collected their
+numbers.
 """
 
 _OTHERWISE: Final = """\
-## Attached otherwise than preferred
+## Not attached by the preferred method
 
-What a probe watches by another way than its best, or not at all.
+What a probe watches by another attach method than the preferred one, or not at all.
 """
 
 _REFUSED: Final = """\
-## Programs that a kernel refuses
+## Programs that a kernel rejects
 
-Each program of each object was loaded and attached alone, those too that a probe would not ask for on that kernel.
+Each program of each object was loaded and attached by itself, even where no probe would ask for it on that kernel.
 """
 
 _LIMITS: Final = """\
-## What a kernel cannot tell
+## What a kernel cannot report
 
-Each fault of the laboratory is told with its type, connection, state and reason on every kernel, but for this
+On every kernel, each fault of the laboratory is reported with its type, connection, state and reason. The exceptions
 (`lab/limits.py`):
 """
 
-_OF_THE_DAY: Final = re.compile(r"^\| (?:`uname -r`|faults|other tests) .*$", re.MULTILINE)
+_RELEASES: Final = re.compile(r"^\| `uname -r` .*$", re.MULTILINE)
 
 
 def of_every_day(page: str) -> str:
-    """The page but for the exact releases, which change from week to week, and how many tests there are."""
-    return _OF_THE_DAY.sub("", page)
+    """The page without the exact releases, which change from week to week."""
+    return _RELEASES.sub("", page)
 
 
 def render(reports: Sequence[Report]) -> str:
@@ -65,7 +69,7 @@ def render(reports: Sequence[Report]) -> str:
             _PROBES,
             _table(("probe", *(each.version for each in reports)), _probes(reports)),
             _OTHERWISE,
-            _table(("probe", "what", "kernels", "way", "refused before it"), _otherwise(reports)),
+            _table(("probe", "what", "kernels", "attach method", "rejected before it"), _otherwise(reports)),
             _REFUSED,
             _table(("program", "kernels", "reason"), _refused(reports)),
             _LIMITS,
@@ -77,14 +81,16 @@ def render(reports: Sequence[Report]) -> str:
 def _summary(reports: Sequence[Report]) -> Iterator[Sequence[str]]:
     yield ("Debian", *(each.suite for each in reports))
     yield ("`uname -r`", *(each.status.kernel for each in reports))
-    for title, faults in (("faults", True), ("other tests", False)):
-        yield (title, *(_passed(each, faults=faults) for each in reports))
+    for title, of_laboratory in (("faults and healthy workloads", True), ("other tests", False)):
+        yield (
+            title,
+            *(_passed(case for case in each.cases if case.of_laboratory is of_laboratory) for each in reports),
+        )
 
 
-def _passed(report: Report, *, faults: bool) -> str:
-    outcomes = Counter(case.passed for case in report.cases if _is_fault(case) is faults)
-    failed = f", **{outcomes[False]} failed**" if outcomes[False] else ""
-    return f"{outcomes[True]} passed{failed}"
+def _passed(cases: Iterable[Case]) -> str:
+    outcomes = Counter(case.passed for case in cases)
+    return f"**{outcomes[False]} failed**" if outcomes[False] else "all passed" if outcomes[True] else "none"
 
 
 def _probes(reports: Sequence[Report]) -> Iterator[Sequence[str]]:
@@ -137,10 +143,6 @@ def _versions(found: Mapping[str, Iterable[Thing]]) -> Mapping[Thing, list[str]]
         for thing in things:
             versions[thing].append(version)
     return versions
-
-
-def _is_fault(case: Case) -> bool:
-    return "/test_faults.py::" in case.test
 
 
 def _cell(text: str) -> str:

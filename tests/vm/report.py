@@ -25,6 +25,11 @@ class Case:
     limits: tuple[str, ...]
     why: str
 
+    @property
+    def of_laboratory(self) -> bool:
+        """Whether it played a fault or a healthy workload."""
+        return "/test_faults.py::" in self.test
+
 
 @dataclass(frozen=True, slots=True)
 class Report:

@@ -66,7 +66,8 @@ def test_what_was_refused_has_its_reason_and_breaks_no_table() -> None:
 
 def test_outcomes_and_limits_are_counted() -> None:
     text = render([OLD, NEW])
-    assert rows(text, "| faults") == ["| faults | 1 passed, **1 failed** | 0 passed |"]
+    assert rows(text, "| faults") == ["| faults and healthy workloads | **1 failed** | none |"]
+    assert rows(text, "| other") == ["| other tests | all passed | none |"]
     assert rows(text, f"| {LIMIT}") == [f"| {LIMIT} | 6.1 |"]
 
 
