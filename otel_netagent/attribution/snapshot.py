@@ -13,7 +13,8 @@ from otel_netagent.model.table import HistogramTable, Table
 class Snapshot:
     """All numbers of one collection, with the entities that they speak of.
 
-    Every namespace of every row is in `entities`: a row whose namespace is gone is not in a snapshot.
+    `time_ns` is the Unix time at which the collection began. `entities` are by the cookies of their namespaces, as rows
+    are. Every namespace of every row is among them: a row whose namespace is gone is not in a snapshot.
     """
 
     time_ns: int
