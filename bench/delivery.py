@@ -38,7 +38,7 @@ _LIMITS: Final = Limits(capacity=8_192, batch=512, linger_s=1.0)  # as the agent
 _TYPE: Final = EventType("PACKETLOSS", "netagent.packetloss", "the kernel drops a packet")
 _STACK: Final = "skb_release_data+0xA3 __kfree_skb+0xE tcp_recvmsg+0x61D inet_recvmsg+0x58 sock_read_iter+0x92"
 _PODS: Final = [
-    Entity(4_026_532_000 + number, EntityKind.POD, f"web-{number}", "shop", _START_NS) for number in range(100)
+    Entity(4_026_532_000 + number, number, EntityKind.POD, f"web-{number}", "shop", _START_NS) for number in range(100)
 ]
 
 

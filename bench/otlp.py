@@ -38,7 +38,7 @@ _RTT: Final = Series(
 )
 
 _ENTITIES: Final = [
-    Entity(4_026_532_000 + number, EntityKind.POD, f"web-5775dfdc77-{number}", "shop", _START_NS)
+    Entity(4_026_532_000 + number, number, EntityKind.POD, f"web-5775dfdc77-{number}", "shop", _START_NS)
     for number in range(1_100)
 ]
 
@@ -81,17 +81,21 @@ def _snapshot(pods: range, turn: int) -> Snapshot:
     chance = random.Random(turn)  # noqa: S311 - nobody has to be kept from guessing it
     tables = tuple(
         Table(
-            probe, series, {(each.netns, ()): tuple(chance.choices(range(10**6), k=len(series))) for each in entities}
+            probe,
+            series,
+            {(each.netns_cookie, ()): tuple(chance.choices(range(10**6), k=len(series))) for each in entities},
         )
         for probe, series in _SERIES.items()
     )
     buckets = len(_RTT.bounds) + 1
     trips: dict[RowKey, tuple[Distribution, ...]] = {
-        (each.netns, ()): (Distribution(tuple(chance.choices(range(10**6), k=buckets)), chance.random()),)
+        (each.netns_cookie, ()): (Distribution(tuple(chance.choices(range(10**6), k=buckets)), chance.random()),)
         for each in entities
     }
     time_ns = _START_NS + turn * _INTERVAL_NS
-    return Snapshot(time_ns, {each.netns: each for each in entities}, tables, (HistogramTable("tcp", (_RTT,), trips),))
+    return Snapshot(
+        time_ns, {each.netns_cookie: each for each in entities}, tables, (HistogramTable("tcp", (_RTT,), trips),)
+    )
 
 
 class _KeptTree:

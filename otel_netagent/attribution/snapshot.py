@@ -13,9 +13,9 @@ from otel_netagent.model.table import HistogramTable, Table
 class Snapshot:
     """All numbers of one collection, with the entities that they speak of.
 
-    `time_ns` is the Unix time (CLOCK_REALTIME) at which the collection began: no number is older.
-    `entities` are found by the inode number of their network namespace.
-    Every namespace of every row is in `entities`: a row whose namespace is gone is not in a snapshot.
+    `time_ns` is the Unix time (CLOCK_REALTIME) at which the collection began: no number is older. `entities` are by the
+    cookies of their namespaces, as rows are. Every namespace of every row is among them: a row whose namespace is gone
+    is not in a snapshot.
     """
 
     time_ns: int

@@ -23,7 +23,11 @@ class EntityKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """Owner of one network namespace.
+    """Owner of one network namespace, which `netns_cookie` tells from all others, those that are gone among them.
+
+    `netns` is its inode number, which labels show, and which the next namespace has as soon as this one is gone. The
+    cookie is the inode number too where none is known (kernel.namespaces.Namespace). `pod_uid` tells a pod from the
+    next of the same name.
 
     `netns` is the inode number of that namespace, as `/proc/PID/ns/net` shows it.
     `pod` and `namespace` are the values of the labels of these names. Where the owner is no pod of
@@ -37,6 +41,7 @@ class Entity:
     """
 
     netns: int
+    netns_cookie: int
     kind: EntityKind
     pod: str
     namespace: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from otel_netagent.identity.cgroup import CgroupOwner, owner_of
 from otel_netagent.identity.entity import Entity, EntityKind
@@ -22,7 +23,14 @@ class Finding:
     witness: int | None
 
 
-def examine(netns: int, pids: Iterable[int], name: str | None, proc: Path = files.PROC) -> Finding:
+class Netns(NamedTuple):
+    """A network namespace: its inode number, which is used again, and its cookie, which is not."""
+
+    inode: int
+    cookie: int
+
+
+def examine(netns: Netns, pids: Iterable[int], name: str | None, proc: Path = files.PROC) -> Finding:
     """Owner of a namespace that is not the host's, by its processes and its name of `ip netns`.
 
     Containers go before names. Of several containers it is the one whose process is the oldest: of a pod the
@@ -40,19 +48,19 @@ def examine(netns: int, pids: Iterable[int], name: str | None, proc: Path = file
     return Finding(_unowned(netns, name, start_ns), witness=oldest)
 
 
-def host_entity(netns: int, proc: Path = files.PROC) -> Entity:
+def host_entity(netns: Netns, proc: Path = files.PROC) -> Entity:
     """The node itself, which started when its first process did."""
     start_ns = processes.process_start_ns(1, proc) or 0
-    return Entity(netns, EntityKind.HOST, "hostNetwork", "hostNetwork", start_ns)
+    return Entity(*netns, EntityKind.HOST, "hostNetwork", "hostNetwork", start_ns)
 
 
-def _owned(netns: int, owner: CgroupOwner, start_ns: int) -> Entity:
+def _owned(netns: Netns, owner: CgroupOwner, start_ns: int) -> Entity:
     if owner.pod_uid:
         kind, pod, namespace = EntityKind.POD, owner.pod_uid, "unknownNamespace"
     else:
         kind, pod, namespace = EntityKind.CONTAINER, owner.container_id[:SHORT_ID], "standaloneContainer"
-    return Entity(netns, kind, pod, namespace, start_ns, owner.pod_uid, owner.container_id)
+    return Entity(*netns, kind, pod, namespace, start_ns, owner.pod_uid, owner.container_id)
 
 
-def _unowned(netns: int, name: str | None, start_ns: int) -> Entity:
-    return Entity(netns, EntityKind.NETNS, name or f"ns{netns}", "standaloneNetns", start_ns)
+def _unowned(netns: Netns, name: str | None, start_ns: int) -> Entity:
+    return Entity(*netns, EntityKind.NETNS, name or f"ns{netns.inode}", "standaloneNetns", start_ns)

@@ -25,7 +25,7 @@ from typing import Protocol
 from otel_netagent.identity import netns_names, netns_processes
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.identity.naming import Names, Naming
-from otel_netagent.identity.owner import Finding, examine, host_entity
+from otel_netagent.identity.owner import Finding, Netns, examine, host_entity
 from otel_netagent.kernel.proc import files, processes
 from otel_netagent.open_files import ShortageLog
 
@@ -141,7 +141,7 @@ class Registry:
         self._shortage = ShortageLog()
 
     def update(self, live: Collection[LiveNamespace]) -> Mapping[int, Entity]:
-        """Entities, by inode number, of exactly the namespaces that have a process now.
+        """Entities, by the cookies that the walk gives, of exactly the namespaces that have a process now.
 
         A namespace that is missing in `live` is forgotten, but for its late events. Raises OSError, with nothing
         changed, where no file can be opened.
@@ -158,7 +158,7 @@ class Registry:
             self._remember_departed(known, now)
             self._known = known
             self._by_cookie = any(each.cookie != each.inode for each in live)
-            return {each.inode: known[each.cookie].finding.entity for each in live}
+            return {each.cookie: known[each.cookie].finding.entity for each in live}
 
     def lookup(self, netns: int, cookie: int) -> Entity:
         """Entity of the namespace that an event speaks of: one of the last update, or one sought now.
@@ -168,7 +168,7 @@ class Registry:
         """
         key = cookie if self._by_cookie else netns
         known = self._known.get(key) or self._host.get(netns)
-        return known.finding.entity if known is not None else self._search(netns, key)
+        return known.finding.entity if known is not None else self._search(Netns(netns, key))
 
     def _follow_names(self) -> None:
         """Call all by the names of the present; most of the time these are those of the update before."""
@@ -179,18 +179,26 @@ class Registry:
         self._known = {key: known.called(self._names) for key, known in self._known.items()}
 
     def _know_host(self) -> Mapping[int, _Known]:
-        """The host by its inode number, which nobody else can get."""
-        netns = processes.host_netns(self._proc)
-        if netns is None:
+        """The host by its inode number, which nobody else can get. Its cookie is known with the first walk."""
+        inode = processes.host_netns(self._proc)
+        if inode is None:
             return {}
         now = self._clock()
-        finding = _called(Finding(host_entity(netns, self._proc), witness=1), self._names)
-        return {netns: _Known(finding, first_seen=now, examined=now)}
+        finding = _called(Finding(host_entity(Netns(inode, inode), self._proc), witness=1), self._names)
+        return {inode: _Known(finding, first_seen=now, examined=now)}
+
+    def _host_as(self, live: LiveNamespace) -> _Known:
+        """The host, by the cookie that a walk gives it."""
+        host = self._host[live.inode]
+        if host.finding.entity.netns_cookie != live.cookie:
+            entity = replace(host.finding.entity, netns_cookie=live.cookie)
+            self._host = {live.inode: replace(host, finding=replace(host.finding, entity=entity))}
+        return self._host[live.inode]
 
     def _still_known(self, live: LiveNamespace) -> _Known | None:
         """What is known of a namespace, unless its number, for want of a cookie, now means another one."""
         if live.inode in self._host:
-            return self._host[live.inode]
+            return self._host_as(live)
         known = self._known.get(live.cookie)
         if known is None or live.pid == known.finding.witness:
             return known
@@ -208,7 +216,7 @@ class Registry:
         now, proven = self._scan.time, self._is_in(live.pid, live.inode)
         pids = (self._scan.processes.get(live.inode) or (live.pid,)) if proven else ()
         name = self._scan.names.get(live.inode) if proven else None
-        finding = _called(examine(live.inode, pids, name, self._proc), self._names)
+        finding = _called(examine(Netns(live.inode, live.cookie), pids, name, self._proc), self._names)
         if known is None:
             return _Known(finding, first_seen=now, examined=now)
         # A pod ends, and its last containers have gone; or the scan may speak of the next namespace of this number.
@@ -228,22 +236,22 @@ class Registry:
         told = {key: it.finding for key in gone if (it := self._known[key]).finding.witness is not None}
         self._departed = remembered | {key: _Until(finding, now + DEPARTED_S) for key, finding in told.items()}
 
-    def _search(self, netns: int, key: int) -> Entity:
+    def _search(self, netns: Netns) -> Entity:
         with self._lock:
             self._follow_names()
             now = self._clock()
-            if remembered := self._remembered(netns, key, now):
+            if remembered := self._remembered(netns, now):
                 return remembered.entity
             try:
-                return self._sought(netns, key, now).entity
+                return self._sought(netns, now).entity
             except OSError as error:
                 self._shortage.note("events of new namespaces are emitted without the name of their pod", error)
-                departed = self._departed.get(key)
+                departed = self._departed.get(netns.cookie)
                 return (departed.finding if departed else examine(netns, (), None, self._proc)).entity
 
-    def _sought(self, netns: int, key: int, now: float) -> Finding:
+    def _sought(self, netns: Netns, now: float) -> Finding:
         """What a search finds, which is remembered. Raises OSError where no file can be opened."""
-        since = self._found[key].since if key in self._found else now
+        since = self._found[netns.cookie].since if netns.cookie in self._found else now
         next_scan = self._scan.time + SEARCH_EVERY_S
         if now < next_scan:
             end = next_scan
@@ -251,21 +259,23 @@ class Registry:
             self._scan = self._scan_now(now)
             self._found = {other: it for other, it in self._found.items() if now < it.end}
             end = now + SEARCH_AGAIN_S
-        finding = self._find(netns, key, since)
-        self._found[key] = _Sought(finding, since, end)
+        finding = self._find(netns, since)
+        self._found[netns.cookie] = _Sought(finding, since, end)
         return finding
 
-    def _remembered(self, netns: int, key: int, now: float) -> Finding | None:
+    def _remembered(self, netns: Netns, now: float) -> Finding | None:
         """What needs no scan: what a search found lately, and whose a departed namespace with a cookie was."""
-        it = self._found.get(key) or (self._departed.get(key) if key != netns else None)
+        has_cookie = netns.cookie != netns.inode
+        it = self._found.get(netns.cookie) or (self._departed.get(netns.cookie) if has_cookie else None)
         return it.finding if it is not None and now < it.end else None
 
-    def _find(self, netns: int, key: int, since: float) -> Finding:
+    def _find(self, netns: Netns, since: float) -> Finding:
         """Owner by the last scan: by the namespace's processes, else the last owner, else by its name."""
-        finding = examine(netns, self._scan.processes.get(netns, ()), self._scan.names.get(netns), self._proc)
-        if self._is_of_another(netns, key) or not self._is_proven(finding, since):
+        scan = self._scan
+        finding = examine(netns, scan.processes.get(netns.inode, ()), scan.names.get(netns.inode), self._proc)
+        if self._is_of_another(netns) or not self._is_proven(finding, since):
             finding = examine(netns, (), None, self._proc)
-        departed = self._departed.get(key)
+        departed = self._departed.get(netns.cookie)
         if finding.witness is None and departed is not None and self._clock() < departed.end:
             return departed.finding
         return _called(finding, self._names)
@@ -285,12 +295,15 @@ class Registry:
     def _is_in(self, pid: int, netns: int) -> bool:
         return processes.netns_of(pid, self._proc) == netns
 
-    def _is_of_another(self, netns: int, key: int) -> bool:
+    def _is_of_another(self, netns: Netns) -> bool:
         """Whether the last scan speaks of another namespace with this number: that one's witness was still there."""
         seen: dict[int, _Known | _Until | _Sought] = {**self._known, **self._departed, **self._found}
-        others = [it.finding for other, it in seen.items() if other != key and it.finding.entity.netns == netns]
-        pids = self._scan.processes.get(netns, ())
-        return any(other.witness in pids for other in others)
+        pids = self._scan.processes.get(netns.inode, ())
+        return any(
+            it.finding.witness in pids
+            for cookie, it in seen.items()
+            if cookie != netns.cookie and it.finding.entity.netns == netns.inode
+        )
 
     def _scan_now(self, now: float) -> _Scan:
         return _Scan(now, netns_processes.by_netns(self._proc), netns_names.by_netns(self._netns_dir))

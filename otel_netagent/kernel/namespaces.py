@@ -24,20 +24,17 @@ from otel_netagent.kernel.proc import files, processes
 class Namespace(NamedTuple):
     """A network namespace with a process in it.
 
-    `inode` is the number that /proc/PID/ns/net shows; `cookie` tells apart two namespaces that have the same inode
-    one after the other (the inode itself where a walk knows none); `pid` is the lowest of its processes; `counters`
-    are its numbers, by position: a view that makes numbers only of those that are asked for.
+    `inode` is as in /proc/PID/ns/net; the next namespace has it as soon as this one is gone. `cookie` is the key of the
+    namespace, wherever something is kept from one collection to the next: it is never used twice (bpf/include/netns.h).
+    Either all namespaces of a walk have one or, on a kernel without eBPF programs, none has: then it is the inode.
+    `pid` is the lowest of its processes; `counters` are its numbers, by position: a view that makes numbers only of
+    those that are asked for.
     """
 
     inode: int
     cookie: int
     pid: int
     counters: Sequence[int]
-
-    @property
-    def key(self) -> tuple[int, int]:
-        """Inode and cookie: what tells it from every other, of now and of before."""
-        return self.inode, self.cookie
 
 
 Field = MibField

@@ -9,7 +9,11 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 from otel_netagent.model.series import Series
 
 RowKey: TypeAlias = tuple[int, tuple[str, ...]]
-"""(inode number of the network namespace, values of the table's labels)."""
+"""(cookie of the network namespace, values of the table's labels).
+
+The cookie is never used twice (kernel.namespaces.Namespace), so that a row is of the same namespace in every table that
+has it, however far apart they are. The inode number is the next namespace's as soon as its own is gone.
+"""
 
 Values: TypeAlias = tuple[int, ...]
 """One value for each series of the table, in its order."""

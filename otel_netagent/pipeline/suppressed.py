@@ -18,7 +18,7 @@ EVENTS_SUPPRESSED: Final = EventType(
 )
 
 _Stream: TypeAlias = tuple[str, int, str]
-"""(probe, network namespace, event type)."""
+"""(probe, cookie of the network namespace, event type)."""
 
 
 class _Missing(NamedTuple):
@@ -26,7 +26,7 @@ class _Missing(NamedTuple):
     lost: int
 
     def since(self, before: _Missing) -> _Missing:
-        """What has been added. A count that fell began anew: its probe did, or another namespace has the number."""
+        """What has been added. A count that fell began anew: its probe did, or, without cookies, its namespace."""
         return _Missing(*(now - then if now >= then else now for now, then in zip(self, before, strict=True)))
 
 
@@ -56,19 +56,20 @@ def _missing(snapshot: Snapshot) -> Iterator[tuple[_Stream, _Missing]]:
     for table in snapshot.tables:
         if table.series == (EVENTS,):
             counts = {key: count for key, (count,) in table.rows.items()}
-            for (netns, (name, outcome)), count in counts.items():
+            for (cookie, (name, outcome)), count in counts.items():
                 if outcome == "suppressed":
-                    yield (table.probe, netns, name), _Missing(count, counts[netns, (name, "lost")])
+                    yield (table.probe, cookie, name), _Missing(count, counts[cookie, (name, "lost")])
 
 
 def _event(snapshot: Snapshot, stream: _Stream, missing: _Missing) -> AttributedEvent:
-    probe, netns, name = stream
+    probe, cookie, name = stream
+    entity = snapshot.entities[cookie]
     event = Event(
         probe=probe,
         type=EVENTS_SUPPRESSED,
         time_ns=snapshot.time_ns,
-        netns=netns,
-        netns_cookie=0,  # whose it is is known already
+        netns=entity.netns,
+        netns_cookie=cookie,
         attributes={
             "netagent.event.type": name,
             "netagent.event.suppressed": missing.suppressed,
@@ -76,4 +77,4 @@ def _event(snapshot: Snapshot, stream: _Stream, missing: _Missing) -> Attributed
         },
         body=f"of={name} suppressed={missing.suppressed} lost={missing.lost}",
     )
-    return AttributedEvent(event, snapshot.entities[netns])
+    return AttributedEvent(event, entity)

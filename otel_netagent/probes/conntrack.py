@@ -70,15 +70,15 @@ class _RunningConntrack:
             require(_TABLE, _REMEDY)
         self.hooks = (hook,)
         # The kernel's counters have 32 bits; a sum of several falls by as much as one when that is full.
-        self._counters = Monotonic[tuple[int, int], None](len(_COUNTERS.fields), overflowing=True)
+        self._counters = Monotonic[int, None](len(_COUNTERS.fields), overflowing=True)
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         limit = entries_limit()
-        read = {namespace.key: stats for namespace, stats in self._read(namespaces)}
-        occupancies = {(inode, ()): _Occupancy(stats.entries, limit) for (inode, _), stats in read.items()}
+        read = {namespace.cookie: stats for namespace, stats in self._read(namespaces)}
+        occupancies = {(cookie, ()): _Occupancy(stats.entries, limit) for cookie, stats in read.items()}
         yield Table("conntrack", _GAUGES.series, {key: _GAUGES.row(each) for key, each in occupancies.items()})
         totals = self._counters.totals({key: {None: _COUNTERS.row(stats)} for key, stats in read.items()})
-        yield Table("conntrack", _COUNTERS.series, {(inode, ()): total for (inode, _), total in totals.items()})
+        yield Table("conntrack", _COUNTERS.series, {(cookie, ()): total for cookie, total in totals.items()})
 
     def close(self) -> None:
         """Nothing is held."""

@@ -33,7 +33,7 @@ _COLUMNS: Final = Columns(
 
 
 class Descriptors(NamedTuple):
-    """Of one process (`struct process_descriptors`), or of all; `netns` is the inode of the namespace they are in."""
+    """Of one process (`struct process_descriptors`); `netns` is the inode of the namespace that it is in now."""
 
     netns: int
     open: int
@@ -107,9 +107,11 @@ class _RunningFd:
         for process in self._reader.read():
             open_files[process.netns] += process.open
             sockets[process.netns] += process.sockets
-        inodes = (namespace.inode for namespace in namespaces)
-        sums = (Descriptors(inode, open=open_files[inode], sockets=sockets[inode]) for inode in inodes)
-        yield Table("fd", _COLUMNS.series, {(each.netns, ()): _COLUMNS.row(each) for each in sums})
+        sums = {
+            each.cookie: Descriptors(each.inode, open=open_files[each.inode], sockets=sockets[each.inode])
+            for each in namespaces
+        }
+        yield Table("fd", _COLUMNS.series, {(cookie, ()): _COLUMNS.row(each) for cookie, each in sums.items()})
 
     def close(self) -> None:
         self._reader.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
@@ -28,6 +28,7 @@ from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
 from otel_netagent.probing.monotonic import Monotonic
 from otel_netagent.probing.reading import start_reader
+from otel_netagent.probing.walk_keys import WalkKeys
 
 
 def _counter(name: str, field: str, unit: str, meaning: str, *aliases: str) -> Column[str]:
@@ -53,8 +54,8 @@ _HISTORY: Final = -1
 
 
 class _Reader(Protocol):
-    def read(self) -> Mapping[int, Io]:
-        """What was done so far in each namespace that has a process, by its inode."""
+    def read(self, namespaces: Sequence[Namespace]) -> Mapping[int, Io]:
+        """What was done so far in each of these that has a process, by its cookie."""
 
     def close(self) -> None:
         """Leave nothing in the kernel."""
@@ -91,14 +92,15 @@ class KernelIo:
             self._object.close()
             raise
 
-    def read(self) -> Mapping[int, Io]:
-        """What was done so far in each namespace that has a process, by its inode. Raises BpfError."""
+    def read(self, namespaces: Sequence[Namespace]) -> Mapping[int, Io]:
+        """What was done so far in each of these that has a process, by its cookie. Raises BpfError."""
         self._iterator.read()
-        this_pass = self._pass[0]
+        keys, this_pass = WalkKeys(namespaces), self._pass[0]
         done: dict[int, Io] = {}
         for cookie, owner, living, ended in self._read_accounts():
-            if owner.last_pass == this_pass:
-                done[owner.netns_inode] = Io._make(map(operator.add, living, ended))
+            namespace = keys.of(cookie, owner.netns_inode)
+            if owner.last_pass == this_pass and namespace is not None:
+                done[namespace] = Io._make(map(operator.add, living, ended))
             elif owner.last_pass + self._FORGET_AFTER < this_pass:
                 self._accounts.delete(self._key.pack(cookie))
         return done
@@ -126,30 +128,35 @@ class ProcfsIo:
     """The same by procfs, but for what a thread does between the last look and its end."""
 
     def __init__(self, proc: Path = files.PROC) -> None:
-        """Begin with what /proc/PID/io of the processes shows now."""
+        """Nothing is read yet."""
         self._proc = proc
         self._totals: Monotonic[int, _Part] = Monotonic(len(Io._fields))
-        self._totals.totals(self._accounts(with_history=True))
+        self._with_history = True
 
-    def read(self) -> Mapping[int, Io]:
-        """What was done so far in each namespace that has a process, by its inode."""
-        return {inode: Io._make(total) for inode, total in self._totals.totals(self._accounts()).items()}
+    def read(self, namespaces: Sequence[Namespace]) -> Mapping[int, Io]:
+        """What was done so far in each of these that has a process, by its cookie.
+
+        The first time, what /proc/PID/io of the processes shows beside their threads is what was done before.
+        """
+        accounts = self._accounts({each.inode: each.cookie for each in namespaces})
+        self._with_history = False
+        return {cookie: Io._make(total) for cookie, total in self._totals.totals(accounts).items()}
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _accounts(self, *, with_history: bool = False) -> dict[int, dict[_Part, Values]]:
+    def _accounts(self, cookies: Mapping[int, int]) -> dict[int, dict[_Part, Values]]:
         """The account of each thread, by the namespace of its process; and what is the process's beyond that."""
         accounts: dict[int, dict[_Part, Values]] = {}
         for pid in processes.pids(self._proc):
-            netns = processes.netns_of(pid, self._proc)
-            if netns is None:
+            cookie = cookies.get(processes.netns_of(pid, self._proc) or 0)
+            if cookie is None:
                 continue
             own = dict(self._threads_of(pid))
-            whole = process_io.io_of(pid, self._proc) if with_history else None
+            whole = process_io.io_of(pid, self._proc) if self._with_history else None
             if whole is not None and own:
                 own[pid, _HISTORY] = tuple(map(operator.sub, whole, map(sum, zip(*own.values(), strict=True))))
-            accounts.setdefault(netns, {}).update(own)
+            accounts.setdefault(cookie, {}).update(own)
         return accounts
 
     def _threads_of(self, pid: int) -> Iterator[tuple[_Part, Values]]:
@@ -175,13 +182,14 @@ class _RunningIo:
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """For the moment in which a thread ends it is missing: then the number that was shown before stays."""
-        done = self._reader.read()
+        namespaces = list(namespaces)
+        done = self._reader.read(namespaces)
         shown: dict[int, Io] = {}
         rows: dict[RowKey, Values] = {}
         for namespace in namespaces:
             before = self._shown.get(namespace.cookie, _NOTHING)
-            shown[namespace.cookie] = now = Io._make(map(max, before, done.get(namespace.inode, _NOTHING)))
-            rows[namespace.inode, ()] = _COLUMNS.row(now)
+            shown[namespace.cookie] = now = Io._make(map(max, before, done.get(namespace.cookie, _NOTHING)))
+            rows[namespace.cookie, ()] = _COLUMNS.row(now)
         self._shown = shown
         yield Table("io", _COLUMNS.series, rows)
 

@@ -38,16 +38,14 @@ class _RunningIpvs:
 
     def __init__(self) -> None:
         # ipvsadm --zero sets them to 0.
-        self._totals = Monotonic[tuple[int, int], None](len(_COLUMNS.fields))
+        self._totals = Monotonic[int, None](len(_COLUMNS.fields))
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         readings = {
-            namespace.key: {None: _COLUMNS.row(parse_ipvs_stats(text, _TABLE))}
+            namespace.cookie: {None: _COLUMNS.row(parse_ipvs_stats(text, _TABLE))}
             for namespace, text in read_each(namespaces, _TABLE)
         }
-        rows: dict[RowKey, Values] = {
-            (inode, ()): totals for (inode, _), totals in self._totals.totals(readings).items()
-        }
+        rows: dict[RowKey, Values] = {(cookie, ()): totals for cookie, totals in self._totals.totals(readings).items()}
         yield Table("ipvs", _COLUMNS.series, rows)
 
     def close(self) -> None:

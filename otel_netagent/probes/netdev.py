@@ -46,12 +46,12 @@ class _RunningNetDev:
 
     def __init__(self) -> None:
         # What an interface has counted stays when it goes: on a node one goes with every pod.
-        self._counters = Monotonic[tuple[int, int], str](len(_COLUMNS.fields))
+        self._counters = Monotonic[int, str](len(_COLUMNS.fields))
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
-        read = {namespace.key: _interfaces(text) for namespace, text in read_each(namespaces, "dev")}
+        read = {namespace.cookie: _interfaces(text) for namespace, text in read_each(namespaces, "dev")}
         totals = self._counters.totals(read)
-        rows: dict[RowKey, Values] = {(inode, ()): values for (inode, _), values in totals.items()}
+        rows: dict[RowKey, Values] = {(cookie, ()): values for cookie, values in totals.items()}
         yield Table("netdev", _COLUMNS.series, rows)
 
     def close(self) -> None:

@@ -141,7 +141,7 @@ class PacketLoss:
         self._header = header_of(self._object.btf, "packetloss_event")
         self._flow = flow_of(self._object.btf, "packetloss_event")
         self._drop = Layout(self._object.btf, "packetloss_event", _Drop)
-        self._rows = Bounded[int](PLACES_MAX)
+        self._rows = Bounded(PLACES_MAX)
         self._host = processes.host_netns() or 0
         self._stack = lru_cache(maxsize=1024)(self._resolve)
         self.event_source = event_source(self._object, self.decode)
@@ -151,7 +151,7 @@ class PacketLoss:
         self._stack.cache_clear()  # modules come and go, and what lies where one was has another name
         namespaces = list(namespaces)
         drops = self._occurrences.read(namespaces)
-        totals = {(each.inode, ()): [0] * len(_TOTALS) for each in namespaces}
+        totals = {(each.cookie, ()): [0] * len(_TOTALS) for each in namespaces}
         places: dict[int, dict[Labels, Values]] = defaultdict(dict)
         names = {
             (place, kind): (self._symbols.function(place), self._reasons.name(kind))
@@ -159,9 +159,9 @@ class PacketLoss:
         }
         for drop in drops:
             function, reason = names[drop.place, drop.kind]
-            _count(totals[drop.netns, ()], _Kind(function, reason, drop.harmless), drop.total)
-            (before,) = places[drop.netns].get((function, reason), (0,))
-            places[drop.netns][function, reason] = (before + drop.total,)
+            _count(totals[drop.netns_cookie, ()], _Kind(function, reason, drop.harmless), drop.total)
+            (before,) = places[drop.netns_cookie].get((function, reason), (0,))
+            places[drop.netns_cookie][function, reason] = (before + drop.total,)
         yield Table("packetloss", tuple(_TOTALS), {key: tuple(row) for key, row in totals.items()})
         yield Table("packetloss", _BY_PLACE, self._bounded(places, namespaces))
         yield from self._occurrences.tables(drops, namespaces)
@@ -209,11 +209,10 @@ class PacketLoss:
         self, places: Mapping[int, Mapping[Labels, Values]], namespaces: Iterable[Namespace]
     ) -> dict[RowKey, Values]:
         """A row for each place and reason, up to a limit, which stays for as long as the kernel's counts do."""
-        cookies = {each.inode: each.cookie for each in namespaces}
-        self._rows.keep_only(self._occurrences.absent.union(cookies.values()))
+        self._rows.keep_only(self._occurrences.absent.union(each.cookie for each in namespaces))
         rows: dict[RowKey, Values] = {}
-        for inode, counts in places.items():
-            rows |= {(inode, labels): row for labels, row in self._rows.fold(cookies[inode], counts).items()}
+        for cookie, counts in places.items():
+            rows |= {(cookie, labels): row for labels, row in self._rows.fold(cookie, counts).items()}
         return rows
 
     def _resolve(self, stack: bytes, location: int) -> _Stack:

@@ -49,26 +49,26 @@ class _RunningQdisc:
     event_source: EventSource | None = None
 
     def __init__(self, environment: Environment) -> None:
-        self._counters = Monotonic[tuple[int, int], QdiscId](len(_COUNTERS.fields))
+        self._counters = Monotonic[int, QdiscId](len(_COUNTERS.fields))
         self._queues = environment.walk.walk.positions.get((QUEUES, "any"))
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         read = self._read_each(namespaces)
         totals = self._counters.totals({key: _counters(qdiscs) for key, qdiscs in read.items()})
-        yield Table("qdisc", _COUNTERS.series, {(inode, ()): total for (inode, _), total in totals.items()})
-        yield Table("qdisc", _GAUGES.series, {(inode, ()): _waiting(qdiscs) for (inode, _), qdiscs in read.items()})
+        yield Table("qdisc", _COUNTERS.series, {(cookie, ()): total for cookie, total in totals.items()})
+        yield Table("qdisc", _GAUGES.series, {(cookie, ()): _waiting(qdiscs) for cookie, qdiscs in read.items()})
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _read_each(self, namespaces: Iterable[Namespace]) -> dict[tuple[int, int], Mapping[QdiscId, Qdisc]]:
-        found: dict[tuple[int, int], Mapping[QdiscId, Qdisc]] = {}
+    def _read_each(self, namespaces: Iterable[Namespace]) -> dict[int, Mapping[QdiscId, Qdisc]]:
+        found: dict[int, Mapping[QdiscId, Qdisc]] = {}
         with Visit() as visit:
             for namespace in namespaces:
                 if self._queues is not None and not namespace.counters[self._queues]:
-                    found[namespace.key] = {}
+                    found[namespace.cookie] = {}
                 elif _entered(visit, namespace):
-                    found[namespace.key] = root_qdiscs()
+                    found[namespace.cookie] = root_qdiscs()
         return found
 
 

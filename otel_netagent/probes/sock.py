@@ -78,7 +78,7 @@ class _RunningSock:
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         walked = list(namespaces)
         rows: dict[RowKey, Values] = {
-            (namespace.inode, ()): _IN_NAMESPACE.row(sockets) for namespace, sockets in self._read(walked)
+            (namespace.cookie, ()): _IN_NAMESPACE.row(sockets) for namespace, sockets in self._read(walked)
         }
         yield Table("sock", _IN_NAMESPACE.series, rows)
         if text := files.read_net(os.getpid(), "sockstat"):
@@ -96,12 +96,12 @@ def _of_node(text: str) -> _NodeSockets:
 def _by_procfs(namespaces: Iterable[Namespace]) -> Iterator[tuple[Namespace, _Sockets]]:
     walked = list(namespaces)
     ipv6 = {
-        namespace.key: parse_sockstat(text, "sockstat6")["TCP6"]["inuse"]
+        namespace.cookie: parse_sockstat(text, "sockstat6")["TCP6"]["inuse"]
         for namespace, text in (read_each(walked, "sockstat6") if _SOCKSTAT6.exists() else ())
     }
     for namespace, text in read_each(walked, "sockstat"):
         tcp = parse_sockstat(text, "sockstat")["TCP"]
-        yield namespace, _Sockets(tcp=tcp["inuse"], tcp6=ipv6.get(namespace.key, 0), time_wait=tcp["tw"])
+        yield namespace, _Sockets(tcp=tcp["inuse"], tcp6=ipv6.get(namespace.cookie, 0), time_wait=tcp["tw"])
 
 
 PROBE: Final = Probe(

@@ -106,10 +106,10 @@ class TcpRetrans:
         """Segments and bytes of each namespace."""
         namespaces = list(namespaces)
         found = self._occurrences.read(namespaces)
-        rows = {(each.inode, ()): [0] * len(_SERIES) for each in namespaces}
+        rows = {(each.cookie, ()): [0] * len(_SERIES) for each in namespaces}
         for each in found:
             if each.kind in (_SEGMENTS, _BYTES):
-                rows[each.netns, ()][each.kind - _SEGMENTS] += each.total
+                rows[each.netns_cookie, ()][each.kind - _SEGMENTS] += each.total
         yield Table("tcpretrans", _SERIES, {key: tuple(row) for key, row in rows.items()})
         yield from self._occurrences.tables(found, namespaces)
 

@@ -86,7 +86,7 @@ class _RunningTcpSummary:
         self._in_kernel = hook.way != PROCFS
         self._backlogs = _BACKLOGS if self._in_kernel else Columns(_BACKLOG)
         self._host = processes.host_netns()
-        self._ports = Bounded[tuple[int, int]](PORTS_MAX)
+        self._ports = Bounded(PORTS_MAX)
         self._round_trips = Accumulated(_ROUND_TRIPS)
         only_in_kernel = ("limits of accept queues", "round-trip times")
         others = (HookStatus(each, hook.way if self._in_kernel else None, hook.refused) for each in only_in_kernel)
@@ -95,14 +95,15 @@ class _RunningTcpSummary:
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
         namespaces = list(namespaces)
         sockets = self._reader.read(namespaces)
-        ports: dict[int, dict[Labels, Values]] = {each.inode: {} for each in namespaces}
+        cookies = {each.inode: each.cookie for each in namespaces}
+        ports: dict[int, dict[Labels, Values]] = {cookie: {} for cookie in cookies.values()}
         for (inode, port), queue in sorted(sockets.accept_queues.items()):
-            if inode in ports:
-                ports[inode][str(port),] = self._backlogs.row(queue)
-        sums = {inode: sockets.connections.get(inode, NO_CONNECTIONS) for inode in ports}
-        yield Table("tcpsummary", _SUMS.series, {(inode, ()): _SUMS.row(each) for inode, each in sums.items()})
-        yield Table("tcpsummary", (_LISTEN_PORTS,), {(inode, ()): (len(queues),) for inode, queues in ports.items()})
-        yield self._listening(ports, namespaces)
+            if inode in cookies:
+                ports[cookies[inode]][str(port),] = self._backlogs.row(queue)
+        sums = {cookie: sockets.connections.get(inode, NO_CONNECTIONS) for inode, cookie in cookies.items()}
+        yield Table("tcpsummary", _SUMS.series, {(cookie, ()): _SUMS.row(each) for cookie, each in sums.items()})
+        yield Table("tcpsummary", (_LISTEN_PORTS,), {(cookie, ()): (len(each),) for cookie, each in ports.items()})
+        yield self._listening(ports)
         yield uncounted_table("tcpsummary", self._reader.uncounted, namespaces, self._host)
         if self._in_kernel:
             yield HistogramTable("tcpsummary", (_ROUND_TRIPS,), self._round_trips.add(sockets.round_trips, namespaces))
@@ -110,12 +111,11 @@ class _RunningTcpSummary:
     def close(self) -> None:
         self._reader.close()
 
-    def _listening(self, ports: Mapping[int, Mapping[Labels, Values]], namespaces: Iterable[Namespace]) -> Table:
-        owners = {each.inode: each.key for each in namespaces}
-        self._ports.keep_only(owners.values())
+    def _listening(self, ports: Mapping[int, Mapping[Labels, Values]]) -> Table:
+        self._ports.keep_only(ports.keys())
         rows: dict[RowKey, Values] = {}
-        for inode, queues in ports.items():
-            rows |= {(inode, port): row for port, row in self._ports.fold(owners[inode], queues).items()}
+        for cookie, queues in ports.items():
+            rows |= {(cookie, port): row for port, row in self._ports.fold(cookie, queues).items()}
         return Table("tcpsummary", self._backlogs.series, rows)
 
 

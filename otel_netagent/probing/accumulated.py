@@ -16,22 +16,25 @@ class Accumulated:
     def __init__(self, series: Series) -> None:
         """Nothing was observed."""
         self._series = series
-        self._totals: dict[tuple[int, int], Distribution] = {}
+        self._totals: dict[int, Distribution] = {}
 
     def add(
         self, observed: Mapping[int, bytes], namespaces: Iterable[Namespace]
     ) -> dict[RowKey, tuple[Distribution, ...]]:
-        """Add the `struct histogram` of each namespace, by inode, and forget those that are not among `namespaces`."""
-        totals: dict[tuple[int, int], Distribution] = {}
+        """Add the `struct histogram` of each namespace, and forget those that are not among `namespaces`.
+
+        `observed` is by inode, being of this moment; what is kept is by cookie.
+        """
+        totals: dict[int, Distribution] = {}
         for namespace in namespaces:
-            total = self._totals.get(namespace.key)
+            total = self._totals.get(namespace.cookie)
             if namespace.inode in observed:
                 now = distribution(self._series, [observed[namespace.inode]])
                 total = now if total is None else _sum(total, now)
             if total is not None and any(total.counts):
-                totals[namespace.key] = total
+                totals[namespace.cookie] = total
         self._totals = totals
-        return {(inode, ()): (total,) for (inode, _), total in totals.items()}
+        return {(cookie, ()): (total,) for cookie, total in totals.items()}
 
 
 def _sum(one: Distribution, other: Distribution) -> Distribution:

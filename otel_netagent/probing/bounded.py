@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
-from typing import Final, Generic, TypeAlias, TypeVar
+from collections.abc import Collection, Mapping
+from typing import Final, TypeAlias
 
 from otel_netagent.model.table import Values
 
@@ -11,24 +11,23 @@ OTHER: Final = "other"
 """Value of every label of the row that the excess is in."""
 
 Labels: TypeAlias = tuple[str, ...]
-Owner = TypeVar("Owner", bound=Hashable)
 
 
-class Bounded(Generic[Owner]):
-    """Gives each owner (namespace) so many rows of its own, to those that come first, and takes the others together.
+class Bounded:
+    """Gives each namespace so many rows of its own, to those that come first, and takes the others together.
 
     Who has a row keeps it for as long as it is there, so that no counter goes back, and none of the excess gets one
     before there is room.
     """
 
     def __init__(self, limit: int) -> None:
-        """No owner has more than `limit` rows, and the one of the excess."""
+        """No namespace, by its cookie, has more than `limit` rows, and the one of the excess."""
         self._limit = limit
-        self._kept: dict[Owner, set[Labels]] = {}
+        self._kept: dict[int, set[Labels]] = {}
 
-    def fold(self, owner: Owner, rows: Mapping[Labels, Values]) -> dict[Labels, Values]:
-        """The rows of an owner, with the excess added up. Of several that are new, the first in `rows` come first."""
-        kept = self._kept.setdefault(owner, set())
+    def fold(self, cookie: int, rows: Mapping[Labels, Values]) -> dict[Labels, Values]:
+        """The rows of a namespace, with the excess added up. Of those that are new, the first in `rows` come first."""
+        kept = self._kept.setdefault(cookie, set())
         kept.intersection_update(rows)
         excess: list[Labels] = []
         for labels in rows:
@@ -42,6 +41,6 @@ class Bounded(Generic[Owner]):
         together = tuple(map(sum, zip(*(rows[labels] for labels in excess), strict=True)))
         return folded | {(OTHER,) * len(excess[0]): together}
 
-    def keep_only(self, owners: Collection[Owner]) -> None:
-        """Forget who is gone."""
-        self._kept = {owner: kept for owner, kept in self._kept.items() if owner in owners}
+    def keep_only(self, cookies: Collection[int]) -> None:
+        """Forget the namespaces that are gone."""
+        self._kept = {cookie: kept for cookie, kept in self._kept.items() if cookie in cookies}

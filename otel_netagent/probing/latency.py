@@ -103,9 +103,9 @@ class RunningLatencies:
         """How often each bound was exceeded in each namespace, and what became of the events."""
         namespaces = list(namespaces)
         found = self._occurrences.read(namespaces)
-        rows = {(each.inode, ()): [0] * len(self._columns) for each in namespaces}
+        rows = {(each.cookie, ()): [0] * len(self._columns) for each in namespaces}
         for each in found:
-            row = rows[each.netns, ()]
+            row = rows[each.netns_cookie, ()]
             for column, (kind, bounds) in enumerate(self._columns):
                 if each.kind == kind and each.place >= bounds:
                     row[column] += each.total

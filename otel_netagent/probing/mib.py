@@ -98,7 +98,7 @@ class _RunningMibProbe:
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         pick = self._pick
-        yield Table(self._name, self._series, {(each.inode, ()): pick(each.counters)[:-1] for each in namespaces})
+        yield Table(self._name, self._series, {(each.cookie, ()): pick(each.counters)[:-1] for each in namespaces})
 
     def close(self) -> None:
         """Nothing of its own: the walk is the agent's."""

@@ -23,9 +23,10 @@ class _Known(Generic[Part]):
 
 
 class Monotonic(Generic[Owner, Part]):
-    """Totals of owners (namespaces) whose parts (CPUs, devices) count, each from 0 when it comes.
+    """Totals of owners whose parts (CPUs, devices) count, each from 0 when it comes.
 
-    What a part that goes has counted stays in its owner's total.
+    An owner is a namespace, by its cookie, so that the next with its inode number begins at 0; or the node. What a part
+    that goes has counted stays in its owner's total.
     """
 
     def __init__(self, counters: int, *, overflowing: bool = False) -> None:

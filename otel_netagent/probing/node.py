@@ -25,7 +25,7 @@ class NodeRow:
 
     def of(self, values: tuple[ValueT, ...], namespaces: Iterable[Namespace]) -> dict[RowKey, tuple[ValueT, ...]]:
         """The values as the host's row; no row where the host is not among the namespaces."""
-        return {(self._host, ()): values} if any(each.inode == self._host for each in namespaces) else {}
+        return {(each.cookie, ()): values for each in namespaces if each.inode == self._host}
 
     def namespace(self, walk: NamespaceWalk) -> Namespace:
         """The host's namespace. Raises Unavailable where the walk does not show it."""

@@ -16,6 +16,7 @@ from otel_netagent.model.event import Event, EventType
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table
 from otel_netagent.probing.declaration import EventSettings, EventSource
+from otel_netagent.probing.walk_keys import WalkKeys
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +33,11 @@ _UNKNOWN: Final = 0
 class Occurrence(NamedTuple):
     """One kind of occurrence in one namespace since the probe was attached, by what became of each.
 
-    `cookie` tells the namespace for ever, `netns` is its inode. `place` is an address in the kernel, or 0. What is
+    `netns_cookie` is that of the namespace as the walk knows it. `place` is an address in the kernel, or 0. What is
     `harmless` is no fault; `untold` are those that made no event since events of their sort, or any, were not wanted.
     """
 
-    netns: int
-    cookie: int
+    netns_cookie: int
     kind: int
     place: int
     harmless: bool
@@ -79,16 +79,16 @@ def events_table(probe: str, occurrences: Iterable[Occurrence], types: Sequence[
     for each in occurrences:
         if each.total > each.untold:
             name = types[each.kind if len(types) > 1 else 0].name
-            outcomes[each.netns, (name, "told")] += each.told
-            outcomes[each.netns, (name, "suppressed")] += each.suppressed
-            outcomes[each.netns, (name, "lost")] += each.lost
+            outcomes[each.netns_cookie, (name, "told")] += each.told
+            outcomes[each.netns_cookie, (name, "suppressed")] += each.suppressed
+            outcomes[each.netns_cookie, (name, "lost")] += each.lost
     return Table(probe, (EVENTS,), {key: (count,) for key, count in outcomes.items()})
 
 
 def uncounted_table(probe: str, uncounted: int, namespaces: Iterable[Namespace], host: int | None) -> Table:
     """What a probe could not count, as that of `host`, an inode; no row where it is not among the namespaces."""
     return Table(
-        probe, (UNCOUNTED,), {(each.inode, (probe,)): (uncounted,) for each in namespaces if each.inode == host}
+        probe, (UNCOUNTED,), {(each.cookie, (probe,)): (uncounted,) for each in namespaces if each.inode == host}
     )
 
 
@@ -126,21 +126,17 @@ class Occurrences:
         """Cookies of the namespaces that were not there at the last reading, and whose entries are kept yet."""
         return frozenset(self._absent)
 
-    def read(self, namespaces: Iterable[Namespace]) -> list[Occurrence]:
-        """Every entry of these namespaces; what is of a namespace that the kernel could not tell is the host's.
-
-        Entries are matched by cookie, or by inode where the walk that found the namespaces knows no cookie.
-        """
-        inodes = {each.cookie: each.inode for each in namespaces}
-        if self._host is not None and self._host in inodes.values():
-            inodes[_UNKNOWN] = self._host
+    def read(self, namespaces: Sequence[Namespace]) -> list[Occurrence]:
+        """Every entry of these namespaces; what is of a namespace that the kernel could not tell is the host's."""
+        keys = WalkKeys(namespaces)
+        host = next((each.cookie for each in namespaces if each.inode == self._host), None)
         found: list[Occurrence] = []
         absent: dict[int, list[bytes]] = {}
         for key, value in self._entries():
-            cookie, place, inode_here, kind, harmless = _KEY.unpack(key)
-            inode = inodes.get(cookie) or inodes.get(inode_here)
-            if inode is not None:
-                found.append(Occurrence(inode, cookie, kind, place, bool(harmless), *_VALUE.unpack(value)))
+            cookie, place, inode, kind, harmless = _KEY.unpack(key)
+            namespace = host if cookie == _UNKNOWN else keys.of(cookie, inode)
+            if namespace is not None:
+                found.append(Occurrence(namespace, kind, place, bool(harmless), *_VALUE.unpack(value)))
             elif cookie != _UNKNOWN:
                 absent.setdefault(cookie, []).append(key)
         self._forget(absent)

@@ -34,10 +34,10 @@ FELL_BACK = HookStatus("MIBs of every namespace", "procfs", (Refusal("iter/task"
 
 LONGEST = "".join(f"{n:09}" for n in range(7))
 ENTITIES = (
-    Entity(4026531840, EntityKind.HOST, "hostNetwork", "hostNetwork", 0),
-    Entity(4026532222, EntityKind.POD, "web-7d4b9c5f6-x2x4k", "shop", 0, "uid", "4f66" * 16),
-    Entity(4026532223, EntityKind.POD, LONGEST, "z" * 63, 0, "uid", "4f66" * 16),
-    Entity(4026532300, EntityKind.NETNS, "[blue]", "netNamespace", 0),
+    Entity(4026531840, 840, EntityKind.HOST, "hostNetwork", "hostNetwork", 0),
+    Entity(4026532222, 222, EntityKind.POD, "web-7d4b9c5f6-x2x4k", "shop", 0, "uid", "4f66" * 16),
+    Entity(4026532223, 223, EntityKind.POD, LONGEST, "z" * 63, 0, "uid", "4f66" * 16),
+    Entity(4026532300, 300, EntityKind.NETNS, "[blue]", "netNamespace", 0),
 )
 STATUS = AgentStatus(
     version="0.1.0",
@@ -57,7 +57,7 @@ STATUS = AgentStatus(
         ProbeStatus("virtcmdlatency", ProbeState.UNAVAILABLE, reason="no virtio-net in this kernel"),
         ProbeStatus("udp", ProbeState.OFF, cost="0.2 ms"),
     ),
-    entities={entity.netns: entity for entity in ENTITIES},
+    entities={entity.netns_cookie: entity for entity in ENTITIES},
 )
 
 Serve = Callable[[bytes], str]

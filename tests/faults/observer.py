@@ -15,7 +15,7 @@ from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_acces
 from otel_netagent.pipeline.probe_set import ProbeSet, Wanted
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import EventSource
-from tests.tables import numbers
+from tests.tables import key_of, numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,13 @@ class Observer:
     def values(self, netns: int) -> dict[str, int]:
         """Every value of a namespace now, by the name of its series; those with labels as `name{a,b}`."""
         namespaces = self.access.walk.walk.take()
+        key = key_of(netns, namespaces)
         values: dict[str, int] = {}
         for probe in self.probes.running.values():
             for table in numbers(probe.collect(namespaces)):
-                for (inode, labels), row in table.rows.items():
+                for (cookie, labels), row in table.rows.items():
                     suffix = "{" + ",".join(labels) + "}" if labels else ""
-                    if inode == netns:
+                    if cookie == key:
                         values |= {series.name + suffix: value for series, value in zip(table.series, row, strict=True)}
         return values
 

@@ -41,8 +41,12 @@ class Node:
         return cls(proc, clock, Registry(proc.root, directory / "netns", clock, naming))
 
     def update(self, cookies: Mapping[int, int] | None = None) -> dict[int, Entity]:
-        """Update with what a walk would give: each namespace with its lowest pid, without cookies if none are given."""
-        return dict(self.registry.update(walked(processes.by_netns(self.proc.root), cookies or {})))
+        """Update with what a walk would give: each namespace with its lowest pid, without cookies if none are given.
+
+        Entities by inode.
+        """
+        entities = self.registry.update(walked(processes.by_netns(self.proc.root), cookies or {}))
+        return {each.netns: each for each in entities.values()}
 
     def lookup(self, netns: int, cookie: int | None = None) -> Entity:
         """Look up the namespace of an event that has this cookie, or none."""

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,17 @@ def test_a_known_number_with_another_cookie_is_another_namespace(node: Node) -> 
     assert node.lookup(POD, COOKIE) == pod
 
 
+def test_an_entity_has_the_cookie_of_its_namespace(node: Node) -> None:
+    """However it became known; the host's with the first walk, and the same object from then on."""
+    node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
+    assert node.lookup(HOST, 1).netns_cookie == HOST
+    assert node.lookup(OTHER, NEXT_COOKIE).netns_cookie == NEXT_COOKIE
+    entities = node.update({HOST: 1, POD: COOKIE})
+    assert {netns: each.netns_cookie for netns, each in entities.items()} == {HOST: 1, POD: COOKIE}
+    assert node.lookup(HOST, 1) is entities[HOST]
+    assert node.update({HOST: 1, POD: COOKIE})[HOST] is entities[HOST]
+
+
 def test_the_scan_before_a_number_changed_hands_names_nobody(node: Node) -> None:
     node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
     node.update({POD: COOKIE})
@@ -93,7 +105,7 @@ def test_the_numbers_of_a_namespace_are_not_given_to_the_next_with_its_number(no
     """Which came between the walk, whose process has ended, and the scan."""
     node.proc.start(31, POD, f"/docker/{ID}")
     gone = Live(POD, COOKIE, 30, ())
-    assert node.registry.update([gone])[POD].pod == f"ns{POD}"
+    assert node.registry.update([gone])[COOKIE].pod == f"ns{POD}"
     assert node.lookup(POD, COOKIE).pod == f"ns{POD}"
     assert node.update({POD: NEXT_COOKIE})[POD].pod == ID[:12]
     assert node.lookup(POD, COOKIE).pod == f"ns{POD}", "late events are nobody else's either"
@@ -115,7 +127,7 @@ def test_the_owner_of_a_known_namespace_stays_where_its_number_has_changed_hands
     node.proc.end(30)
     node.proc.start(32, POD, f"{POD_CGROUP}/{SANDBOX}")
     node.clock.now += 1
-    assert node.registry.update([Live(POD, COOKIE, 31, ())])[POD] == known
+    assert node.registry.update([Live(POD, COOKIE, 31, ())])[COOKIE] == known
 
 
 def test_a_process_of_another_pod_that_passes_by_does_not_own_a_namespace(node: Node) -> None:
@@ -188,7 +200,7 @@ def test_a_namespace_is_the_same_by_its_cookie_when_its_witness_has_ended(node: 
 def test_the_host_is_known_before_its_cookie_is(node: Node) -> None:
     host = node.lookup(HOST, COOKIE)
     assert host.kind is EntityKind.HOST
-    assert node.update({HOST: COOKIE})[HOST] == node.lookup(HOST, COOKIE) == host
+    assert node.update({HOST: COOKIE})[HOST] == node.lookup(HOST, COOKIE) == replace(host, netns_cookie=COOKIE)
 
 
 def test_events_with_cookies_find_their_owner_if_the_walk_has_none(node: Node) -> None:
@@ -340,8 +352,8 @@ def test_a_number_used_again_has_the_new_owner_at_once_and_the_old_one_by_its_co
         number, cookie = new.inode, cookie_of(new)
         assert registry.lookup(number, cookie).pod == f"ns{number}"
         eventually(lambda: registry.lookup(number, cookie).start_ns)  # found by its process
-        assert registry.lookup(number, cookies[number]) == entities[number]
-        assert entities[number].container_id == ID
+        assert registry.lookup(number, cookies[number]) == entities[cookies[number]]
+        assert entities[cookies[number]].container_id == ID
 
 
 def test_the_snapshot_after_a_number_was_used_again_speaks_of_the_new_namespace_alone() -> None:
@@ -365,10 +377,13 @@ def test_the_snapshot_after_a_number_was_used_again_speaks_of_the_new_namespace_
             after = collector.collect()
             (table,) = after.tables
             sent = [each.name for each in table.series].index("inspector_pod_udpoutdatagrams")
-            assert before.tables[0].rows[new.inode, ()][sent] == 1
-            assert table.rows[new.inode, ()][sent] == 0
-            assert before.entities[new.inode].container_id == ID
-            assert after.entities[new.inode].pod == f"ns{new.inode}"
+            [gone] = [each for each in before.entities.values() if each.netns == new.inode]
+            cookie = cookie_of(new)
+            assert before.tables[0].rows[gone.netns_cookie, ()][sent] == 1
+            assert table.rows[cookie, ()][sent] == 0
+            assert gone.container_id == ID
+            assert after.entities[cookie].pod == f"ns{new.inode}"
+            assert gone.netns_cookie not in after.entities
             assert ID not in {each.container_id for each in after.entities.values()}
 
 

@@ -36,7 +36,7 @@ def pod_of(labels: Mapping[str, str], ip: str = "10.1.17.40") -> Pod:
     return Pod("uid", "web-0", "shop", ip, labels, Workload("Deployment", "web"))
 
 
-ENTITY = Entity(4026532001, EntityKind.POD, "web-0", "shop", 0, "uid", workload=Workload("Deployment", "web"))
+ENTITY = Entity(4026532001, 7, EntityKind.POD, "web-0", "shop", 0, "uid", workload=Workload("Deployment", "web"))
 
 
 @given(st.sets(KEYS))
@@ -121,7 +121,7 @@ def test_chosen_labels_and_no_others() -> None:
         ("owner", "web"),
         ("owner_kind", "Deployment"),
     )
-    host = Entity(1, EntityKind.HOST, "hostNetwork", "hostNetwork", 0)
+    host = Entity(1, 2, EntityKind.HOST, "hostNetwork", "hostNetwork", 0)
     assert choose(host, None).labels == (("inode", "ns1"),)
     assert choose(ENTITY, pod_of({"app.kubernetes.io/name": "x" * 64})).left_out == 1
 

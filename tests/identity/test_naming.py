@@ -119,7 +119,7 @@ def test_of_pods_and_labels_that_change_at_once_neither_is_lost(
 
 
 def test_labels_have_no_part_in_the_hash_but_in_equality() -> None:
-    entity = Entity(NETNS, EntityKind.POD, "web-0", "shop", 0, UID)
+    entity = Entity(NETNS, 7, EntityKind.POD, "web-0", "shop", 0, UID)
     labelled = replace(entity, labels=(("app", "web"),), workload=WEB.workload)
     assert hash(labelled) == hash(entity)
     assert labelled != entity

@@ -90,7 +90,7 @@ def test_exactly_the_live_namespaces_are_given(node: Node) -> None:
 
 
 def test_a_namespace_whose_processes_ended_during_the_update_still_has_an_entity(node: Node) -> None:
-    entity = node.registry.update([Live(POD, COOKIE, 12345, ())])[POD]
+    entity = node.registry.update([Live(POD, COOKIE, 12345, ())])[COOKIE]
     assert (entity.pod, entity.start_ns) == (f"ns{POD}", 0)
     node.proc.start(30, POD, f"{POD_CGROUP}/{SANDBOX}")
     pod = node.update({POD: COOKIE})[POD]

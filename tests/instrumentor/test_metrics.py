@@ -106,7 +106,7 @@ def test_the_sdk_sends_what_the_agent_sends_as_pods_come_and_go(sequence: list[S
 def test_the_sdk_sends_what_the_agent_sends_of_whatever_series(snapshot: Snapshot) -> None:
     # Attributes that differ only by what no output can encode are the same to the SDK, which adds their values up.
     for table in snapshot.tables:
-        keys = [(netns, *map(well_formed, values)) for netns, values in table.rows]
+        keys = [(cookie, *map(well_formed, values)) for cookie, values in table.rows]
         assume(len(set(keys)) == len(keys))
     sdk = Sdk(declared_by(snapshot))
     sdk.instruments.publish(snapshot)
@@ -156,7 +156,7 @@ def test_the_sdk_keeps_the_attributes_of_pods_that_are_gone(views: tuple[View, .
     sdk = Sdk({"tcp": (OPENS,)}, *views)
     for first in (0, 1_000, 2_000):
         pods = tuple(make_entity(netns) for netns in range(first, first + 1_000))
-        snapshot = make_snapshot(make_table({(pod.netns, ()): (1,) for pod in pods}, OPENS), entities=pods)
+        snapshot = make_snapshot(make_table({(pod.netns_cookie, ()): (1,) for pod in pods}, OPENS), entities=pods)
         sdk.instruments.publish(snapshot)
         [resource] = sdk.sent().resource_metrics
     points = resource.scope_metrics[0].metrics[0].sum.data_points

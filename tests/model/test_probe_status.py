@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ TEXT = st.text(max_size=12)
 ENTITIES = st.builds(
     Entity,
     st.integers(1, 2**32 - 1),
+    st.integers(1, 2**64 - 1),
     st.sampled_from(EntityKind),
     pod=TEXT,
     namespace=TEXT,
@@ -43,7 +45,7 @@ STATUSES = st.builds(
     kernel=TEXT,
     btf=TEXT,
     probes=st.lists(PROBES, max_size=3).map(tuple),
-    entities=st.lists(ENTITIES, max_size=3).map(lambda entities: {each.netns: each for each in entities}),
+    entities=st.lists(ENTITIES, max_size=3).map(lambda entities: {each.netns_cookie: each for each in entities}),
     kubernetes=CONDITIONS,
     outputs=st.lists(OUTPUTS, max_size=3).map(tuple),
 )
@@ -62,6 +64,15 @@ def test_a_status_reads_back_as_it_was_written(status: AgentStatus) -> None:
 def test_what_a_newer_agent_adds_is_passed_over(status: AgentStatus) -> None:
     document = json.loads(status.to_json(), object_hook=lambda members: members | {"newer": 1})
     assert AgentStatus.from_json(json.dumps(document)) == status
+
+
+@given(STATUSES)
+def test_of_an_agent_that_knows_no_cookies_the_inode_stands_for_them(status: AgentStatus) -> None:
+    document = json.loads(status.to_json())
+    for entity in document["entities"]:
+        del entity["netns_cookie"]
+    read = AgentStatus.from_json(json.dumps(document)).entities
+    assert read == {each.netns: replace(each, netns_cookie=each.netns) for each in status.entities.values()}
 
 
 @given(STATUSES, st.sampled_from(["version", "node", "kernel", "btf", "probes", "entities", "kubernetes", "outputs"]))

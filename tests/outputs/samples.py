@@ -26,6 +26,7 @@ DROPS = Series("inspector_pod_packetloss_total", Kind.COUNTER, "{packet}", "pack
 def make_entity(
     netns: int = 4026534001,
     *,
+    netns_cookie: int | None = None,
     kind: EntityKind = EntityKind.POD,
     pod: str = "web-0",
     namespace: str = "shop",
@@ -33,7 +34,8 @@ def make_entity(
     pod_uid: str = "",
     container_id: str = "",
 ) -> Entity:
-    return Entity(netns, kind, pod, namespace, start_ns, pod_uid, container_id)
+    cookie = netns if netns_cookie is None else netns_cookie
+    return Entity(netns, cookie, kind, pod, namespace, start_ns, pod_uid, container_id)
 
 
 def make_table(rows: Mapping[RowKey, Values], *series: Series, probe: str = "tcp", since_ns: int = 0) -> Table:
@@ -45,10 +47,10 @@ def make_snapshot(
 ) -> Snapshot:
     """A snapshot of these tables; without any, one pod with two series."""
     entities = entities or (make_entity(),)
-    tables = tables or (make_table({(entity.netns, ()): (7, 3) for entity in entities}),)
+    tables = tables or (make_table({(entity.netns_cookie, ()): (7, 3) for entity in entities}),)
     return Snapshot(
         time_ns,
-        {entity.netns: entity for entity in entities},
+        {entity.netns_cookie: entity for entity in entities},
         tuple(table for table in tables if isinstance(table, Table)),
         tuple(table for table in tables if isinstance(table, HistogramTable)),
     )
@@ -67,7 +69,7 @@ def make_event(
     kind = EventType("TCPRESET_NOSOCK", "netagent.tcpreset.nosock", "no socket matches", severity)
     if attributes is None:
         attributes = {"network.transport": "tcp", "source.address": "10.0.0.1", "source.port": 443}
-    event = Event(probe, kind, time_ns, entity.netns, entity.netns, attributes, body)
+    event = Event(probe, kind, time_ns, entity.netns, entity.netns_cookie, attributes, body)
     return AttributedEvent(event, entity)
 
 
@@ -89,6 +91,7 @@ def entities(netns: st.SearchStrategy[int] = _ANY_NETNS) -> st.SearchStrategy[En
     return st.builds(
         Entity,
         netns=netns,
+        netns_cookie=st.integers(1, 2**64 - 1),
         kind=st.sampled_from(EntityKind),
         pod=ANY_TEXT,
         namespace=ANY_TEXT,
@@ -100,7 +103,7 @@ def entities(netns: st.SearchStrategy[int] = _ANY_NETNS) -> st.SearchStrategy[En
 
 
 @st.composite
-def tables(draw: st.DrawFn, netns: tuple[int, ...], number: int) -> Table:
+def tables(draw: st.DrawFn, cookies: tuple[int, ...], number: int) -> Table:
     """A table with series that no table of another number has."""
     labels = draw(_LABELS)
     names = draw(st.lists(_NAMES, min_size=1, max_size=3, unique=True))
@@ -116,8 +119,8 @@ def tables(draw: st.DrawFn, netns: tuple[int, ...], number: int) -> Table:
         )
         for name in names
     )
-    keys = st.tuples(st.sampled_from(netns), st.tuples(*(ANY_TEXT for _ in labels)))
-    rows = draw(st.dictionaries(keys, st.tuples(*(_VALUES for _ in series)), max_size=3)) if netns else {}
+    keys = st.tuples(st.sampled_from(cookies), st.tuples(*(ANY_TEXT for _ in labels)))
+    rows = draw(st.dictionaries(keys, st.tuples(*(_VALUES for _ in series)), max_size=3)) if cookies else {}
     return Table(draw(st.sampled_from(["tcp", "udp"])), series, rows, draw(_TIMES))
 
 
@@ -125,26 +128,26 @@ _BOUNDS = st.lists(st.floats(1e-9, 1e9), max_size=4, unique=True).map(sorted).ma
 
 
 @st.composite
-def histograms(draw: st.DrawFn, netns: tuple[int, ...], number: int) -> HistogramTable:
+def histograms(draw: st.DrawFn, cookies: tuple[int, ...], number: int) -> HistogramTable:
     """A table of one histogram, that no table of another number has."""
     labels, bounds = draw(_LABELS), draw(_BOUNDS)
     series = Series(f"histogram_{number}", Kind.HISTOGRAM, "s", "sizes", "test", labels, bounds=bounds)
     counts = st.tuples(*(st.integers(0, 2**53) for _ in range(len(bounds) + 1)))
     values = st.tuples(st.builds(Distribution, counts, st.floats(0, 1e18)))
-    keys = st.tuples(st.sampled_from(netns), st.tuples(*(ANY_TEXT for _ in labels)))
-    rows = draw(st.dictionaries(keys, values, max_size=3)) if netns else {}
+    keys = st.tuples(st.sampled_from(cookies), st.tuples(*(ANY_TEXT for _ in labels)))
+    rows = draw(st.dictionaries(keys, values, max_size=3)) if cookies else {}
     return HistogramTable(draw(st.sampled_from(["tcp", "udp"])), (series,), rows, draw(_TIMES))
 
 
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
-    known = {entity.netns: entity for entity in draw(st.lists(entities(), max_size=3))}
-    netns = tuple(known)
+    known = {entity.netns_cookie: entity for entity in draw(st.lists(entities(), max_size=3))}
+    cookies = tuple(known)
     return Snapshot(
         draw(_TIMES),
         known,
-        tuple(draw(tables(netns, number)) for number in range(draw(st.integers(0, 3)))),
-        tuple(draw(histograms(netns, number)) for number in range(draw(st.integers(0, 2)))),
+        tuple(draw(tables(cookies, number)) for number in range(draw(st.integers(0, 3)))),
+        tuple(draw(histograms(cookies, number)) for number in range(draw(st.integers(0, 2)))),
     )
 
 

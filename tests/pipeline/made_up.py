@@ -77,7 +77,7 @@ class MadeUpProbe:
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
         """One table, a row for each namespace."""
         self.collections += 1
-        yield Table(self.name, (series_of(self.name),), {(each.inode, ()): (self.collections,) for each in namespaces})
+        yield Table(self.name, (series_of(self.name),), {(each.cookie, ()): (self.collections,) for each in namespaces})
         if self.error:
             raise self.error
 

@@ -53,6 +53,24 @@ def test_a_gap_in_the_tables_is_not_told_again() -> None:
     assert len(lines(counted, make_snapshot(entities=(DB,)), counted)) == 2  # another namespace, of the same number
 
 
+def test_the_next_namespace_with_an_inode_is_told_from_its_start() -> None:
+    """Though it has the name of the one before, and more is missing of it."""
+    old, new = (make_entity(4026534001, netns_cookie=cookie) for cookie in (1, 2))
+    told: list[AttributedEvent] = []
+    untold = Untold([told.append])
+    for entity, suppressed in ((old, 50), (new, 60)):
+        counts: dict[RowKey, tuple[int]] = {
+            (entity.netns_cookie, ("PACKETLOSS", outcome)): (count,)
+            for outcome, count in {"told": 1, "suppressed": suppressed, "lost": 0}.items()
+        }
+        untold.compare(make_snapshot(Table("packetloss", (EVENTS,), counts), entities=(entity,)))
+    assert [(each.event.netns, each.event.netns_cookie, each.event.body) for each in told] == [
+        (4026534001, 1, "of=PACKETLOSS suppressed=50 lost=0"),
+        (4026534001, 2, "of=PACKETLOSS suppressed=60 lost=0"),
+    ]
+    assert [each.entity for each in told] == [old, new]
+
+
 def test_a_count_that_began_anew_is_told_from_its_start() -> None:
     assert lines(snapshot((1, "PACKETLOSS", 9, 50, 0)), snapshot((1, "PACKETLOSS", 9, 2, 0))) == [
         "type=EVENTS_SUPPRESSED pod=web namespace=shop of=PACKETLOSS suppressed=50 lost=0",

@@ -25,12 +25,14 @@ class Collected:
     walk: NamespaceWalk
 
     def rows(self) -> dict[int, dict[str, int]]:
-        """Every value of every namespace now, by the series' name without `inspector_pod_`."""
+        """Every value of every namespace, by its inode, now, by the series' name without `inspector_pod_`."""
         rows: dict[int, dict[str, int]] = {}
-        for table in numbers(self.probe.collect(self.walk.take())):
+        namespaces = self.walk.take()
+        inodes = {each.cookie: each.inode for each in namespaces}
+        for table in numbers(self.probe.collect(namespaces)):
             names = [series.name.removeprefix("inspector_pod_") for series in table.series]
-            for (inode, _), row in table.rows.items():
-                rows.setdefault(inode, {}).update(zip(names, row, strict=True))
+            for (cookie, _), row in table.rows.items():
+                rows.setdefault(inodes[cookie], {}).update(zip(names, row, strict=True))
         return rows
 
 

@@ -9,7 +9,7 @@ from otel_netagent.kernel.proc import processes
 from otel_netagent.model.event import Event
 from otel_netagent.model.table import Distribution
 from tests.probes.running import Running
-from tests.tables import distributions, numbers
+from tests.tables import distributions, key_of, numbers
 
 
 class NodeValues(NamedTuple):
@@ -29,13 +29,14 @@ def host() -> int:
 def values_of_node(probe: Running) -> NodeValues:
     """The host's values now; there must be none of any other namespace."""
     values: dict[str, int] = {}
-    tables = list(probe.probe.collect(probe.walk.take()))
-    assert {netns for table in tables for netns, _ in table.rows} <= {host()}
+    namespaces = probe.walk.take()
+    tables, key = list(probe.probe.collect(namespaces)), key_of(host(), namespaces)
+    assert {cookie for table in tables for cookie, _ in table.rows} <= {key}
     for table in numbers(tables):
         for (_, labels), row in table.rows.items():
             suffix = "{" + ",".join(labels) + "}" if labels else ""
             values |= {series.name + suffix: value for series, value in zip(table.series, row, strict=True)}
-    return NodeValues(values, distributions(tables, host()))
+    return NodeValues(values, distributions(tables, key))
 
 
 def agreeing(probe: Running) -> tuple[NodeValues, list[Event]]:

@@ -11,9 +11,10 @@ from lab.namespace import Namespace
 from lab.waiting import eventually
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import ProcfsWalk
+from otel_netagent.kernel.netns_cookies import NetnsCookies
 from otel_netagent.model.table import Distribution
 from otel_netagent.probing.declaration import Environment, Probe, RunningProbe, WalkAccess
-from tests.tables import distributions, numbers
+from tests.tables import distributions, key_of, numbers
 
 KERNEL = "kernel"
 PROCFS = "procfs"
@@ -49,14 +50,14 @@ class Reading:
     def distribution(self, namespace: Namespace, series: str) -> Distribution | None:
         """The histogram of a namespace now; None where it has no row."""
         walked = [each for each in self.walk.take() if each.inode == namespace.inode]
-        return distributions(self.probe.collect(walked), namespace.inode).get(series)
+        return distributions(self.probe.collect(walked), key_of(namespace.inode, walked)).get(series)
 
 
 @contextlib.contextmanager
-def reading(probe: Probe, way: str, kernel: KernelFacts) -> Iterator[Reading]:
-    """Run a probe for the time of the block."""
-    walk = ProcfsWalk()
+def reading(probe: Probe, way: str, kernel: KernelFacts, cookies: NetnsCookies | None = None) -> Iterator[Reading]:
+    """Run a probe for the time of the block, where these tell the cookies of namespaces, if any do."""
+    walk = ProcfsWalk(cookies=cookies)
     facts = kernel if way == KERNEL else None
     environment = Environment(facts, "not asked for", WalkAccess(walk))
-    with contextlib.closing(probe.start(environment)) as running:
+    with contextlib.closing(walk), contextlib.closing(probe.start(environment)) as running:
         yield Reading(way, running, walk)

@@ -14,7 +14,7 @@ from otel_netagent.model.event import Event
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, RunningProbe
-from tests.tables import numbers
+from tests.tables import key_of, numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,11 @@ class Running:
     def values(self, namespace: Namespace) -> dict[str, int]:
         """Its values of a namespace now, by name of the series; those with labels as `name{a,b}`."""
         values: dict[str, int] = {}
-        for table in numbers(self.probe.collect(self.walk.take())):
-            for (inode, labels), row in table.rows.items():
-                if inode == namespace.inode:
+        namespaces = self.walk.take()
+        key = key_of(namespace.inode, namespaces)
+        for table in numbers(self.probe.collect(namespaces)):
+            for (cookie, labels), row in table.rows.items():
+                if cookie == key:
                     suffix = "{" + ",".join(labels) + "}" if labels else ""
                     values |= {each.name + suffix: value for each, value in zip(table.series, row, strict=True)}
         return values

@@ -15,8 +15,11 @@ import pytest
 
 from lab.namespace import Namespace
 from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.kernel.namespaces import ProcfsWalk
+from otel_netagent.kernel.netns_cookies import NetnsCookies
 from otel_netagent.kernel.proc import processes
 from otel_netagent.probes import io
+from tests.identity.reused import SEVERAL, namespace_with_one_of
 from tests.probes.reading import KERNEL, WAYS, Reading, at_rest, reading
 
 FIELDS = {
@@ -204,11 +207,12 @@ def test_an_account_is_kept_for_three_passes_without_a_process(kernel: KernelFac
     with contextlib.closing(io.KernelIo(kernel)) as reader, contextlib.ExitStack() as ending:
         with Namespace() as netns:
             at_rest(netns.pid)
-            before = reader.read()[netns.inode]
+            walked = [each for each in ProcfsWalk().take() if each.inode == netns.inode]
+            before = reader.read(walked)[netns.inode]
             file = os.open(f"/proc/{netns.pid}/ns/net", os.O_RDONLY)
             ending.callback(os.close, file)
         for _ in range(passes):
-            assert netns.inode not in reader.read()
+            assert netns.inode not in reader.read(walked)
         command = [
             "nsenter",
             f"--net=/proc/{os.getpid()}/fd/{file}",
@@ -220,9 +224,22 @@ def test_an_account_is_kept_for_three_passes_without_a_process(kernel: KernelFac
             assert process.stdout is not None
             assert process.stdout.readline() == "x\n"
             own = settled(process)["ioioreadsyscall"]
-            now = reader.read()[netns.inode].syscr
+            now = reader.read(walked)[netns.inode].syscr
             process.kill()
     assert now >= own + before.syscr if kept else now == own
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_next_namespace_with_an_inode_begins_with_nothing(kernel: KernelFacts, way: str) -> None:
+    with reading(io.PROBE, way, kernel, NetnsCookies(kernel)) as done, contextlib.ExitStack() as alive:
+        old = [alive.enter_context(Namespace()) for _ in range(SEVERAL)]
+        for each in old:
+            process = alive.enter_context(running(each, "import os\nfor _ in range(5000): os.write(2, b'')"))
+            alive.callback(process.kill)
+        assert done.values(*old)["ioiowritesyscall"] >= SEVERAL * 5000
+        alive.close()
+        with namespace_with_one_of([each.inode for each in old]) as new:
+            assert done.values(new)["ioiowritesyscall"] < 100
 
 
 def test_children_that_their_parent_has_reaped_count_once(

@@ -38,6 +38,7 @@ from tests.kernel.held import held
 from tests.probes.holdups import Holdup, Strike, holdup, on_one_cpu
 from tests.probes.of_node import agreeing, events_of_node, host, values_of_node
 from tests.probes.running import Running, running
+from tests.tables import key_of
 
 MS = 1_000_000
 SHED, RAN = "inspector_pod_netsoftirqshed", "inspector_pod_netsoftirq"
@@ -271,10 +272,11 @@ def test_raises_are_watched_last(probe: Running) -> None:
 def test_without_events_it_counts(access: KernelAccess) -> None:
     probe = catalogue()["net_softirq"].start(Environment(access.facts, access.no_kernel, access.walk))
     with contextlib.closing(probe):
-        *tables, outcomes, uncounted = probe.collect(access.walk.walk.take())
+        namespaces = access.walk.walk.take()
+        *tables, outcomes, uncounted = probe.collect(namespaces)
     assert [series for table in tables for series in table.series] == [*catalogue()["net_softirq"].series]
     assert not outcomes.rows
-    assert uncounted.rows == {(host(), ("net_softirq",)): (0,)}
+    assert uncounted.rows == {(key_of(host(), namespaces), ("net_softirq",)): (0,)}
 
 
 def test_where_the_host_is_not_among_the_namespaces_it_tells_nothing(probe: Running, netns: Namespace) -> None:

@@ -37,6 +37,7 @@ from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment, EventSettings
 from tests.kernel.held import held
 from tests.probes.running import Running, running
+from tests.tables import key_of
 
 BURST = 1_000
 PER_SECOND = 100
@@ -175,10 +176,12 @@ def test_without_events_drops_are_still_counted(access: KernelAccess, netns: Nam
     probe = catalogue()["packetloss"].start(environment)
     try:
         send_to_nobody(netns, 3)
-        tables = list(probe.collect(access.walk.walk.take()))
+        namespaces = access.walk.walk.take()
+        tables = list(probe.collect(namespaces))
     finally:
         probe.close()
-    assert {table.series[0].name: table.rows[netns.inode, ()][0] for table in tables if not table.labels} == {
+    key = key_of(netns.inode, namespaces), ()
+    assert {table.series[0].name: table.rows[key][0] for table in tables if not table.labels} == {
         "inspector_pod_packetloss_total": 3
     }
 

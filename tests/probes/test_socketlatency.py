@@ -28,7 +28,7 @@ from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import Environment, EventSettings
 from tests.probes.running import Running, running
-from tests.tables import numbers
+from tests.tables import key_of, numbers
 
 MILLISECOND = 1_000_000
 THRESHOLD_MS = 30
@@ -201,8 +201,9 @@ def test_without_events_standstills_are_still_counted(
     environment = Environment(access.facts, access.no_kernel, access.walk)
     with contextlib.closing(catalogue()["socketlatency"].start(environment)) as probe:
         stops = [stop_reading(*both, 150)]
-        totals, outcomes, _ = numbers(probe.collect(access.walk.walk.take()))
-    assert totals.rows[netns.inode, ()][1] in above(stops, 100)
+        namespaces = access.walk.walk.take()
+        totals, outcomes, _ = numbers(probe.collect(namespaces))
+    assert totals.rows[key_of(netns.inode, namespaces), ()][1] in above(stops, 100)
     assert not outcomes.rows
 
 

@@ -53,7 +53,7 @@ def test_each_series_shows_its_own_column(access: KernelAccess, monkeypatch: pyt
     processed, dropped, time_squeeze = 100, 10, 1
     rows = [[processed, dropped, time_squeeze, *[7] * 9, cpu, 0, 0] for cpu in range(2)]
     text = "".join(" ".join(f"{column:08x}" for column in row) + "\n" for row in rows)
-    monkeypatch.setattr(softnet, "procfs", SimpleNamespace(read_net=lambda _pid, _table: text))
+    monkeypatch.setattr(softnet, "files", SimpleNamespace(read_net=lambda _pid, _table: text))
     with collected(softnet.PROBE, access) as probe:
         ((_, values),) = probe.rows().items()
     assert values == {"softnetprocessed": 200, "softnetdropped": 20, "softnettimesqueeze": 2}

@@ -22,14 +22,14 @@ def histogram(*counts: int, seconds: int) -> bytes:
 def test_observations_add_up() -> None:
     accumulated = Accumulated(SERIES)
     assert accumulated.add({HERE.inode: histogram(1, 2, 3, seconds=20)}, [HERE, THERE]) == {
-        (HERE.inode, ()): (Distribution((1, 2, 3), 20.0),)
+        (HERE.cookie, ()): (Distribution((1, 2, 3), 20.0),)
     }
-    assert accumulated.add({}, [HERE, THERE]) == {(HERE.inode, ()): (Distribution((1, 2, 3), 20.0),)}
+    assert accumulated.add({}, [HERE, THERE]) == {(HERE.cookie, ()): (Distribution((1, 2, 3), 20.0),)}
     assert accumulated.add(
         {HERE.inode: histogram(1, 0, 1, seconds=5), THERE.inode: histogram(1, seconds=1)}, [HERE, THERE]
     ) == {
-        (HERE.inode, ()): (Distribution((2, 2, 4), 25.0),),
-        (THERE.inode, ()): (Distribution((1, 0, 0), 1.0),),
+        (HERE.cookie, ()): (Distribution((2, 2, 4), 25.0),),
+        (THERE.cookie, ()): (Distribution((1, 0, 0), 1.0),),
     }
 
 
@@ -42,5 +42,5 @@ def test_who_gets_the_number_of_a_namespace_that_is_gone_begins_anew() -> None:
     accumulated.add({HERE.inode: histogram(1, seconds=1)}, [HERE])
     successor = HERE._replace(cookie=9)
     assert accumulated.add({HERE.inode: histogram(0, 1, seconds=2)}, [successor]) == {
-        (HERE.inode, ()): (Distribution((0, 1, 0), 2.0),)
+        (successor.cookie, ()): (Distribution((0, 1, 0), 2.0),)
     }

@@ -18,30 +18,30 @@ def rows(*labels: str) -> dict[Labels, tuple[int, ...]]:
 
 
 def test_up_to_the_limit_everything_has_a_row() -> None:
-    bounded = Bounded[int](LIMIT)
+    bounded = Bounded(LIMIT)
     assert bounded.fold(1, rows("a", "b", "c")) == rows("a", "b", "c")
     assert bounded.fold(2, {}) == {}
 
 
 def test_the_excess_is_one_row() -> None:
-    folded = Bounded[int](LIMIT).fold(1, rows("a", "b", "c", "d", "e"))
+    folded = Bounded(LIMIT).fold(1, rows("a", "b", "c", "d", "e"))
     assert folded == rows("a", "b", "c") | {(OTHER, OTHER): (8 + 16, 200 + 8 + 16)}
 
 
 def test_who_came_first_keeps_the_row() -> None:
-    bounded = Bounded[int](LIMIT)
+    bounded = Bounded(LIMIT)
     bounded.fold(1, rows("a", "b", "c"))
     assert bounded.fold(1, rows("e", "c", "d", "b", "a")).keys() == {*rows("a", "b", "c"), (OTHER, OTHER)}
 
 
 def test_who_goes_makes_room() -> None:
-    bounded = Bounded[int](LIMIT)
+    bounded = Bounded(LIMIT)
     bounded.fold(1, rows("a", "b", "c", "d"))
     assert bounded.fold(1, rows("a", "c", "d")) == rows("a", "c", "d")
 
 
 def test_owners_have_nothing_to_do_with_each_other_and_are_forgotten() -> None:
-    bounded = Bounded[int](1)
+    bounded = Bounded(1)
     bounded.fold(1, rows("a"))
     bounded.fold(2, rows("b"))
     bounded.keep_only({2})
@@ -51,7 +51,7 @@ def test_owners_have_nothing_to_do_with_each_other_and_are_forgotten() -> None:
 
 @given(st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 100)), max_size=10))
 def test_counters_that_grow_and_come_in_any_order_are_whole_and_never_go_back(steps: list[dict[str, int]]) -> None:
-    bounded = Bounded[int](LIMIT)
+    bounded = Bounded(LIMIT)
     counts: Counter[str] = Counter()
     before: dict[Labels, tuple[int, ...]] = {}
     for step in steps:

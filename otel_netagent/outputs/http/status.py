@@ -20,7 +20,8 @@ from otel_netagent.model.probe_status import HookStatus, ProbeState, ProbeStatus
 class AgentStatus:
     """State of the agent: what `GET /status` answers and `inspector list` shows.
 
-    `kubernetes` says whether pods' names are known, and why not. `outputs` has every output, those that are off too.
+    `entities` are by the cookies of their namespaces. `kubernetes` says whether pods' names are known, and why not.
+    `outputs` has every output, those that are off too.
     """
 
     version: str
@@ -53,7 +54,7 @@ class AgentStatus:
                 kernel=document["kernel"],
                 btf=document["btf"],
                 probes=tuple(_probe(each) for each in document["probes"]),
-                entities={entity.netns: entity for entity in entities},
+                entities={entity.netns_cookie: entity for entity in entities},
                 kubernetes=_condition(document["kubernetes"]),
                 outputs=tuple(OutputStatus(each["name"], each["where"], each["lost"]) for each in document["outputs"]),
             )
@@ -97,6 +98,7 @@ def _entity(document: Mapping[str, Any]) -> Entity:
     workload = document["workload"]
     return Entity(
         netns=document["netns"],
+        netns_cookie=document.get("netns_cookie", document["netns"]),  # an older agent does not know it
         kind=EntityKind(document["kind"]),
         pod=document["pod"],
         namespace=document["namespace"],

@@ -169,8 +169,8 @@ def _rows(snapshot: Snapshot, table: AnyTable[Any]) -> list[_Row]:
     """The table's rows. None began after the snapshot itself, which the clocks of different sources could say."""
     since_ns, time_ns, entities = table.since_ns, snapshot.time_ns, snapshot.entities
     return [
-        (entity := entities[netns], values, min(max(entity.start_ns, since_ns), time_ns))
-        for netns, values in table.rows
+        (entity := entities[cookie], values, min(max(entity.start_ns, since_ns), time_ns))
+        for cookie, values in table.rows
     ]
 
 

@@ -64,8 +64,8 @@ def _metrics(
 ) -> Iterator[pb.Metric]:
     for table in tables:
         columns = [(i, each) for i, each in enumerate(table.series) if wanted.wants_series(table.probe, each)]
-        for (netns, label_values), values in table.rows.items() if columns else ():
-            entity = snapshot.entities[netns]
+        for (netns_cookie, label_values), values in table.rows.items() if columns else ():
+            entity = snapshot.entities[netns_cookie]
             if not wanted.wants_entity(node, entity):
                 continue
             meta = _meta(node, entity)

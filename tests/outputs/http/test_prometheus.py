@@ -146,13 +146,14 @@ def expected_histograms(snapshot: Snapshot) -> Iterator[tuple[object, ...]]:
 
 
 def expected_labels(snapshot: Snapshot, names: tuple[str, ...], key: RowKey) -> dict[str, str]:
-    netns, values = key
+    cookie, values = key
+    entity = snapshot.entities[cookie]
     return {
-        "namespace": well_formed(snapshot.entities[netns].namespace),
-        "netns": f"ns{netns}",
+        "namespace": well_formed(entity.namespace),
+        "netns": f"ns{entity.netns}",
         "node": NODE,
-        "pod": well_formed(snapshot.entities[netns].pod),
-        **{name: well_formed(value) for name, value in snapshot.entities[netns].labels},
+        "pod": well_formed(entity.pod),
+        **{name: well_formed(value) for name, value in entity.labels},
         **{name: well_formed(value) for name, value in zip(names, values, strict=True)},
     }
 

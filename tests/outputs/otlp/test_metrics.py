@@ -250,9 +250,9 @@ def values_of(point: NumberDataPoint) -> tuple[dict[str, str], int, int, float]:
 
 
 def expected_labels(snapshot: Snapshot, names: tuple[str, ...], key: RowKey) -> dict[str, str]:
-    netns, values = key
-    entity = snapshot.entities[netns]
-    labels = {"namespace": entity.namespace, "netns": f"ns{netns}", "node": NODE, "pod": entity.pod}
+    cookie, values = key
+    entity = snapshot.entities[cookie]
+    labels = {"namespace": entity.namespace, "netns": f"ns{entity.netns}", "node": NODE, "pod": entity.pod}
     labels |= dict(entity.labels) | dict(zip(names, values, strict=True))
     return {name: well_formed(value) for name, value in labels.items()}
 

@@ -14,8 +14,8 @@ from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Table
 
 NODE = "node-7"
-WEB = Entity(netns=4026531993, kind=EntityKind.POD, pod="web-0", namespace="shop", start_ns=1)
-DB = Entity(netns=4026532222, kind=EntityKind.POD, pod="db-0", namespace="data", start_ns=1)
+WEB = Entity(netns=4026531993, netns_cookie=7, kind=EntityKind.POD, pod="web-0", namespace="shop", start_ns=1)
+DB = Entity(netns=4026532222, netns_cookie=8, kind=EntityKind.POD, pod="db-0", namespace="data", start_ns=1)
 
 RESET = EventType("TCPRESET_NOSOCK", "netagent.tcpreset.nosock", "a test says so", aliases=("TCP_SEND_RST_NOSock",))
 LOSS = EventType("PACKETLOSS", "netagent.packetloss", "a test says so")
@@ -32,10 +32,12 @@ DROPS = Series("inspector_pod_packetloss", Kind.COUNTER, "{packet}", "h", "s", l
 
 SNAPSHOT = Snapshot(
     time_ns=1_700_000_000_000_000_007,
-    entities={WEB.netns: WEB, DB.netns: DB},
+    entities={WEB.netns_cookie: WEB, DB.netns_cookie: DB},
     tables=(
-        Table("tcp", (OPENS,), {(WEB.netns, ()): (2**24 + 1,), (DB.netns, ()): (5,)}),
-        Table("packetloss", (DROPS,), {(WEB.netns, ("NO_SOCKET",)): (3,), (WEB.netns, ("TCP_CSUM",)): (4,)}),
+        Table("tcp", (OPENS,), {(WEB.netns_cookie, ()): (2**24 + 1,), (DB.netns_cookie, ()): (5,)}),
+        Table(
+            "packetloss", (DROPS,), {(WEB.netns_cookie, ("NO_SOCKET",)): (3,), (WEB.netns_cookie, ("TCP_CSUM",)): (4,)}
+        ),
     ),
 )
 

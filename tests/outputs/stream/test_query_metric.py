@@ -61,8 +61,9 @@ def test_what_was_added_tells_the_exact_value_the_labels_and_the_time() -> None:
 
 def test_a_histogram_is_told_as_prometheus_writes_it() -> None:
     rtt = Series("inspector_pod_rtt", Kind.HISTOGRAM, "s", "h", "s", bounds=(0.5,))
-    table = HistogramTable("tcpsummary", (rtt,), {(WEB.netns, ()): (Distribution((3, 1), 2.25),)})
-    answer = metric_response(NODE, Snapshot(1, {WEB.netns: WEB}, (), (table,)), pb.QueryMetricRequest(name=rtt.name))
+    table = HistogramTable("tcpsummary", (rtt,), {(WEB.netns_cookie, ()): (Distribution((3, 1), 2.25),)})
+    snapshot = Snapshot(1, {WEB.netns_cookie: WEB}, (), (table,))
+    answer = metric_response(NODE, snapshot, pb.QueryMetricRequest(name=rtt.name))
     assert [(each.name, each.value, each.exact_value, dict(each.labels)) for each in answer.metrics] == [
         ("inspector_pod_rtt_bucket", 3.0, 3, {"le": "0.5"}),
         ("inspector_pod_rtt_bucket", 4.0, 4, {"le": "+Inf"}),
@@ -73,7 +74,8 @@ def test_a_histogram_is_told_as_prometheus_writes_it() -> None:
 
 def test_latest_snapshot_answers(stream: EventStream, client: OriginalClient) -> None:
     stream.publish_snapshot(SNAPSHOT)
-    stream.publish_snapshot(Snapshot(1, {DB.netns: DB}, (Table("tcp", (OPENS,), {(DB.netns, ()): (6,)}),)))
+    table = Table("tcp", (OPENS,), {(DB.netns_cookie, ()): (6,)})
+    stream.publish_snapshot(Snapshot(1, {DB.netns_cookie: DB}, (table,)))
     assert [metric.value for metric in client.query()[1]] == [6.0]
 
 
