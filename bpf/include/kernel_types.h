@@ -9,6 +9,9 @@
 #include <linux/types.h>
 #include <stdbool.h>
 
+#define TASK_COMM_LEN 16 /* include/linux/sched.h */
+#define IFNAMSIZ 16      /* include/uapi/linux/if.h */
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 typedef struct {
@@ -153,7 +156,7 @@ struct Qdisc {
 };
 
 struct net_device {
-	char name[16];
+	char name[IFNAMSIZ];
 	possible_net_t nd_net;
 	struct list_head dev_list;
 	struct Qdisc *qdisc;
@@ -200,6 +203,7 @@ struct sock_common {
 };
 
 struct sk_buff_head {
+	struct sk_buff *next;
 	struct sk_buff *prev;
 	__u32 qlen;
 };
@@ -408,7 +412,7 @@ struct trace_event_raw_tcp_send_reset {
 };
 
 struct trace_event_raw_tcp_retransmit_skb {
-	int err; /* 6.17; before, the tracepoint tells only what was sent */
+	int err; /* 6.17 (ad892e912b84); before, the tracepoint reports only what was sent */
 };
 
 #pragma clang attribute pop
@@ -419,7 +423,7 @@ struct trace_event_raw_tcp_retransmit_skb {
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86DD
 
-enum ip_protocol { /* the ones that are told apart; numbers of IANA's registry */
+enum ip_protocol { /* those that programs distinguish; numbers of IANA's registry */
 	IPPROTO_HOPOPTS = 0,
 	IPPROTO_ICMP = 1,
 	IPPROTO_TCP = 6,

@@ -48,7 +48,7 @@ class _Segment(NamedTuple):
 
     sequence: int
     bytes: int
-    harmless: int
+    expected: int
 
 
 class TcpTwRcv:
@@ -77,7 +77,7 @@ class TcpTwRcv:
         flags = tcp_flags_text(flow.tcp_flags)
         return header.event(
             "tcptwrcv",
-            harmless(TCP_TW_RCV) if segment.harmless else TCP_TW_RCV,
+            harmless(TCP_TW_RCV) if segment.expected else TCP_TW_RCV,
             monotonic_to_unix_ns,
             flow_attributes(flow)
             | {
@@ -85,7 +85,7 @@ class TcpTwRcv:
                 "netagent.tcp.sequence": segment.sequence,
                 "netagent.tcp.bytes": segment.bytes,
             }
-            | harmless_attributes(segment.harmless),
+            | harmless_attributes(segment.expected),
             f"{flow_text(flow)} flags:{flags}",
         )
 

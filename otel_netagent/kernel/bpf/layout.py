@@ -1,20 +1,23 @@
-"""Records of our eBPF programs, read by the layout that the compiler gave them.
+"""What our eBPF programs write, read by the layout that the compiler gave it: events, map entries, iterator records.
 
 The C structure is the definition; its layout comes from the BTF of the object file. A NamedTuple names the
-members that Python reads, by the same names and in the same order.
+members that Python reads, by the same names; their order is free.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import Final, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from otel_netagent.kernel.bpf.btf import ARRAY, ENUM, INT, Btf, Member
 
 FieldsT = TypeVar("FieldsT", bound=NamedTuple)
 
 _INTEGERS: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_WORD: Final = 8
+_offset: Final = attrgetter("offset")
 
 
 class BadRecord(Exception):
@@ -29,18 +32,18 @@ class Layout(Generic[FieldsT]):
 
         Raises KeyError where the structure or a member is not there: the object and this code are not of one build.
         """
-        self._make = fields._make
         size, members = btf.structure(structure)
         base = 0
         if part:
             whole = _member(members, part, structure)
             base, members = whole.offset, list(btf.members(btf.resolve(whole.type_id)))
+        named = [_member(members, name, structure) for name in fields._fields]
         code, position = "=", 0
-        for name in fields._fields:
-            member = _member(members, name, structure)
+        for member in sorted(named, key=_offset):
             offset = base + member.offset
             code += f"{offset - position}x{_format(btf, member.type_id)}"
             position = offset + btf.size_of(member.type_id)
+        self._make = _maker(fields, named)
         self._struct = struct.Struct(code)
         self._whole = struct.Struct(f"{code}{size - position}x")
 
@@ -59,10 +62,44 @@ class Layout(Generic[FieldsT]):
             raise BadRecord(f"records of {len(records)} bytes, {self._whole.size} expected of each") from None
 
 
-def member_offset(btf: Btf, structure: str, name: str) -> int:
-    """Where in a structure one of its members begins. Raises KeyError as Layout does."""
+def _maker(fields: type[FieldsT], named: Sequence[Member]) -> Callable[[Iterable[Any]], FieldsT]:
+    """Makes the fields of values that come in the order of memory; `named` are their members in the order of fields."""
+    in_memory = sorted(named, key=_offset)
+    if in_memory == named:
+        return fields._make
+    pick = itemgetter(*map(in_memory.index, named))
+    return lambda values: fields._make(pick(tuple(values)))
+
+
+def integer(size: int) -> struct.Struct:
+    """Reads and writes an integer of `size` bytes: the key of a map, whose size the map knows."""
+    return struct.Struct(f"={_INTEGERS[size]}")
+
+
+def array_of_integers(btf: Btf, structure: str, name: str) -> struct.Struct:
+    """Reads the elements of an array, a member of `structure`, from its bytes. Raises KeyError as Layout does."""
     _, members = btf.structure(structure)
-    return _member(members, name, structure).offset
+    type_id = _member(members, name, structure).type_id
+    size = btf.size_of(btf.element(type_id))
+    return struct.Struct(f"={btf.size_of(type_id) // size}{_INTEGERS[size]}")
+
+
+def word_positions(btf: Btf, structure: str, part: str) -> dict[str, range]:
+    """Where the members of a part of `structure` are in a record of it, in words of 8 bytes from its beginning.
+
+    Each is such a word, or an array of them. Raises KeyError as Layout does, and where a member is of anything else.
+    """
+    _, members = btf.structure(structure)
+    whole = _member(members, part, structure)
+    return {
+        each.name: _words(btf, each, whole.offset + each.offset) for each in btf.members(btf.resolve(whole.type_id))
+    }
+
+
+def _words(btf: Btf, member: Member, offset: int) -> range:
+    if btf.size_of(btf.element(member.type_id)) != _WORD:
+        raise KeyError(f"member {member.name} is not made of words of {_WORD} bytes")
+    return range(offset // _WORD, (offset + btf.size_of(member.type_id)) // _WORD)
 
 
 def _member(members: list[Member], name: str, structure: str) -> Member:
