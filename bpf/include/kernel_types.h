@@ -286,7 +286,6 @@ struct sk_buff {
 	__s64 tstamp;
 	unsigned long _skb_refdst;
 	unsigned int len;
-	unsigned int data_len;
 	char cb[48];
 	__u8 pkt_type : 3;
 	__be16 protocol;
@@ -367,7 +366,6 @@ struct seq_file;
 
 struct bpf_iter_meta {
 	struct seq_file *seq;
-	__u64 session_id;
 	__u64 seq_num;
 };
 
@@ -376,13 +374,8 @@ struct bpf_iter__task {
 	struct task_struct *task;
 };
 
-struct bpf_map;
-
 struct bpf_iter__bpf_map_elem {
-	struct bpf_iter_meta *meta;
-	struct bpf_map *map;
 	void *key;
-	void *value;
 };
 
 /* The numbers are the running kernel's, by bpf_core_enum_value(). Members of this type must be declared

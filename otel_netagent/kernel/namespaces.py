@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 
 from otel_netagent.kernel import cpus
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
-from otel_netagent.kernel.bpf.layout import Layout, word_positions
+from otel_netagent.kernel.bpf.layout import WORD, Layout, word_positions
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.learning import learn_conntrack, learn_sockets
@@ -47,7 +47,6 @@ Field = MibField
 SOCKETS: Final = "sockets"
 CONNTRACK: Final = "conntrack"
 QUEUES: Final = "queues"
-
 """Parts of struct namespace_record beside its MIBs, whose members are named as what they count."""
 
 
@@ -119,11 +118,11 @@ class KernelWalk:
             if cpus.cpu_list("online") != self._online:
                 self._learn_percpu_offsets()
             self._follow_conntrack()
-            records = memoryview(self._iterator.read())
-        starts = range(0, len(records), self._record_size)
+            records = self._iterator.read()
+        words, size = memoryview(records).cast("Q"), self._record_size // WORD
         return [
-            Namespace(whose.inode, whose.cookie, whose.pid, records[start : start + self._record_size].cast("Q"))
-            for start, whose in zip(starts, self._identity.read_all(records), strict=True)
+            Namespace(whose.inode, whose.cookie, whose.pid, words[start : start + size])
+            for start, whose in zip(range(0, len(words), size), self._identity.read_all(records), strict=True)
         ]
 
     def close(self) -> None:

@@ -15,8 +15,10 @@ from otel_netagent.kernel.bpf.btf import ARRAY, ENUM, INT, Btf, Member
 
 FieldsT = TypeVar("FieldsT", bound=NamedTuple)
 
+WORD: Final = 8
+"""Bytes of a word, as `word_positions` counts them."""
+
 _INTEGERS: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
-_WORD: Final = 8
 _offset: Final = attrgetter("offset")
 
 
@@ -97,9 +99,9 @@ def word_positions(btf: Btf, structure: str, part: str) -> dict[str, range]:
 
 
 def _words(btf: Btf, member: Member, offset: int) -> range:
-    if btf.size_of(btf.element(member.type_id)) != _WORD:
-        raise KeyError(f"member {member.name} is not made of words of {_WORD} bytes")
-    return range(offset // _WORD, (offset + btf.size_of(member.type_id)) // _WORD)
+    if btf.size_of(btf.element(member.type_id)) != WORD:
+        raise KeyError(f"member {member.name} is not made of words of {WORD} bytes")
+    return range(offset // WORD, (offset + btf.size_of(member.type_id)) // WORD)
 
 
 def _member(members: list[Member], name: str, structure: str) -> Member:
