@@ -50,12 +50,12 @@ class Occurrence(NamedTuple):
 
 
 class _Key(NamedTuple):
-    """Members of `struct occurrence_key`."""
+    """Members of `struct occurrence_key`, in its order, in which they are read fastest."""
 
     netns_cookie: int
+    location: int
     netns_inode: int
     kind: int
-    location: int
     expected: int
 
 
@@ -154,7 +154,7 @@ class Occurrences:
             inodes[_UNKNOWN] = self._host
         found: list[Occurrence] = []
         absent: dict[int, list[bytes]] = {}
-        for raw_key, (cookie, inode_here, kind, location, expected), counts in self._entries():
+        for raw_key, (cookie, location, inode_here, kind, expected), counts in self._entries():
             inode = inodes.get(cookie) or inodes.get(inode_here)
             if inode is not None:
                 found.append(Occurrence(inode, cookie, kind, location, bool(expected), *counts))
@@ -169,12 +169,12 @@ class Occurrences:
         yield events_table(self._probe, found, self._types)
         yield uncounted_table(self._probe, self.uncounted, namespaces, self._host)
 
-    def _entries(self) -> Iterator[tuple[bytes, _Key, _Counts]]:
-        """Each with its key as the kernel has it, and as it is read."""
+    def _entries(self) -> Iterator[tuple[bytes, tuple[int, ...], tuple[int, ...]]]:
+        """Each key as the kernel has it, the members of `_Key`, and those of `_Counts`."""
         keys, values = self._map.read_all()
         size = self._map.key_size
         raw_keys = (keys[start : start + size] for start in range(0, len(keys), size))
-        return zip(raw_keys, self._keys.read_all(keys), self._counts.read_all(values), strict=True)
+        return zip(raw_keys, self._keys.read_values(keys), self._counts.read_values(values), strict=True)
 
     def _forget(self, absent: dict[int, list[bytes]]) -> None:
         """Remove what namespaces left that are gone. A cookie is never used again, so nobody else loses by it."""
