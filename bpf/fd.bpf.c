@@ -6,7 +6,7 @@
  *
  * The table of descriptors is read as it lies in memory. iter/task_file would visit the same files, but costs two and a
  * half times as much: it takes a reference to every file and calls the program for each. A table that is exchanged for a
- * larger one meanwhile lives on until the program ends, which runs as an RCU reader.
+ * larger one meanwhile is freed only after the program has ended, which runs as an RCU reader.
  */
 #include "netns.h"
 
@@ -27,7 +27,7 @@ struct process_descriptors {
 static struct process_descriptors record;
 static struct file *files[WORD_BITS];
 
-/* As fstat() tells a socket, but for the file in which a Unix socket is bound: that can be opened by O_PATH. */
+/* As fstat() does, but not the file to which a Unix socket is bound: that can be opened by O_PATH. */
 static __always_inline bool is_socket(struct file *file)
 {
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
@@ -35,7 +35,7 @@ static __always_inline bool is_socket(struct file *file)
 	return (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFSOCK && BPF_CORE_READ(inode, i_sb, s_magic) == SOCKFS_MAGIC;
 }
 
-/* Global, as the next one: the verifier then looks at each once, and not for each turn of the loop that calls it. */
+/* Global, as the next one: each is then verified once, and not for each turn of the loop that calls it. */
 __noinline int count_word(__u64 first)
 {
 	if (bpf_probe_read_kernel(files, sizeof(files), (void *)first))

@@ -90,9 +90,8 @@ static __always_inline struct namespace_account *account_of(struct task_struct *
 }
 
 SEC("raw_tp/sched_process_exit")
-int count_ended(raw_tp_context *context)
+int BPF_PROG(count_ended, struct task_struct *task)
 {
-	struct task_struct *task = ARGUMENT(struct task_struct *, context, 0);
 	struct namespace_account *entry = account_of(task);
 	struct account account;
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * How long packets are on their way through the kernel: from their receipt to their socket, and from TCP to
- * the device that sends them.
+ * How long packets take through the kernel: from their receipt to their socket, and from TCP to the device
+ * that sends them.
  *
- * The times at which they set out are in the packets. Received ones bear the wall clock's while anybody in the
- * machine has asked for it (SO_TIMESTAMPNS; user space holds a socket that has), TCP's own the monotonic clock's
- * (4.20). So nothing is kept for that, and a packet that was not slow is done with after two reads. Only where
- * it passed when is noted meanwhile, on kernels that let their functions be watched (hops.h).
+ * The start times are in the packets. Received ones have the wall clock's while anybody in the machine has asked
+ * for it (SO_TIMESTAMPNS; user space holds a socket that has), TCP's own the monotonic clock's (4.20). So nothing
+ * is stored for that, and a packet that was not slow costs two reads. Only the timestamps between are stored, on
+ * kernels that let their functions be watched (receive_timestamps.h).
  */
 #include "flow.h"
-#include "hops.h"
 #include "latency.h"
+#include "receive_timestamps.h"
 
 enum kernel_latency {
 	RECEIVE,
@@ -24,7 +24,7 @@ struct kernellatency_event {
 	struct parts parts;
 };
 
-EVENT_LAYOUT(kernellatency_event);
+EXPORT_LAYOUT(kernellatency_event);
 
 /* What to add to clock_of_receipt() for the wall clock; kept right by user space. */
 __u64 to_wall_clock;
@@ -40,17 +40,17 @@ static __always_inline __u64 clock_of_receipt(void)
 	return bpf_ktime_get_ns();
 }
 
-/* No packet is under way for so long: its time is another clock's. */
+/* No packet takes so long: its time is another clock's. */
 #define IMPOSSIBLE_NS (3600ULL * NANOSECONDS_PER_SECOND)
 
 static __always_inline bool is_slow_packet(__u32 kind, __u64 latency_ns)
 {
-	/* A time to come is a huge number here. */
+	/* A time in the future is a huge number here. */
 	return is_slow(kind, latency_ns) && latency_ns < IMPOSSIBLE_NS;
 }
 
-/* `departed` is 0 where the packet bears another clock's time. */
-static __always_inline void tell(struct net *net, __u32 kind, __u64 latency_ns, struct sk_buff *skb,
+/* `departed` is 0 where the packet has another clock's time. */
+static __always_inline void emit(struct net *net, __u32 kind, __u64 latency_ns, struct sk_buff *skb,
 				 const struct flow *flow, __u64 departed)
 {
 	__u64 now = bpf_ktime_get_ns();
@@ -72,13 +72,13 @@ static __always_inline void tell(struct net *net, __u32 kind, __u64 latency_ns, 
 
 /* --- Receiving */
 
-/* Apart from the way of all packets, since it is rarely gone. */
-static __noinline int tell_received(const struct sock *sk, struct sk_buff *skb, __u64 latency_ns)
+/* Not inlined in the path of all packets, since it rarely runs. */
+static __noinline int emit_received(const struct sock *sk, struct sk_buff *skb, __u64 latency_ns)
 {
 	struct flow flow = {};
 
 	flow_of_packet(&flow, skb);
-	tell(netns_of_socket(sk), RECEIVE, latency_ns, skb, &flow, 0);
+	emit(netns_of_socket(sk), RECEIVE, latency_ns, skb, &flow, 0);
 	return 0;
 }
 
@@ -90,29 +90,26 @@ static __always_inline int packet_delivered(const struct sock *sk, struct sk_buf
 		return 0;
 	latency = clock_of_receipt() + to_wall_clock - received;
 	if (is_slow_packet(RECEIVE, latency))
-		tell_received(sk, skb, latency);
+		emit_received(sk, skb, latency);
 	return 0;
 }
 
 /* Every segment for an established connection. */
 SEC("raw_tp/tcp_probe")
-int segment_delivered(raw_tp_context *context)
-{
-	return packet_delivered(ARGUMENT(const struct sock *, context, 0), ARGUMENT(struct sk_buff *, context, 1));
-}
-
-static __always_inline int datagram_delivered(const struct sock *sk, struct sk_buff *skb)
+int BPF_PROG(segment_delivered, const struct sock *sk, struct sk_buff *skb)
 {
 	return packet_delivered(sk, skb);
 }
 
-AT_ENTRY_OF(__udp_enqueue_schedule_skb, datagram_delivered)
+AT_ENTRY(__udp_enqueue_schedule_skb, datagram_delivered, struct sock *sk, struct sk_buff *skb)
+{
+	return packet_delivered(sk, skb);
+}
 
 /* Since 6.3, for any socket; the datagram is the last in its queue, unless a reader was faster. */
 SEC("raw_tp/sk_data_ready")
-int datagram_ready(raw_tp_context *context)
+int BPF_PROG(datagram_ready, struct sock *sk)
 {
-	struct sock *sk = ARGUMENT(struct sock *, context, 0);
 	struct sk_buff_head *queue = &sk->sk_receive_queue;
 	struct sk_buff *last;
 	__u16 family;
@@ -132,36 +129,36 @@ int datagram_ready(raw_tp_context *context)
  * route, else it is looked up. After 6.18 (7.2 seen) the search for that socket is inlined too; what it is inlined into
  * has a name of its own for IPv4 alone, and so TCP's packets over IPv6 are not seen there.
  */
-AT_HOP(tcp_v4_early_demux, 1, PREROUTED)
-AT_HOP(udp_v4_early_demux, 1, PREROUTED)
-AT_HOP(ip_route_input_noref, 1, PREROUTED)
-/* Asked for where those three are not to be had; older kernels give it a socket before the packet. */
-AT_HOP(ip_rcv_finish_core, 2, PREROUTED)
+AT_STAGE(PREROUTED, tcp_v4_early_demux, struct sk_buff *skb)
+AT_STAGE(PREROUTED, udp_v4_early_demux, struct sk_buff *skb)
+AT_STAGE(PREROUTED, ip_route_input_noref, struct sk_buff *skb)
+/* Used where one of those three cannot be watched; older kernels pass it a socket before the packet. */
+AT_STAGE(PREROUTED, ip_rcv_finish_core, struct net *net, struct sk_buff *skb)
 
-AT_HOP(tcp_v6_early_demux, 1, PREROUTED)
-AT_HOP(udp_v6_early_demux, 1, PREROUTED)
-AT_HOP(ip6_route_input, 1, PREROUTED)
+AT_STAGE(PREROUTED, tcp_v6_early_demux, struct sk_buff *skb)
+AT_STAGE(PREROUTED, udp_v6_early_demux, struct sk_buff *skb)
+AT_STAGE(PREROUTED, ip6_route_input, struct sk_buff *skb)
 
-AT_HOP(ip_rcv, 1, RECEIVED)
-AT_HOP(ip_local_deliver, 1, ROUTED_HERE)
-AT_HOP(ip_protocol_deliver_rcu, 2, LET_IN)
+AT_STAGE(RECEIVED, ip_rcv, struct sk_buff *skb)
+AT_STAGE(ROUTED_HERE, ip_local_deliver, struct sk_buff *skb)
+AT_STAGE(LET_IN, ip_protocol_deliver_rcu, struct net *net, struct sk_buff *skb)
 
-AT_HOP(ipv6_rcv, 1, RECEIVED)
-AT_HOP(ip6_input, 1, ROUTED_HERE)
-AT_HOP(ip6_protocol_deliver_rcu, 2, LET_IN)
+AT_STAGE(RECEIVED, ipv6_rcv, struct sk_buff *skb)
+AT_STAGE(ROUTED_HERE, ip6_input, struct sk_buff *skb)
+AT_STAGE(LET_IN, ip6_protocol_deliver_rcu, struct net *net, struct sk_buff *skb)
 
 /* --- Transmitting */
 
-#define TOLD_SLOTS 4096
+#define EMITTED_SLOTS 4096
 
-/* Slow packets that were told, each by address and time of departure: one passes a device after another on its way. */
-__u64 told[TOLD_SLOTS];
+/* Slow packets whose event was emitted, each by address and time of departure: a packet may pass several devices. */
+__u64 emitted[EMITTED_SLOTS];
 
-static __noinline int tell_transmitted(struct sk_buff *skb, struct net_device *dev, __u64 departed, __u64 latency_ns)
+static __noinline int emit_transmitted(struct sk_buff *skb, struct net_device *dev, __u64 departed, __u64 latency_ns)
 {
 	__u64 packet = departed ^ (__u64)skb;
 	/* Multiplied by the golden ratio (include/linux/hash.h), since addresses of packets differ in few bits. */
-	__u64 *slot = &told[packet * 0x61C8864680B583EBull >> 52];
+	__u64 *slot = &emitted[packet * 0x61C8864680B583EBull >> 52];
 	struct flow flow = {};
 
 	if (*slot == packet)
@@ -171,31 +168,30 @@ static __noinline int tell_transmitted(struct sk_buff *skb, struct net_device *d
 	if (flow.protocol != IPPROTO_TCP)
 		return 0;
 	*slot = packet;
-	tell(netns_of_device(dev), TRANSMIT, latency_ns, skb, &flow, departed);
+	emit(netns_of_device(dev), TRANSMIT, latency_ns, skb, &flow, departed);
 	return 0;
 }
 
 SEC("raw_tp/net_dev_start_xmit")
-int segment_transmitted(raw_tp_context *context)
+int BPF_PROG(segment_transmitted, struct sk_buff *skb, struct net_device *dev)
 {
-	struct sk_buff *skb = ARGUMENT(struct sk_buff *, context, 0);
 	__u64 departed = BPF_CORE_READ(skb, tstamp), latency;
 
 	if (!departed)
 		return 0;
 	latency = bpf_ktime_get_ns() - departed;
 	if (is_slow_packet(TRANSMIT, latency))
-		tell_transmitted(skb, ARGUMENT(struct net_device *, context, 1), departed, latency);
+		emit_transmitted(skb, dev, departed, latency);
 	return 0;
 }
 
-AT_HOP(__ip_local_out, 3, LEAVING)
-AT_HOP(ip_output, 3, ROUTED_OUT)
-AT_HOP(ip_finish_output, 3, LET_OUT)
+AT_STAGE(LEAVING, __ip_local_out, struct net *net, struct sock *sk, struct sk_buff *skb)
+AT_STAGE(ROUTED_OUT, ip_output, struct net *net, struct sock *sk, struct sk_buff *skb)
+AT_STAGE(LET_OUT, ip_finish_output, struct net *net, struct sock *sk, struct sk_buff *skb)
 
-/* TCP's way past __ip6_local_out. */
-AT_HOP(ip6_xmit, 2, LEAVING)
-AT_HOP(ip6_output, 3, ROUTED_OUT)
-AT_HOP(ip6_finish_output, 3, LET_OUT)
+/* TCP does not call __ip6_local_out. */
+AT_STAGE(LEAVING, ip6_xmit, const struct sock *sk, struct sk_buff *skb)
+AT_STAGE(ROUTED_OUT, ip6_output, struct net *net, struct sock *sk, struct sk_buff *skb)
+AT_STAGE(LET_OUT, ip6_finish_output, struct net *net, struct sock *sk, struct sk_buff *skb)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * One pass over all tasks that visits each network namespace once and tells, for each, its identity
+ * One pass over all tasks that visits each network namespace once and writes, for each, its identity
  * and what the kernel counts in it.
  *
  * Reading the iterator gives an array of struct namespace_record. One reader at a time.
@@ -23,19 +23,19 @@ struct namespace_record {
 	struct queue_facts queues;
 };
 
-/* Counts the passes, to tell a namespace seen in this one from one seen before. */
+/* Counts the passes, to distinguish a namespace seen in this one from one seen before. */
 __u64 pass;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
 	__type(key, __u64);   /* cookie */
-	__type(value, __u64); /* the pass in which it was last told */
-} told SEC(".maps");
+	__type(value, __u64); /* the pass in which it was last written */
+} written SEC(".maps");
 
 static struct namespace_record record;
 
-/* Global, so that the verifier looks at it once and not again for each CPU of the loop that calls it. */
+/* Global, so that it is verified once and not again for each CPU of the loop that calls it. */
 __noinline int add_cpu(__u64 offset)
 {
 	add_mibs(&record.mibs, offset);
@@ -55,7 +55,7 @@ static __always_inline void count(struct net *net)
 		if (percpu_offsets[cpu])
 			add_cpu(percpu_offsets[cpu]);
 	}
-	tell_sockets(&record.sockets, net);
+	write_sockets(&record.sockets, net);
 	copy_messages(&record.messages, net);
 	record.queues.any = has_queues(net);
 }
@@ -80,7 +80,7 @@ int walk_namespaces(struct bpf_iter__task *context)
 	if (!is_netns(net))
 		return 0;
 	id = netns_id(net);
-	last = bpf_map_lookup_elem(&told, &id.cookie);
+	last = bpf_map_lookup_elem(&written, &id.cookie);
 	if (last && *last == pass)
 		return 0;
 
@@ -91,7 +91,7 @@ int walk_namespaces(struct bpf_iter__task *context)
 	/* A full buffer is no loss: the same task comes again in the next read of the reader's. */
 	if (bpf_seq_write(context->meta->seq, &record, sizeof(record)))
 		return 0;
-	bpf_map_update_elem(&told, &id.cookie, &pass, BPF_ANY);
+	bpf_map_update_elem(&written, &id.cookie, &pass, BPF_ANY);
 	return 0;
 }
 

@@ -3,7 +3,7 @@
  * Network softirqs: how long each waited to be run, and how long it ran.
  *
  * All of this happens on one CPU: softirqs do not nest, and what raises one has interrupts off. What is kept is
- * the CPU's own, so nothing is shared on the way of every packet.
+ * the CPU's own, so nothing is shared in the path of every packet.
  */
 #include "delay.h"
 #include "histogram.h"
@@ -25,10 +25,10 @@ struct net_softirq_event {
 	__u32 vector;
 };
 
-EVENT_LAYOUT(net_softirq_event);
+EXPORT_LAYOUT(net_softirq_event);
 
-/* Above what durations events are told; counted is everything. Set at any time, and nothing is told until then. */
-__u64 waited_told_above_ns = NEVER, ran_told_above_ns = NEVER;
+/* Durations above which an event is emitted; all are counted. Set at any time, and no event is emitted until then. */
+__u64 waited_event_above_ns = NEVER, ran_event_above_ns = NEVER;
 
 struct softirq {
 	__u64 raised;  /* for the first time since it ran last; 0: not, or before we watched */
@@ -53,8 +53,8 @@ static __always_inline struct softirq *softirq_of(__u32 vector)
 	return key <= NET_RX_SOFTIRQ - NET_TX_SOFTIRQ ? bpf_map_lookup_elem(&softirqs, &key) : NULL;
 }
 
-/* Apart from the way of all packets, since it is rarely gone. */
-static __noinline int tell(__u32 slow, __u32 vector, __u64 now, __u64 latency_ns)
+/* Not inlined in the path of all softirqs, since it rarely runs. */
+static __noinline int emit(__u32 slow, __u32 vector, __u64 now, __u64 latency_ns)
 {
 	__u32 kind = kind_of_delay(slow, latency_ns);
 	struct occurrences *entry = count_delay(kind, now);
@@ -72,9 +72,8 @@ static __noinline int tell(__u32 slow, __u32 vector, __u64 now, __u64 latency_ns
 }
 
 SEC("raw_tp/softirq_entry")
-int softirq_entry(raw_tp_context *context)
+int BPF_PROG(softirq_entry, __u32 vector)
 {
-	__u32 vector = ARGUMENT(__u32, context, 0);
 	struct softirq *softirq = softirq_of(vector);
 	__u64 now, waited;
 
@@ -87,15 +86,14 @@ int softirq_entry(raw_tp_context *context)
 	waited = now - softirq->raised;
 	softirq->raised = 0;
 	observe_alone(&softirq->waited, waited);
-	if (waited > waited_told_above_ns)
-		tell(WAITED, vector, now, waited);
+	if (waited > waited_event_above_ns)
+		emit(WAITED, vector, now, waited);
 	return 0;
 }
 
 SEC("raw_tp/softirq_exit")
-int softirq_exit(raw_tp_context *context)
+int BPF_PROG(softirq_exit, __u32 vector)
 {
-	__u32 vector = ARGUMENT(__u32, context, 0);
 	struct softirq *softirq = softirq_of(vector);
 	__u64 now, ran;
 
@@ -105,8 +103,8 @@ int softirq_exit(raw_tp_context *context)
 	ran = now - softirq->started;
 	softirq->started = 0;
 	observe_alone(&softirq->ran, ran);
-	if (ran > ran_told_above_ns)
-		tell(RAN, vector, now, ran);
+	if (ran > ran_event_above_ns)
+		emit(RAN, vector, now, ran);
 	return 0;
 }
 
@@ -116,9 +114,9 @@ int softirq_exit(raw_tp_context *context)
  * more: of that second run it is not known how long it waited, and no wait is counted.
  */
 SEC("raw_tp/softirq_raise")
-int softirq_raise(raw_tp_context *context)
+int BPF_PROG(softirq_raise, __u32 vector)
 {
-	struct softirq *softirq = softirq_of(ARGUMENT(__u32, context, 0));
+	struct softirq *softirq = softirq_of(vector);
 
 	if (softirq && !softirq->raised)
 		softirq->raised = bpf_ktime_get_ns();

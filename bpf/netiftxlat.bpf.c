@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * How long packets stay at a network interface on their way out: in its queueing discipline, and in its
+ * How long packets that are sent stay at a network interface: in its queueing discipline, and in its
  * driver's transmit function.
  */
 #include "flow.h"
@@ -11,16 +11,14 @@ enum netiftx_latency {
 	XMIT,
 };
 
-#define INTERFACE_LENGTH 16
-
 struct netiftxlat_event {
 	struct event_header header; /* kind: enum netiftx_latency */
 	struct flow flow;
 	__u64 latency_ns;
-	__u8 interface[INTERFACE_LENGTH];
+	__u8 interface[IFNAMSIZ];
 };
 
-EVENT_LAYOUT(netiftxlat_event);
+EXPORT_LAYOUT(netiftxlat_event);
 
 static __always_inline struct netiftxlat_event *begin_slow(struct net_device *dev, __u32 kind, __u64 now,
 							   __u64 latency_ns)
@@ -66,9 +64,8 @@ static __always_inline bool has_queue(struct net_device *dev)
 }
 
 SEC("raw_tp/net_dev_queue")
-int packet_queued(raw_tp_context *context)
+int BPF_PROG(packet_queued, struct sk_buff *skb)
 {
-	struct sk_buff *skb = ARGUMENT(struct sk_buff *, context, 0);
 	__u64 address = (__u64)skb, now, *since;
 
 	if (!has_queue(BPF_CORE_READ(skb, dev)))
@@ -83,10 +80,10 @@ int packet_queued(raw_tp_context *context)
 }
 
 /*
- * Not static, so that it is verified once and not anew in each round of the loop below: 5.10 gave up after a million
- * instructions. The address of a packet is a number here, since what is not static takes no such pointer.
+ * Global, so that it is verified once and not again in each round of the loop below: 5.10 gave up after a million
+ * instructions. The address of a packet is a number here, since a global function accepts no such pointer.
  */
-__noinline int tell_queued(__u64 packet, __u64 now, __u64 latency_ns)
+__noinline int emit_queued(__u64 packet, __u64 now, __u64 latency_ns)
 {
 	struct sk_buff *skb = (struct sk_buff *)packet;
 	struct netiftxlat_event *event = begin_slow(BPF_CORE_READ(skb, dev), QDISC, now, latency_ns);
@@ -98,13 +95,12 @@ __noinline int tell_queued(__u64 packet, __u64 now, __u64 latency_ns)
 	return 0;
 }
 
-/* A queue gives several packets at once where the driver takes them so (try_bulk_dequeue_skb). */
+/* A queue gives several packets at once where the driver accepts that (try_bulk_dequeue_skb). */
 #define BULK_MAX 128
 
 SEC("raw_tp/qdisc_dequeue")
-int packets_dequeued(raw_tp_context *context)
+int BPF_PROG(packets_dequeued, struct Qdisc *qdisc, const void *queue, int packets, struct sk_buff *skb)
 {
-	struct sk_buff *skb = ARGUMENT(struct sk_buff *, context, 3);
 	__u64 now = bpf_ktime_get_ns(), address, *since;
 
 	for (int i = 0; i < BULK_MAX && skb; i++) {
@@ -112,7 +108,7 @@ int packets_dequeued(raw_tp_context *context)
 		since = bpf_map_lookup_elem(&queued_since, &address);
 		if (since && *since) {
 			if (is_slow(QDISC, now - *since))
-				tell_queued(address, now, now - *since);
+				emit_queued(address, now, now - *since);
 			*since = 0;
 		}
 		skb = BPF_CORE_READ(skb, next);
@@ -133,8 +129,8 @@ struct transmission {
 };
 
 /*
- * Drivers of virtual devices send by other devices: what is under way on this CPU, the innermost last.
- * A driver is answerable for its own time, without that of those within.
+ * Drivers of virtual devices send through other devices: the transmissions in progress on this CPU, the innermost
+ * last. The time of a driver is its own, without that of those within.
  */
 #define NESTED_MAX 8
 
@@ -148,13 +144,13 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct transmissions);
-} under_way SEC(".maps");
+} in_progress SEC(".maps");
 
 static __always_inline struct transmissions *transmissions_here(void)
 {
 	__u32 zero = 0;
 
-	return bpf_map_lookup_elem(&under_way, &zero);
+	return bpf_map_lookup_elem(&in_progress, &zero);
 }
 
 static __always_inline void keep_headers(struct transmission *transmission, struct sk_buff *skb)
@@ -169,9 +165,8 @@ static __always_inline void keep_headers(struct transmission *transmission, stru
 }
 
 SEC("raw_tp/net_dev_start_xmit")
-int transmission_begins(raw_tp_context *context)
+int BPF_PROG(transmission_begins, struct sk_buff *skb, struct net_device *dev)
 {
-	struct sk_buff *skb = ARGUMENT(struct sk_buff *, context, 0);
 	struct transmissions *here = transmissions_here();
 	struct transmission *transmission;
 	__u64 address = (__u64)skb, *since;
@@ -186,14 +181,14 @@ int transmission_begins(raw_tp_context *context)
 	if (here->depth >= NESTED_MAX)
 		here->depth = 0;
 	transmission = &here->nested[here->depth++ & (NESTED_MAX - 1)];
-	transmission->dev = ARGUMENT(struct net_device *, context, 1);
+	transmission->dev = dev;
 	transmission->within = 0;
 	keep_headers(transmission, skb);
 	transmission->began = bpf_ktime_get_ns();
 	return 0;
 }
 
-static __noinline int tell_transmitted(struct transmission *transmission, __u64 now, __u64 latency_ns)
+static __noinline int emit_transmitted(struct transmission *transmission, __u64 now, __u64 latency_ns)
 {
 	struct netiftxlat_event *event = begin_slow(transmission->dev, XMIT, now, latency_ns);
 	struct header_bytes headers = { .start = transmission->headers, .length = transmission->length };
@@ -209,9 +204,8 @@ static __noinline int tell_transmitted(struct transmission *transmission, __u64 
 }
 
 SEC("raw_tp/net_dev_xmit")
-int transmission_ends(raw_tp_context *context)
+int BPF_PROG(transmission_ends, struct sk_buff *skb, int code, struct net_device *dev)
 {
-	struct net_device *dev = ARGUMENT(struct net_device *, context, 2);
 	struct transmissions *here = transmissions_here();
 	struct transmission *transmission;
 	__u64 elapsed, own, now;
@@ -219,7 +213,7 @@ int transmission_ends(raw_tp_context *context)
 	if (!here || !here->depth)
 		return 0;
 	transmission = &here->nested[--here->depth & (NESTED_MAX - 1)];
-	/* Not the one that began last: what is here is of no use any more. */
+	/* Not the one that began last: what is here is useless now. */
 	if (transmission->dev != dev) {
 		here->depth = 0;
 		return 0;
@@ -230,7 +224,7 @@ int transmission_ends(raw_tp_context *context)
 	if (here->depth)
 		here->nested[(here->depth - 1) & (NESTED_MAX - 1)].within += elapsed;
 	if (is_slow(XMIT, own))
-		tell_transmitted(transmission, now, own);
+		emit_transmitted(transmission, now, own);
 	return 0;
 }
 

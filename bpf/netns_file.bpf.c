@@ -9,7 +9,7 @@ __u32 inode;
 
 /* Run with the descriptor of /proc/PID/ns/net, whose inode leads to the namespace (fs/nsfs.c). */
 SEC("raw_tp")
-int identify(void *context)
+int identify(void *ctx)
 {
 	void *in_net = BPF_CORE_READ(own_file(), f_inode, i_private);
 	struct net *net = in_net - bpf_core_field_offset(struct net, ns);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* Packets that the kernel drops: counted by reason and dropping function, told with the kernel stack. */
-#define OCCURRENCES_MAX 16384 /* each reason at each place is of its own */
+/* Packets that the kernel drops: counted by reason and call site; events have the kernel stack. */
+#define OCCURRENCES_MAX 16384 /* each reason at each call site has its own */
 #define EVENTS_BYTES (1 << 20) /* 2,900 events, since each has its stack */
 
 #include "event.h"
-#include "ordinary.h"
+#include "expected.h"
 
 #define STACK_DEPTH 32
 
@@ -12,21 +12,21 @@ struct packetloss_event {
 	struct event_header header; /* kind: enum skb_drop_reason, 0 where the kernel gives none */
 	__u64 location;             /* return address in the function that dropped */
 	struct flow flow;
-	__u32 harmless;
+	__u32 expected;
 	__u32 tcp_sequence;         /* where the flow has TCP flags */
 	__u32 length;               /* bytes of the packet from the layer on that it was in */
 	__u32 stack_bytes;
 	__u64 stack[STACK_DEPTH];
 };
 
-EVENT_LAYOUT(packetloss_event);
+EXPORT_LAYOUT(packetloss_event);
 
-/* skb_release_data(), where the parts are freed of a packet that was told already. */
+/* skb_release_data(), where the parts of a packet are freed that was counted before. */
 const volatile __u64 release_data[SPAN_PARTS][2];
 
 /*
  * Datagrams of AF_UNIX and netlink are socket buffers too, but no packets. A TCP segment whose socket is
- * found has neither device nor socket any more (tcp_v4_rcv): what it is then, its protocol tells.
+ * found has neither device nor socket any more (tcp_v4_rcv): it is known by its protocol.
  */
 static __always_inline bool is_packet(struct sk_buff *skb)
 {
@@ -44,7 +44,7 @@ static __always_inline bool is_packet(struct sk_buff *skb)
 	return protocol && is_netns(netns_of_device(BPF_CORE_READ(skb, dev)));
 }
 
-static __always_inline void tell_flow(struct packetloss_event *event, struct sk_buff *skb)
+static __always_inline void write_flow(struct packetloss_event *event, struct sk_buff *skb)
 {
 	const struct sock *sk = BPF_CORE_READ(skb, sk);
 	const unsigned char *transport;
@@ -53,15 +53,15 @@ static __always_inline void tell_flow(struct packetloss_event *event, struct sk_
 	__builtin_memset(&event->flow, 0, sizeof(event->flow));
 	transport = flow_of_packet(&event->flow, skb);
 	if (event->flow.known & FLOW_TCP_FLAGS)
-		bpf_probe_read_kernel(&sequence, sizeof(sequence), transport + TCP_SEQUENCE_AT);
+		bpf_probe_read_kernel(&sequence, sizeof(sequence), transport + offsetof(struct tcp_header, sequence));
 	event->tcp_sequence = bpf_ntohl(sequence);
-	/* Dropped on its way down, before it had headers: its socket knows where it was to go. */
+	/* Dropped when it was sent, before it had headers: its socket knows its destination. */
 	if (sk && !(event->flow.known & (FLOW_ADDRESSES | FLOW_TRUNCATED)))
 		flow_of_socket(&event->flow, sk, BPF_CORE_READ(sk, sk_protocol));
 }
 
-static __always_inline void send_event(raw_tp_context *context, const struct drop *drop, struct occurrences *entry,
-				       const struct occurrence_key *key, struct netns_id netns, __u64 now)
+static __always_inline void emit(__u64 *ctx, const struct drop *drop, struct occurrences *entry,
+				 const struct occurrence_key *key, struct netns_id netns, __u64 now)
 {
 	struct packetloss_event *event = reserve_event(entry, sizeof(*event));
 	struct sk_buff *skb = drop->skb;
@@ -70,40 +70,40 @@ static __always_inline void send_event(raw_tp_context *context, const struct dro
 	if (!event)
 		return;
 	begin_event(&event->header, entry, netns, key->kind, now);
-	event->location = key->place;
-	event->harmless = key->harmless;
+	event->location = key->location;
+	event->expected = key->expected;
 	event->length = BPF_CORE_READ(skb, len);
-	tell_flow(event, skb);
-	stack_bytes = bpf_get_stack(context, event->stack, sizeof(event->stack), 0);
+	write_flow(event, skb);
+	stack_bytes = bpf_get_stack(ctx, event->stack, sizeof(event->stack), 0);
 	event->stack_bytes = stack_bytes > 0 ? stack_bytes : 0;
 	bpf_ringbuf_submit(event, 0);
 }
 
 SEC("raw_tp/kfree_skb")
-int count_drop(raw_tp_context *context)
+int BPF_PROG(count_drop, struct sk_buff *skb, void *location)
 {
-	struct drop drop = drop_told(context);
-	struct occurrence_key key = { .place = drop.place, .kind = drop.reason };
+	struct drop drop = read_drop(ctx, skb, location);
+	struct occurrence_key key = { .location = drop.location, .kind = drop.reason };
 	struct occurrences *entry;
 	struct netns_id netns = {};
 	struct net *net;
 	__u64 now;
 
-	if (is_in(drop.place, release_data))
+	if (is_in(drop.location, release_data))
 		return 0;
-	if (!is_packet(drop.skb) && !drop.sk)
+	if (!is_packet(skb) && !drop.sk)
 		return 0;
 
-	net = netns_of_packet(drop.skb, drop.sk);
+	net = netns_of_packet(skb, drop.sk);
 	if (net)
 		netns = netns_id(net);
 	key.netns_cookie = netns.cookie;
 	key.netns_inode = netns.inode;
-	key.harmless = is_harmless(&drop);
+	key.expected = is_expected(&drop);
 	now = bpf_ktime_get_ns();
 	entry = count_occurrence(&key, now);
 	if (entry)
-		send_event(context, &drop, entry, &key, netns, now);
+		emit(ctx, &drop, entry, &key, netns, now);
 	return 0;
 }
 

@@ -8,37 +8,36 @@
  * socket last handed on some. So a program that stops once is one occurrence, however much comes meanwhile and
  * in however many pieces it then reads that; and a long queue that moves is none.
  *
- * A socket's two moments are kept in the socket itself (bpf_sk_storage), which takes and frees the memory
- * with it. Only programs that the kernel attaches by type may do so: hence tp_btf here, not raw_tp. Where it does not
- * let them, the moments are in a table by the socket's address: before 5.11 (8e4597c627fb), where the kernel itself has
- * no BTF, and on processors without cmpxchg16b, to which kmalloc_nolock() gives no memory (seen on 7.2).
+ * A socket's two moments are kept in the socket itself (bpf_sk_storage), which allocates and frees the memory
+ * with it. Only programs that the kernel attaches by type may do so: hence tp_btf here, not raw_tp. Where the kernel
+ * rejects that, the moments are in a table by the socket's address: before 5.11 (8e4597c627fb), where the kernel
+ * itself has no BTF, and on processors without cmpxchg16b, where kmalloc_nolock() has no memory (seen on 7.2).
  */
 #include "flow.h"
 #include "latency.h"
+#include "segment.h"
 
 enum socket_latency {
 	READ,
 	SEND,
 };
 
-#define COMMAND_LENGTH 16
-
 struct socketlatency_event {
 	struct event_header header; /* kind: enum socket_latency */
 	struct flow flow;           /* from the socket's own end */
 	__u64 latency_ns;
 	__u32 pid; /* of the process that read or wrote */
-	__u8 command[COMMAND_LENGTH];
+	__u8 command[TASK_COMM_LEN];
 };
 
-EVENT_LAYOUT(socketlatency_event);
+EXPORT_LAYOUT(socketlatency_event);
 
 struct waiting {
 	__u64 unread_since; /* 0: nothing is unread */
 	__u64 unsent_since;
 	__u32 unsent_from; /* sequence number of the first unsent byte then: where it is sent, the wait is over */
 	__u32 writer_pid;
-	__u8 writer_command[COMMAND_LENGTH];
+	__u8 writer_command[TASK_COMM_LEN];
 };
 
 struct {
@@ -50,7 +49,7 @@ struct {
 
 /*
  * Takes all its memory at once, 7 MB: one that is allocated entry by entry makes kernels before 6.1 (96da3f7d489d)
- * warn, and so those die that are told to (panic_on_warn). It is left out where in_sockets is used.
+ * warn, and so panic where they are configured to (panic_on_warn). It is left out where in_sockets is used.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -68,38 +67,22 @@ enum where {
 #define MEMBER(where, pointer, member)                                                                  \
 	((where) == IN_SOCKET ? (pointer)->member : BPF_CORE_READ(pointer, member))
 
-/* Programs at a tracepoint whose arguments HANDLER takes. */
-#define AT_TRACEPOINT(tracepoint, handler)                                                              \
-	SEC("tp_btf/" #tracepoint)                                                                      \
-	int handler##_typed(__u64 *arguments)                                                           \
-	{                                                                                               \
-		return handler(arguments, IN_SOCKET);                                                   \
-	}                                                                                               \
-	SEC("raw_tp/" #tracepoint)                                                                      \
-	int handler##_raw(__u64 *arguments)                                                             \
-	{                                                                                               \
-		return handler(arguments, IN_TABLE);                                                    \
-	}
+/* What runs at a tracepoint, with its first arguments: by type with `where` IN_SOCKET, raw with IN_TABLE. */
+#define AT_TRACEPOINT(tracepoint, name, args...)                                                        \
+	static __always_inline int name(enum where where, void *ctx, ##args);                           \
+	CALLING("tp_btf/" #tracepoint, name##_typed, __u64, name(IN_SOCKET, ___bpf_ctx_cast(args)))     \
+	CALLING("raw_tp/" #tracepoint, name##_raw, __u64, name(IN_TABLE, ___bpf_ctx_cast(args)))        \
+	static __always_inline int name(enum where where, void *ctx, ##args)
 
-/* Programs at the entry of a kernel function whose first argument is the socket, all that HANDLER takes. */
-#define AT_ENTRY_WITH_SOCKET(function, handler)                                                         \
-	SEC("fentry/" #function)                                                                        \
-	int handler##_fentry(__u64 *arguments)                                                          \
-	{                                                                                               \
-		return handler((struct sock *)arguments[0], IN_SOCKET);                                 \
-	}                                                                                               \
-	SEC("fentry/" #function)                                                                        \
-	int handler##_fentry_in_table(__u64 *arguments)                                                 \
-	{                                                                                               \
-		return handler((struct sock *)arguments[0], IN_TABLE);                                  \
-	}                                                                                               \
-	SEC("kprobe/" #function)                                                                        \
-	int handler##_kprobe(struct pt_regs *registers)                                                 \
-	{                                                                                               \
-		return handler((struct sock *)PT_REGS_PARM1(registers), IN_TABLE);                      \
-	}
+/* What runs at the entry of a kernel function, with its first arguments, as AT_ENTRY, by `where` too. */
+#define AT_ENTRY_BY_WHERE(function, name, args...)                                                          \
+	static __always_inline int name(enum where where, void *ctx, ##args);                               \
+	CALLING("fentry/" #function, name##_fentry, __u64, name(IN_SOCKET, ___bpf_ctx_cast(args)))          \
+	CALLING("fentry/" #function, name##_fentry_in_table, __u64, name(IN_TABLE, ___bpf_ctx_cast(args)))  \
+	CALLING("kprobe/" #function, name##_kprobe, struct pt_regs, name(IN_TABLE, ___bpf_kprobe_args(args))) \
+	static __always_inline int name(enum where where, void *ctx, ##args)
 
-/* What is known of a socket; NULL where it is nothing. */
+/* What is known of a socket; NULL where nothing is. */
 static __always_inline struct waiting *find_waiting(struct sock *sk, enum where where)
 {
 	__u64 address = (__u64)sk;
@@ -145,8 +128,8 @@ static __always_inline const struct tcp_sock *tcp_of(struct sock *sk, enum where
 	return protocol_of(sk, where) == IPPROTO_TCP ? (const struct tcp_sock *)sk : NULL;
 }
 
-/* Apart from the way of all data, since it is rarely gone. `writer` is NULL where it is the current process. */
-static __noinline int tell(const struct sock *sk, __u32 kind, __u64 now, __u64 latency_ns, struct waiting *writer)
+/* Not inlined in the path of all data, since it rarely runs. `writer` is NULL where it is the current process. */
+static __noinline int emit(const struct sock *sk, __u32 kind, __u64 now, __u64 latency_ns, struct waiting *writer)
 {
 	struct netns_id netns = netns_id(netns_of_socket(sk));
 	struct occurrences *entry = count_latency(netns, kind, now, latency_ns);
@@ -182,15 +165,16 @@ static __always_inline bool has_datagrams(struct sock *sk, enum where where, __u
 }
 
 /*
- * Nothing tells the end of a UDP socket, so that its entry in the table may be left of another at the same
- * address: the first datagram in the queue begins anew.
+ * Nothing reports the end of a UDP socket, so its entry in the table may be left of another at the same
+ * address: the first datagram in the queue begins again.
  */
 static __always_inline bool is_of_another(struct sock *sk, __u16 protocol, enum where where)
 {
 	return where == IN_TABLE && protocol == IPPROTO_UDP && !has_datagrams(sk, where, 1);
 }
 
-static __always_inline int data_arrived(struct sock *sk, enum where where)
+/* From now on data are unread, unless some were before. */
+static __always_inline int note_unread(struct sock *sk, enum where where)
 {
 	__u16 protocol = protocol_of(sk, where);
 	struct waiting *waiting;
@@ -217,7 +201,7 @@ static __always_inline bool has_unread(struct sock *sk, __u16 protocol, enum whe
 
 /*
  * Datagrams come while others are read, since no lock keeps these apart as it does with TCP. So the moment is
- * cleared first: what comes after that sets it anew, and what came before is seen in the queue.
+ * cleared first: what comes after that sets it again, and what came before is seen in the queue.
  */
 static __always_inline int data_read(struct sock *sk, __u16 protocol, enum where where)
 {
@@ -232,55 +216,48 @@ static __always_inline int data_read(struct sock *sk, __u16 protocol, enum where
 	if (has_unread(sk, protocol, where) && !*(volatile __u64 *)&waiting->unread_since)
 		waiting->unread_since = now;
 	if (is_slow(READ, now - since))
-		tell(sk, READ, now, now - since, NULL);
+		emit(sk, READ, now, now - since, NULL);
 	return 0;
 }
 
 /* Since 6.3. */
-static __always_inline int data_ready(__u64 *arguments, enum where where)
+AT_TRACEPOINT(sk_data_ready, data_ready, struct sock *sk)
 {
-	return data_arrived((struct sock *)arguments[0], where);
+	return note_unread(sk, where);
 }
 
-AT_TRACEPOINT(sk_data_ready, data_ready)
-
-/* Where that tracepoint is: the function that wakes whoever waits for data. */
-AT_ENTRY_WITH_SOCKET(sock_def_readable, data_arrived)
+/* The function with that tracepoint, which wakes whoever waits for data. */
+AT_ENTRY_BY_WHERE(sock_def_readable, data_arrived, struct sock *sk)
+{
+	return note_unread(sk, where);
+}
 
 /* After each piece that was copied to a program, spliced, or looked at (MSG_PEEK): its program has come. */
-static __always_inline int stream_read(__u64 *arguments, enum where where)
+AT_TRACEPOINT(tcp_rcv_space_adjust, stream_read, struct sock *sk)
 {
-	return data_read((struct sock *)arguments[0], IPPROTO_TCP, where);
+	return data_read(sk, IPPROTO_TCP, where);
 }
-
-AT_TRACEPOINT(tcp_rcv_space_adjust, stream_read)
 
 #define MSG_ERRQUEUE 0x2000
 
 /* Since 6.3: after each recvmsg() of any socket. */
-static __always_inline int message_read(__u64 *arguments, enum where where)
+AT_TRACEPOINT(sock_recv_length, message_read, struct sock *sk, int result, int flags)
 {
-	struct sock *sk = (struct sock *)arguments[0];
-
-	if ((int)arguments[1] < 0 || (int)arguments[2] & MSG_ERRQUEUE || protocol_of(sk, where) != IPPROTO_UDP)
+	if (result < 0 || flags & MSG_ERRQUEUE || protocol_of(sk, where) != IPPROTO_UDP)
 		return 0;
 	return data_read(sk, IPPROTO_UDP, where);
 }
 
-AT_TRACEPOINT(sock_recv_length, message_read)
-
-static __always_inline int datagram_read(struct sock *sk, enum where where)
+AT_ENTRY_BY_WHERE(skb_consume_udp, datagram_read, struct sock *sk)
 {
 	return data_read(sk, IPPROTO_UDP, where);
 }
 
-AT_ENTRY_WITH_SOCKET(skb_consume_udp, datagram_read)
-
-/* What is in the table does not go with its socket. */
+/* What is in the table does not end with its socket. */
 SEC("raw_tp/tcp_destroy_sock")
-int forget_socket(__u64 *arguments)
+int BPF_PROG(forget_socket, struct sock *sk)
 {
-	__u64 address = arguments[0];
+	__u64 address = (__u64)sk;
 
 	bpf_map_delete_elem(&in_table, &address);
 	return 0;
@@ -292,10 +269,10 @@ int forget_socket(__u64 *arguments)
  * Mostly what is written goes out at once, and leaves nothing here. What does not is noticed when the program
  * has written it, or before it has to wait in the midst of a long write: then its wait begins.
  *
- * No lock need be held here, and the last of it may be on its way out on another CPU. Then a moment is set for
+ * No lock need be held here, and another CPU may be sending the last of it. Then a moment is set for
  * which nothing waits: packet_handed_on() knows that by unsent_from.
  */
-static __always_inline int data_written(struct sock *sk, enum where where)
+static __always_inline int note_unsent(struct sock *sk, enum where where)
 {
 	const struct tcp_sock *tcp = tcp_of(sk, where);
 	struct waiting *waiting;
@@ -316,15 +293,7 @@ static __always_inline int data_written(struct sock *sk, enum where where)
 	return 0;
 }
 
-struct tcp_header {
-	__be16 source;
-	__be16 destination;
-	__be32 sequence;
-	__be32 acknowledgment;
-	__u8 words_reserved; /* length of this header in the upper half */
-};
-
-/* The sequence number after the data of a packet, if that bears any from `next` on; else `next`. */
+/* The sequence number after the data of a packet, if it has any from `next` on; else `next`. */
 static __always_inline __u32 end_of_new_data(struct sk_buff *skb, __u32 next, enum where where)
 {
 	__u32 header_at = MEMBER(where, skb, transport_header), data_at, end;
@@ -334,8 +303,7 @@ static __always_inline __u32 end_of_new_data(struct sk_buff *skb, __u32 next, en
 	if (bpf_probe_read_kernel(&header, sizeof(header), head + header_at))
 		return next;
 	data_at = MEMBER(where, skb, data) - head;
-	end = bpf_ntohl(header.sequence) + MEMBER(where, skb, len) + data_at - header_at -
-	      (header.words_reserved >> 4) * 4;
+	end = bpf_ntohl(header.sequence) + MEMBER(where, skb, len) + data_at - header_at - header_length(&header);
 	return (__s32)(end - next) > 0 ? end : next;
 }
 
@@ -345,7 +313,7 @@ static __always_inline __u32 end_of_new_data(struct sk_buff *skb, __u32 next, en
  */
 static __always_inline int packet_handed_on(struct sk_buff *skb, struct sock *sk, enum where where)
 {
-	/* Not by bpf_skc_to_tcp_sock(), which takes no socket that a packet leads to. */
+	/* Not by bpf_skc_to_tcp_sock(), which accepts no socket that a packet leads to. */
 	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
 	struct waiting *waiting = find_waiting(sk, where);
 	__u64 now, since;
@@ -362,39 +330,38 @@ static __always_inline int packet_handed_on(struct sk_buff *skb, struct sock *sk
 	waiting->unsent_from = end;
 	waiting->unsent_since = end == BPF_CORE_READ(tcp, write_seq) ? 0 : now;
 	if (since && is_slow(SEND, now - since))
-		tell(sk, SEND, now, now - since, waiting);
+		emit(sk, SEND, now, now - since, waiting);
 	return 0;
 }
 
 /* Since 6.16: before each piece that is copied from a program, and so before each wait for room. */
-static __always_inline int piece_written(__u64 *arguments, enum where where)
+AT_TRACEPOINT(tcp_sendmsg_locked, piece_written, struct sock *sk)
 {
-	return data_written((struct sock *)arguments[0], where);
+	return note_unsent(sk, where);
 }
 
-AT_TRACEPOINT(tcp_sendmsg_locked, piece_written)
-
-/* Where that is not: the wait for room itself. */
-AT_ENTRY_WITH_SOCKET(sk_stream_wait_memory, data_written)
+/* Where that tracepoint is missing: the wait for room itself. */
+AT_ENTRY_BY_WHERE(sk_stream_wait_memory, data_written, struct sock *sk)
+{
+	return note_unsent(sk, where);
+}
 
 /* Since 6.3: after each sendmsg() of any socket. */
-static __always_inline int all_written(__u64 *arguments, enum where where)
+AT_TRACEPOINT(sock_send_length, all_written, struct sock *sk)
 {
-	return data_written((struct sock *)arguments[0], where);
-}
-
-AT_TRACEPOINT(sock_send_length, all_written)
-
-SEC("fexit/tcp_sendmsg")
-int all_written_fexit(__u64 *arguments)
-{
-	return data_written((struct sock *)arguments[0], IN_SOCKET);
+	return note_unsent(sk, where);
 }
 
 SEC("fexit/tcp_sendmsg")
-int all_written_fexit_in_table(__u64 *arguments)
+int BPF_PROG(all_written_fexit, struct sock *sk)
 {
-	return data_written((struct sock *)arguments[0], IN_TABLE);
+	return note_unsent(sk, IN_SOCKET);
+}
+
+SEC("fexit/tcp_sendmsg")
+int BPF_PROG(all_written_fexit_in_table, struct sock *sk)
+{
+	return note_unsent(sk, IN_TABLE);
 }
 
 /*
@@ -402,19 +369,16 @@ int all_written_fexit_in_table(__u64 *arguments)
  * tcp_sendmsg: the kernel follows as many calls at a time as it has CPUs, and who waits for room keeps one of them.
  */
 SEC("kprobe/tcp_push")
-int all_written_kprobe(struct pt_regs *registers)
+int BPF_KPROBE(all_written_kprobe, struct sock *sk)
 {
-	return data_written((struct sock *)PT_REGS_PARM1(registers), IN_TABLE);
+	return note_unsent(sk, IN_TABLE);
 }
 
-static __always_inline int handed_on(__u64 *arguments, enum where where)
+AT_TRACEPOINT(net_dev_queue, handed_on, struct sk_buff *skb)
 {
-	struct sk_buff *skb = (struct sk_buff *)arguments[0];
 	struct sock *sk = MEMBER(where, skb, sk);
 
 	return sk ? packet_handed_on(skb, sk, where) : 0;
 }
-
-AT_TRACEPOINT(net_dev_queue, handed_on)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

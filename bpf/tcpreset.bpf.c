@@ -2,8 +2,8 @@
 /*
  * TCP resets, sent and received.
  *
- * Whose end is the source: where a socket is concerned, its local end; where there is none
- * (RESET_NO_SOCKET), the flow is that of the segment that was answered, as it came in.
+ * The source of the flow is the local end of the socket. Where there is none (RESET_NO_SOCKET), the flow is that of
+ * the segment that was answered, as it came in.
  */
 #include "ending.h"
 #include "event.h"
@@ -17,26 +17,24 @@ enum reset_kind {
 	RESET_RECEIVED_CLOSING,
 };
 
-#define COMMAND_LENGTH 16 /* TASK_COMM_LEN */
-
 struct tcpreset_event {
 	struct event_header header; /* kind: enum reset_kind */
 	struct flow flow;
 	__u32 state;  /* enum tcp_state of the socket; 0 where there is none */
 	__u32 reason; /* enum sk_rst_reason, of resets sent; 0 where the kernel gives none (before 6.10) */
 	__u32 pid;    /* of the program that closed the socket, and its name; 0 where no program did */
-	char command[COMMAND_LENGTH];
+	__u8 command[TASK_COMM_LEN];
 };
 
-EVENT_LAYOUT(tcpreset_event);
+EXPORT_LAYOUT(tcpreset_event);
 
 /*
  * The last state that a socket left for CLOSE. When the kernel resets a connection that a program
- * closes, the socket is in CLOSE already; the state before is what tells.
+ * closes, the socket is in CLOSE already; the state before is what the event reports.
  *
  * A direct-mapped table: a slot holds the socket's address, without its highest byte, and the state,
- * in one word, so that it is never half written. Who finds another socket's address there knows
- * nothing. That is cheaper than a hash table, since every connection that closes passes here.
+ * in one word, so that it is never half written. Where the slot has another socket's address, the state
+ * is unknown. That is cheaper than a hash table, since every connection that closes comes here.
  */
 #define CLOSED_SLOTS 4096
 
@@ -49,12 +47,10 @@ static __always_inline __u64 *closed_slot(const struct sock *sk)
 }
 
 SEC("raw_tp/inet_sock_set_state")
-int remember_state(raw_tp_context *context)
+int BPF_PROG(remember_state, const struct sock *sk, __u8 old_state, int new_state)
 {
-	const struct sock *sk = ARGUMENT(const struct sock *, context, 0);
-
-	if (ARGUMENT(int, context, 2) == TCP_CLOSE)
-		*closed_slot(sk) = (__u64)sk << 8 | ARGUMENT(__u8, context, 1);
+	if (new_state == TCP_CLOSE)
+		*closed_slot(sk) = (__u64)sk << 8 | old_state;
 	return 0;
 }
 
@@ -88,7 +84,7 @@ static __always_inline struct tcpreset_event *begin_reset(struct net *net, enum 
 	return event;
 }
 
-/* Turn a flow round: what came in is told from the local end. */
+/* Turn a flow round: what came in is reported from the local end. */
 static __always_inline void reverse(struct flow *flow)
 {
 	struct flow original = *flow;
@@ -103,7 +99,7 @@ static __always_inline void reverse(struct flow *flow)
 #define CLOSERS 3
 #define SOFTIRQS 2
 
-/* Functions by which a program gives up a connection. */
+/* Functions by which a program closes a connection. */
 const volatile __u64 closers[CLOSERS][SPAN_PARTS][2];
 
 /* Functions above which the kernel works on its own account, whichever process it has interrupted. */
@@ -117,11 +113,11 @@ static __always_inline bool is_in_any(__u64 address, const volatile __u64 (*span
 	return false;
 }
 
-/* Whether the calls that led here began with a program that closes, or dies: not in a timer, nor in a segment. */
-static __noinline bool is_closed_by_program(raw_tp_context *context)
+/* Whether the calls that led here began with a program that closes, or dies: not in a timer, nor with a segment. */
+static __noinline bool is_closed_by_program(__u64 *ctx)
 {
 	__u64 callers[CALLERS_DEPTH] = {}; /* 5.10 takes it for an argument that must be set */
-	long bytes = bpf_get_stack(context, callers, sizeof(callers), 0);
+	long bytes = bpf_get_stack(ctx, callers, sizeof(callers), 0);
 
 	for (int i = 0; i < CALLERS_DEPTH; i++) {
 		if (i * (long)sizeof(__u64) >= bytes)
@@ -136,7 +132,7 @@ static __noinline bool is_closed_by_program(raw_tp_context *context)
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 
-static __always_inline void tell_process(struct tcpreset_event *event)
+static __always_inline void write_process(struct tcpreset_event *event)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 
@@ -147,17 +143,15 @@ static __always_inline void tell_process(struct tcpreset_event *event)
 }
 
 SEC("raw_tp/tcp_send_reset")
-int reset_sent(raw_tp_context *context)
+int BPF_PROG(reset_sent, const struct sock *sk, struct sk_buff *skb)
 {
-	const struct sock *sk = ARGUMENT(const struct sock *, context, 0);
-	struct sk_buff *skb = ARGUMENT(struct sk_buff *, context, 1);
 	enum reset_kind kind = !sk ? RESET_NO_SOCKET : !skb ? RESET_ACTIVE : RESET_PROCESS;
 	struct tcpreset_event *event;
 
 	event = begin_reset(sk ? netns_of_socket(sk) : netns_of_packet(skb, NULL), kind);
 	if (!event)
 		return 0;
-	/* The segment tells the peer also where the socket is a listener or what is left in TIME_WAIT. */
+	/* The segment names the peer also where the socket is a listener or what is left in TIME_WAIT. */
 	if (skb)
 		flow_of_packet(&event->flow, skb);
 	if (sk && skb)
@@ -167,16 +161,16 @@ int reset_sent(raw_tp_context *context)
 	if (sk)
 		event->state = state_of(sk);
 	if (bpf_core_field_exists(((struct trace_event_raw_tcp_send_reset *)0)->reason))
-		event->reason = ARGUMENT(__u32, context, 2);
-	if (kind == RESET_ACTIVE && is_closed_by_program(context))
-		tell_process(event);
+		event->reason = ARGUMENT(__u32, ctx, 2);
+	if (kind == RESET_ACTIVE && is_closed_by_program(ctx))
+		write_process(event);
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }
 
 /*
- * Before 6.10 (ee01defe25ba) the tracepoint tells no reset but those of a full socket. Without one, there
- * are the functions that send them.
+ * Before 6.10 (ee01defe25ba) the tracepoint reports only resets of a full socket. The others are seen at the
+ * functions that send them.
  */
 static __noinline int reset_sent_without_full_socket(const struct sock *sk, struct sk_buff *skb)
 {
@@ -203,19 +197,15 @@ static __noinline int reset_sent_without_full_socket(const struct sock *sk, stru
 	return 0;
 }
 
-static __always_inline int v4_reset_sent(const struct sock *sk, struct sk_buff *skb)
+AT_ENTRY(tcp_v4_send_reset, v4_reset_sent, const struct sock *sk, struct sk_buff *skb)
 {
 	return reset_sent_without_full_socket(sk, skb);
 }
 
-AT_ENTRY_OF(tcp_v4_send_reset, v4_reset_sent)
-
-static __always_inline int v6_reset_sent(const struct sock *sk, struct sk_buff *skb)
+AT_ENTRY(tcp_v6_send_reset, v6_reset_sent, const struct sock *sk, struct sk_buff *skb)
 {
 	return reset_sent_without_full_socket(sk, skb);
 }
-
-AT_ENTRY_OF(tcp_v6_send_reset, v6_reset_sent)
 
 static __always_inline enum reset_kind received_in(__u32 state)
 {
@@ -238,17 +228,17 @@ const volatile __u64 rcv_state_process[SPAN_PARTS][2];  /* tcp_rcv_state_process
 
 /*
  * The kernel calls tcp_reset(), and so reports a received reset, also when data reach a socket that
- * is shut for reading (TCPAbortOnData): nothing was received then, one is about to be sent. What
- * tells the two apart is the caller: a true one passed tcp_validate_incoming(), data did not.
+ * is shut for reading (TCPAbortOnData): nothing was received then, one is about to be sent. They differ
+ * by the caller: a true one passed tcp_validate_incoming(), data did not.
  */
-static __always_inline bool is_data_after_shutdown(raw_tp_context *context, __u32 state)
+static __always_inline bool is_data_after_shutdown(__u64 *ctx, __u32 state)
 {
 	__u64 callers[RECEIVERS_DEPTH] = {};
 	long bytes;
 
 	if (state != TCP_FIN_WAIT1 && state != TCP_FIN_WAIT2)
 		return false;
-	bytes = bpf_get_stack(context, callers, sizeof(callers), 0);
+	bytes = bpf_get_stack(ctx, callers, sizeof(callers), 0);
 	for (int i = 0; i < RECEIVERS_DEPTH; i++) {
 		if (i * (long)sizeof(__u64) >= bytes)
 			break;
@@ -261,13 +251,12 @@ static __always_inline bool is_data_after_shutdown(raw_tp_context *context, __u3
 }
 
 SEC("raw_tp/tcp_receive_reset")
-int reset_received(raw_tp_context *context)
+int BPF_PROG(reset_received, const struct sock *sk)
 {
-	const struct sock *sk = ARGUMENT(const struct sock *, context, 0);
 	__u32 state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	struct tcpreset_event *event;
 
-	if (is_data_after_shutdown(context, state))
+	if (is_data_after_shutdown(ctx, state))
 		return 0;
 	event = begin_reset(netns_of_socket(sk), received_in(state));
 	if (!event)
@@ -279,15 +268,15 @@ int reset_received(raw_tp_context *context)
 }
 
 /*
- * Whether the kernel has heeded a reset for a socket in TIME_WAIT: then the socket is in no table any more. One whose
- * number is not the next, say, it frees without a word (RFC 1337; tcp_timewait_state_process() in the kernel).
+ * Whether the kernel has obeyed a reset for a socket in TIME_WAIT: then the socket is in no table any more. One whose
+ * number is not the next, say, it frees silently (RFC 1337; tcp_timewait_state_process() in the kernel).
  */
 static __always_inline bool is_killed(const struct sock *sk)
 {
 	return !BPF_CORE_READ(sk, __sk_common.skc_nulls_node.pprev);
 }
 
-static __always_inline int tell_reset(const struct sock *sk, struct sk_buff *skb, __u32 state)
+static __always_inline int emit_reset(const struct sock *sk, struct sk_buff *skb, __u32 state)
 {
 	struct tcpreset_event *event = begin_reset(netns_of_socket(sk), received_in(state));
 
@@ -305,7 +294,7 @@ static __always_inline int received_in_time_wait(const struct sock *sk, struct s
 {
 	if (!is_killed(sk) || !is_reset(skb))
 		return 0;
-	return tell_reset(sk, skb, BPF_CORE_READ((struct inet_timewait_sock *)sk, tw_substate));
+	return emit_reset(sk, skb, BPF_CORE_READ((struct inet_timewait_sock *)sk, tw_substate));
 }
 
 /*
@@ -313,13 +302,13 @@ static __always_inline int received_in_time_wait(const struct sock *sk, struct s
  * dropped.
  */
 SEC("raw_tp/kfree_skb")
-int reset_received_without_socket(raw_tp_context *context)
+int BPF_PROG(reset_received_without_socket, struct sk_buff *skb, void *location)
 {
-	struct drop drop = drop_told(context);
+	struct drop drop = read_drop(ctx, skb, location);
 
 	if (ends_in_time_wait(&drop))
-		return received_in_time_wait(drop.sk, drop.skb);
-	return resets_request(&drop) ? tell_reset(drop.sk, drop.skb, TCP_SYN_RECV) : 0;
+		return received_in_time_wait(drop.sk, skb);
+	return resets_request(&drop) ? emit_reset(drop.sk, skb, TCP_SYN_RECV) : 0;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * TCP segments that are sent again: counted with their bytes, and told with what made TCP do so.
+ * TCP segments that are sent again: counted with their bytes; events have what made TCP do so.
  *
  * A segment is counted when it has been handed to the IP layer. The kernel's own RetransSegs counts also those of which
  * that fails (TCPRetransFail): this is the one less the other.
@@ -14,7 +14,7 @@ enum retransmission {
 	RETRANSMITTED_BY_TIMEOUT,
 	RETRANSMITTED_BY_LOSS_PROBE,
 	RETRANSMITTED_FAST,
-	/* Sums, of which nothing is told. */
+	/* Sums, without events. */
 	RETRANSMITTED_SEGMENTS,
 	RETRANSMITTED_BYTES,
 };
@@ -27,10 +27,10 @@ struct tcpretrans_event {
 	__u32 segments; /* on the wire: TSO sends several as one */
 	__u32 bytes;    /* of data; 0 where only SYN or FIN is sent */
 	__u32 timeouts; /* since something was acknowledged last */
-	__u32 harmless;
+	__u32 expected;
 };
 
-EVENT_LAYOUT(tcpretrans_event);
+EXPORT_LAYOUT(tcpretrans_event);
 
 #define TCP_CA_RECOVERY 3      /* enum tcp_ca_state in include/uapi/linux/tcp.h */
 #define TCP_CA_LOSS 4
@@ -47,7 +47,7 @@ static __always_inline enum retransmission what_made(const struct inet_connectio
 	congestion = BPF_CORE_READ_BITFIELD_PROBED(sk, icsk_ca_state);
 	if (congestion == TCP_CA_RECOVERY)
 		return RETRANSMITTED_FAST;
-	/* The timer of a loss probe may still run when acknowledgments have told of the loss. */
+	/* The timer of a loss probe may still run when acknowledgments have shown the loss. */
 	if (congestion != TCP_CA_LOSS && BPF_CORE_READ(sk, icsk_pending) == ICSK_TIME_LOSS_PROBE)
 		return RETRANSMITTED_BY_LOSS_PROBE;
 	return RETRANSMITTED_BY_TIMEOUT;
@@ -63,15 +63,15 @@ static __always_inline struct tcpretrans_event *begin_retransmission(struct netn
 	struct occurrences *entry;
 
 	key.kind = RETRANSMITTED_SEGMENTS;
-	count_untold(&key, segments);
-	/* Of a number that is 0 already here, clang would make an atomic operation that 5.10 does not know. */
+	count_without_event(&key, segments);
+	/* Of a number that is 0 here, clang would make an atomic operation that 5.10 does not know. */
 	if (bytes) {
 		key.kind = RETRANSMITTED_BYTES;
-		count_untold(&key, bytes);
+		count_without_event(&key, bytes);
 	}
 	key.kind = kind;
 	/* Repaired within a round trip, as TCP is meant to: no timer had to run out while nothing moved. */
-	key.harmless = kind == RETRANSMITTED_FAST;
+	key.expected = kind == RETRANSMITTED_FAST;
 	entry = count_occurrence(&key, now);
 	if (!entry)
 		return NULL;
@@ -82,22 +82,20 @@ static __always_inline struct tcpretrans_event *begin_retransmission(struct netn
 	__builtin_memset(&event->flow, 0, sizeof(event->flow));
 	event->segments = segments;
 	event->bytes = bytes;
-	event->harmless = key.harmless;
+	event->expected = key.expected;
 	return event;
 }
 
 SEC("raw_tp/tcp_retransmit_skb")
-int retransmitted(raw_tp_context *context)
+int BPF_PROG(retransmitted, const struct sock *sk, struct sk_buff *skb)
 {
-	const struct sock *sk = ARGUMENT(const struct sock *, context, 0);
-	struct sk_buff *skb = ARGUMENT(struct sk_buff *, context, 1);
 	const struct inet_connection_sock *connection = (const struct inet_connection_sock *)sk;
 	struct tcp_skb_cb *control = (struct tcp_skb_cb *)__builtin_preserve_access_index(&skb->cb);
 	__u32 state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	struct tcpretrans_event *event;
 
-	/* Since 6.17 (ad892e912b84) also what could not be sent is told. */
-	if (bpf_core_field_exists(((struct trace_event_raw_tcp_retransmit_skb *)0)->err) && ARGUMENT(int, context, 2))
+	/* Since 6.17 (ad892e912b84) the tracepoint reports also what could not be sent. */
+	if (bpf_core_field_exists(((struct trace_event_raw_tcp_retransmit_skb *)0)->err) && ARGUMENT(int, ctx, 2))
 		return 0;
 	event = begin_retransmission(netns_id(netns_of_socket(sk)), what_made(connection, state),
 				     BPF_CORE_READ(control, tcp_gso_segs), BPF_CORE_READ(skb, len));
@@ -113,9 +111,8 @@ int retransmitted(raw_tp_context *context)
 
 /* In answer to a handshake that goes on too long; the connection is no socket yet, but a request of the listener. */
 SEC("raw_tp/tcp_retransmit_synack")
-int retransmitted_synack(raw_tp_context *context)
+int BPF_PROG(retransmitted_synack, const struct sock *listener, const struct sock *request)
 {
-	const struct sock *request = ARGUMENT(const struct sock *, context, 1);
 	struct tcpretrans_event *event;
 
 	event = begin_retransmission(netns_id(netns_of_socket(request)), RETRANSMITTED_SYN_ACK, 1, 0);

@@ -4,14 +4,14 @@
  *
  * That pass is exact, and the cheapest that is:
  * - iter/task_file reaches sockets by the descriptors of processes, and so misses those that have none: not accepted
- *   yet, closed by the program with data still to be sent, in TIME_WAIT, half open, on their way in a Unix socket, the
+ *   yet, closed by the program with data still to be sent, in TIME_WAIT, half open, in transit in a Unix socket, the
  *   subflows of MPTCP. Among them are the very ones that one looks for when something hangs.
  * - iter/tcp, sock_diag and /proc/PID/net/tcp see one namespace, and walk all buckets of the table for each.
  * - The table holds every socket once, whoever holds it, and most buckets are empty: to look at a quarter of a million
  *   of them costs 1 ms, a tenth of what one /proc/PID/net/tcp does.
  *
- * User space reads find_tables, then, for each table, sets `table_*` and reads count_sockets, as often as it takes with
- * `first_word` set on. One reader at a time.
+ * User space reads find_tables, then, for each table, sets `table_*` and reads count_sockets, again and again with
+ * `first_word` moved on, to the end of the table. One reader at a time.
  *
  * The walk takes no lock. It runs as an RCU reader, which keeps the memory of sockets a socket's. One that is freed and
  * used again in the instant in which it is copied may lead into another bucket's chain. The end of a chain says whose it
@@ -41,6 +41,8 @@ struct socket_tables {
 	struct hash_table established; /* all but closed and listening sockets */
 	struct hash_table listening;
 };
+
+EXPORT_LAYOUT(socket_tables);
 
 /* Before 5.19 (cae3873c5b3a), with nulls as ends of chains since 5.5 (8dbd76e79a16). */
 struct inet_hashinfo___before {

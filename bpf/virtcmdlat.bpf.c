@@ -13,15 +13,15 @@ enum command_kind {
 
 struct virtcmdlat_event {
 	struct event_header header; /* kind: enum command_kind */
-	struct delay delay;         /* the process is the one that gave the command */
+	struct delay delay;         /* the process is the one that sent the command */
 	__u32 command_class;        /* VIRTIO_NET_CTRL_* (include/uapi/linux/virtio_net.h) */
 	__u32 command;
 };
 
-EVENT_LAYOUT(virtcmdlat_event);
+EXPORT_LAYOUT(virtcmdlat_event);
 
-/* Above what duration events are told; counted is everything. Set at any time, and nothing is told until then. */
-__u64 told_above_ns = NEVER;
+/* Duration above which an event is emitted; all are counted. Set at any time, and no event is emitted until then. */
+__u64 event_above_ns = NEVER;
 
 /* Commands of more than 10 ms, and of more than 100 ms. */
 __u64 slower_than_10ms, slower_than_100ms;
@@ -39,13 +39,13 @@ struct command {
 	__u32 command;
 };
 
-/* By thread: a thread gives one command at a time, and may change its CPU while it waits. */
+/* By thread: a thread sends one command at a time, and may change its CPU while it waits. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
 	__type(key, __u64);
 	__type(value, struct command);
-} under_way SEC(".maps");
+} in_progress SEC(".maps");
 
 static __always_inline int command_begins(__u8 command_class, __u8 command)
 {
@@ -53,11 +53,11 @@ static __always_inline int command_begins(__u8 command_class, __u8 command)
 	__u64 thread = bpf_get_current_pid_tgid();
 
 	begun.started = bpf_ktime_get_ns();
-	bpf_map_update_elem(&under_way, &thread, &begun, BPF_ANY);
+	bpf_map_update_elem(&in_progress, &thread, &begun, BPF_ANY);
 	return 0;
 }
 
-static __always_inline void tell(const struct command *command, __u64 now, __u64 latency_ns)
+static __always_inline void emit(const struct command *command, __u64 now, __u64 latency_ns)
 {
 	__u32 kind = kind_of_delay(COMMAND_SLOW, latency_ns);
 	struct occurrences *entry = count_delay(kind, now);
@@ -77,7 +77,7 @@ static __always_inline void tell(const struct command *command, __u64 now, __u64
 static __always_inline int command_ends(void)
 {
 	__u64 thread = bpf_get_current_pid_tgid(), now = bpf_ktime_get_ns(), latency_ns;
-	struct command *command = bpf_map_lookup_elem(&under_way, &thread);
+	struct command *command = bpf_map_lookup_elem(&in_progress, &thread);
 	struct histogram *histogram;
 	__u32 zero = 0;
 
@@ -92,31 +92,25 @@ static __always_inline int command_ends(void)
 		__sync_fetch_and_add(&slower_than_10ms, 1);
 	if (latency_ns > 100 * MILLISECOND_NS)
 		__sync_fetch_and_add(&slower_than_100ms, 1);
-	if (latency_ns > told_above_ns)
-		tell(command, now, latency_ns);
-	bpf_map_delete_elem(&under_way, &thread);
+	if (latency_ns > event_above_ns)
+		emit(command, now, latency_ns);
+	bpf_map_delete_elem(&in_progress, &thread);
 	return 0;
 }
 
-/* Entry and exit of a function that has the device, the class and the command as its first arguments. */
+/* Entry and exit of a function of the driver, which all have the same first arguments. */
 #define AROUND(function)                                                                                \
-	SEC("fentry/" #function)                                                                        \
-	int function##_fentry(__u64 *arguments)                                                         \
+	AT_ENTRY(function, function, void *device, __u8 command_class, __u8 command)                    \
 	{                                                                                               \
-		return command_begins(arguments[1], arguments[2]);                                      \
+		return command_begins(command_class, command);                                          \
 	}                                                                                               \
 	SEC("fexit/" #function)                                                                         \
-	int function##_fexit(void *context)                                                             \
+	int BPF_PROG(function##_fexit)                                                                  \
 	{                                                                                               \
 		return command_ends();                                                                  \
 	}                                                                                               \
-	SEC("kprobe/" #function)                                                                        \
-	int function##_kprobe(struct pt_regs *registers)                                                \
-	{                                                                                               \
-		return command_begins(PT_REGS_PARM2(registers), PT_REGS_PARM3(registers));              \
-	}                                                                                               \
 	SEC("kretprobe/" #function)                                                                     \
-	int function##_kretprobe(void *context)                                                         \
+	int BPF_KRETPROBE(function##_kretprobe)                                                         \
 	{                                                                                               \
 		return command_ends();                                                                  \
 	}

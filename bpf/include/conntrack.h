@@ -17,11 +17,11 @@ struct conntrack_counters { /* named as in the table; the last nine summed over 
 	__u64 icmp_error;
 };
 
-/* Namespaces keep what belongs to modules in a list, in places that are given out as modules are loaded. */
+/* Namespaces keep what belongs to modules in a list, at indices that are assigned as modules are loaded. */
 #define MODULES_MAX 256
 
-/* Place of connection tracking in that list; 0 before it is learnt, and where there is none. */
-__u32 conntrack_place;
+/* Index of connection tracking in that list; 0 before it is learnt, and where there is none. */
+__u32 conntrack_index;
 
 #define STATISTICS_WORDS 64
 
@@ -39,27 +39,27 @@ static __always_inline void *shown_by(struct file *file)
 
 /*
  * Run with the descriptor of /proc/sys/net/netfilter/nf_conntrack_count. It shows the number of entries of our
- * own namespace where this stands: at the beginning of what the namespace's list has for the module. Of the
- * place itself only kernels with KALLSYMS_ALL give away where it is kept.
+ * own namespace, which stands at the beginning of what the namespace's list has for the module. The variable that
+ * has the index can be found on kernels with KALLSYMS_ALL only.
  */
 SEC("raw_tp")
 int learn_conntrack(void *context)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct net *net = BPF_CORE_READ(task, nsproxy, net_ns);
-	void *entries = shown_by(own_file()), *at_place = NULL;
+	void *entries = shown_by(own_file()), *at_index = NULL;
 	struct net_generic *list = BPF_CORE_READ(net, gen);
-	__u32 places = BPF_CORE_READ(list, s.len);
+	__u32 length = BPF_CORE_READ(list, s.len);
 
-	conntrack_place = 0;
+	conntrack_index = 0;
 	if (!bpf_core_field_exists(net->ct.stat))
 		return 1;
 	if (bpf_core_field_exists(net->ct.count))
 		return 0;
-	for (__u32 place = 1; place < MODULES_MAX && place < places; place++) {
-		bpf_probe_read_kernel(&at_place, sizeof(at_place), (void *)list + sizeof(void *) * place);
-		if (entries && at_place == entries) {
-			conntrack_place = place;
+	for (__u32 index = 1; index < MODULES_MAX && index < length; index++) {
+		bpf_probe_read_kernel(&at_index, sizeof(at_index), (void *)list + sizeof(void *) * index);
+		if (entries && at_index == entries) {
+			conntrack_index = index;
 			return 0;
 		}
 	}
@@ -68,16 +68,16 @@ int learn_conntrack(void *context)
 
 static __always_inline __u64 conntrack_entries(struct net *net)
 {
-	void *list = BPF_CORE_READ(net, gen), *at_place = NULL;
+	void *list = BPF_CORE_READ(net, gen), *at_index = NULL;
 	int entries = 0;
 
 	/* Before 5.14 (c53bd0e96662) in the namespace itself. */
 	if (bpf_core_field_exists(net->ct.count))
 		return BPF_CORE_READ(net, ct.count.counter);
-	if (!conntrack_place)
+	if (!conntrack_index)
 		return 0;
-	bpf_probe_read_kernel(&at_place, sizeof(at_place), list + sizeof(void *) * conntrack_place);
-	bpf_probe_read_kernel(&entries, sizeof(entries), at_place);
+	bpf_probe_read_kernel(&at_index, sizeof(at_index), list + sizeof(void *) * conntrack_index);
+	bpf_probe_read_kernel(&entries, sizeof(entries), at_index);
 	return entries;
 }
 

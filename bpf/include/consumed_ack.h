@@ -2,7 +2,7 @@
 /*
  * Segments of healthy TCP that the kernel frees as if it dropped them, when it has taken all that is in them:
  * probes of the peer, which ask for an ACK and get it, and ACKs that bring nothing but the acknowledgment.
- * probing/consumed_ack.py has the hooks for kernels whose drops do not say enough.
+ * probing/consumed_ack.py has the hooks for kernels whose drops report too little.
  */
 #pragma once
 
@@ -19,15 +19,13 @@ struct {
 	__type(value, struct meeting);
 } last_out_of_window SEC(".maps");
 
-/* `answered` is the socket's time of the last answer to such a segment: where it is, there is the socket. */
-static __always_inline int misses_window(const __u8 *answered, struct sk_buff *skb)
+/* The last argument points to a member of the socket, and so leads to it. */
+AT_ENTRY(tcp_oow_rate_limited, misses_window, struct net *net, struct sk_buff *skb, int counter, __u8 *last_oow_ack_time)
 {
 	remember_meeting(&last_out_of_window,
-			 answered - bpf_core_field_offset(struct tcp_sock, last_oow_ack_time), skb);
+			 last_oow_ack_time - bpf_core_field_offset(struct tcp_sock, last_oow_ack_time), skb);
 	return 0;
 }
-
-AT_ENTRY_WITH(tcp_oow_rate_limited, misses_window, const __u8 *, 4)
 
 static __always_inline bool is_about_window(const struct drop *drop)
 {
@@ -55,12 +53,13 @@ static __always_inline bool is_probe(const struct drop *drop, const struct tcp_h
 }
 
 /*
- * An ACK to who has got the peer's FIN already: tcp_rcv_state_process() heeds it, and has nothing to queue. Without
- * its socket (before 6.11) the segment says it: no other without data gets there to where no reason is given.
+ * An ACK to a socket that has received the peer's FIN: tcp_rcv_state_process() processes it, and has nothing to queue.
+ * Where the drop does not name the socket (before 6.11) that it is freed there without a reason is enough: no other
+ * segment without data is.
  */
 static __always_inline bool is_for_closing(const struct drop *drop)
 {
-	return is_in(drop->place, tcp_rcv_state_process) &&
+	return is_in(drop->location, tcp_rcv_state_process) &&
 	       (!drop->sk || is_in_state(drop->sk, TCP_CLOSE_WAIT) || is_in_state(drop->sk, TCP_CLOSING) ||
 		is_in_state(drop->sk, TCP_LAST_ACK));
 }
@@ -89,7 +88,7 @@ static __always_inline bool waits_for_data(const struct request_sock *request, c
 	       bpf_ntohl(header->acknowledgment) == BPF_CORE_READ(tcp, snt_isn) + 1;
 }
 
-static __always_inline int defers_connection(const struct request_sock *request, struct sk_buff *skb)
+AT_ENTRY(tcp_check_req, defers_connection, struct sock *listener, struct sk_buff *skb, struct request_sock *request)
 {
 	struct tcp_header header;
 	__u32 bytes;
@@ -100,15 +99,13 @@ static __always_inline int defers_connection(const struct request_sock *request,
 	return 0;
 }
 
-AT_ENTRY_WITH(tcp_check_req, defers_connection, const struct request_sock *, 3)
-
 /*
- * The last ACK of a handshake, to a listener that is to be told of a connection when there are data
+ * The last ACK of a handshake, to a listener that wants a connection only when there are data
  * (TCP_DEFER_ACCEPT). Since 6.15 all else for which such an ACK is freed here has a reason, as a full queue has.
  */
 static __always_inline bool is_for_deferring(const struct drop *drop)
 {
-	if (!is_in_tcp_rcv(drop->place))
+	if (!is_in_tcp_rcv(drop->location))
 		return false;
 	if (bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_TCP_LISTEN_OVERFLOW))
 		return is_in_state(drop->sk, TCP_LISTEN) && defers_accept(drop->sk);
@@ -117,7 +114,7 @@ static __always_inline bool is_for_deferring(const struct drop *drop)
 
 static __always_inline bool is_where_acks_end(const struct drop *drop)
 {
-	return is_unexplained(drop) && (is_in(drop->place, tcp_rcv_state_process) || is_in_tcp_rcv(drop->place));
+	return is_unexplained(drop) && (is_in(drop->location, tcp_rcv_state_process) || is_in_tcp_rcv(drop->location));
 }
 
 static __always_inline bool is_consumed_ack(const struct drop *drop)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Where a namespace keeps account of its TCP sockets in TIME_WAIT, and the way to the tables of all its sockets. */
+/* Where a namespace counts its TCP sockets in TIME_WAIT, which leads to the tables of all its sockets. */
 #pragma once
 
 #include "probe.h"

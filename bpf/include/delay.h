@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Delays of the node itself, which has no namespace: they are told as the host's. */
+/* Delays of the node itself, which has no namespace: they are reported as the host's. */
 #pragma once
 
 #define OCCURRENCES_MAX 16 /* a key for each kind, in the host's namespace alone */
@@ -9,8 +9,8 @@
 struct delay {
 	__u64 latency_ns;
 	__u32 cpu;
-	__u32 pid;        /* of the process that the CPU was at; 0: none, it was idle */
-	__u8 command[16]; /* of its thread */
+	__u32 pid; /* of the process that ran on the CPU; 0: none, it was idle */
+	__u8 command[TASK_COMM_LEN]; /* of its thread */
 };
 
 /* The host's network namespace. Set before the program is loaded. */
@@ -25,7 +25,7 @@ static __always_inline __u32 kind_of_delay(__u32 slow, __u64 latency_ns)
 	return latency_ns > 100 * MILLISECOND_NS ? slow + 1 : slow;
 }
 
-/* Count a delay that is to be told; its entry, if there is to be an event: as count_occurrence(). */
+/* Count a delay above the threshold; its entry, if an event is to be emitted: as count_occurrence(). */
 static __always_inline struct occurrences *count_delay(__u32 kind, __u64 now)
 {
 	struct occurrence_key key = {

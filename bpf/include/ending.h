@@ -3,8 +3,8 @@
  * Segments that have done all they could, and that tcp_v4_rcv() and tcp_v6_rcv() free as if they were
  * dropped: what meets a socket in TIME_WAIT, and the reset that ends a half-open connection.
  *
- * An object with this file has the program of whoever is called at kfree_skb, and, for kernels whose drops
- * do not tell the socket, those at the entry of two functions: probing/ending.py has the hooks.
+ * An object that includes this file has a program at kfree_skb, and, for kernels whose drops do not name the
+ * socket, programs at the entry of two functions: probing/ending.py has the hooks.
  */
 #pragma once
 
@@ -13,9 +13,9 @@
 const volatile __u64 tcp_v4_rcv[SPAN_PARTS][2];
 const volatile __u64 tcp_v6_rcv[SPAN_PARTS][2];
 
-static __always_inline bool is_in_tcp_rcv(__u64 place)
+static __always_inline bool is_in_tcp_rcv(__u64 location)
 {
-	return is_in(place, tcp_v4_rcv) || is_in(place, tcp_v6_rcv);
+	return is_in(location, tcp_v4_rcv) || is_in(location, tcp_v6_rcv);
 }
 
 /* The segment and the socket that met last, on each CPU. */
@@ -54,7 +54,7 @@ static __always_inline void *recall_meeting(void *meetings, struct sk_buff *skb)
 	return (void *)meeting->sk;
 }
 
-static __always_inline int meets_time_wait(const struct sock *sk, struct sk_buff *skb)
+AT_ENTRY(tcp_timewait_state_process, meets_time_wait, struct inet_timewait_sock *sk, struct sk_buff *skb)
 {
 	remember_meeting(&last_meeting, sk, skb);
 	return 0;
@@ -68,41 +68,37 @@ static __always_inline bool is_reset(struct sk_buff *skb)
 	return has_tcp_flags(&flow, TCP_FLAG_RST);
 }
 
-/* `sk` is the listener. */
-static __always_inline int meets_request(const struct sock *sk, struct sk_buff *skb)
+AT_ENTRY(tcp_check_req, meets_request, struct sock *listener, struct sk_buff *skb)
 {
-	return is_reset(skb) ? meets_time_wait(sk, skb) : 0;
+	if (is_reset(skb))
+		remember_meeting(&last_meeting, listener, skb);
+	return 0;
 }
 
-AT_ENTRY_OF(tcp_timewait_state_process, meets_time_wait)
-AT_ENTRY_OF(tcp_check_req, meets_request)
-
-/* What a firing of kfree_skb tells. The verifier admits only the arguments that the running kernel has. */
+/* What kfree_skb reports. */
 struct drop {
 	struct sk_buff *skb;
-	__u64 place;     /* return address in the function that dropped */
+	__u64 location;  /* return address in the function that dropped */
 	__u32 reason;    /* enum skb_drop_reason; 0 before 5.17 */
 	struct sock *sk; /* that the packet was for, as far as that is known, or NULL */
 };
 
-static __always_inline struct sock *socket_met(struct sk_buff *skb, __u64 place)
+static __always_inline struct sock *socket_met(struct sk_buff *skb, __u64 location)
 {
-	return is_in_tcp_rcv(place) ? recall_meeting(&last_meeting, skb) : NULL;
+	return is_in_tcp_rcv(location) ? recall_meeting(&last_meeting, skb) : NULL;
 }
 
-static __always_inline struct drop drop_told(raw_tp_context *context)
+/* From the arguments that all kernels pass, and those that only some do. */
+static __always_inline struct drop read_drop(__u64 *ctx, struct sk_buff *skb, void *location)
 {
-	struct drop drop = {
-		.skb = ARGUMENT(struct sk_buff *, context, 0),
-		.place = ARGUMENT(__u64, context, 1),
-	};
+	struct drop drop = { .skb = skb, .location = (__u64)location };
 
 	if (bpf_core_field_exists(((struct trace_event_raw_kfree_skb *)0)->reason))
-		drop.reason = ARGUMENT(__u32, context, 2);
+		drop.reason = ARGUMENT(__u32, ctx, 2);
 	if (bpf_core_field_exists(((struct trace_event_raw_kfree_skb *)0)->rx_sk))
-		drop.sk = ARGUMENT(struct sock *, context, 3);
+		drop.sk = ARGUMENT(struct sock *, ctx, 3);
 	else
-		drop.sk = socket_met(drop.skb, drop.place);
+		drop.sk = socket_met(skb, drop.location);
 	return drop;
 }
 
@@ -131,6 +127,6 @@ static __always_inline bool ends_in_time_wait(const struct drop *drop)
 /* The half-open connection is known to its listener only. */
 static __always_inline bool resets_request(const struct drop *drop)
 {
-	return is_unexplained(drop) && is_in_tcp_rcv(drop->place) && is_in_state(drop->sk, TCP_LISTEN) &&
+	return is_unexplained(drop) && is_in_tcp_rcv(drop->location) && is_in_state(drop->sk, TCP_LISTEN) &&
 	       is_reset(drop->skb);
 }

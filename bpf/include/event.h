@@ -10,20 +10,17 @@
 struct event_header {
 	__u64 time_ns; /* CLOCK_MONOTONIC */
 	__u64 netns_cookie;
-	__u32 netns_inode; /* 0: the namespace could not be told */
+	__u32 netns_inode; /* 0: the namespace is unknown */
 	__u32 kind;        /* as in its occurrence_key */
 };
 
-/* Fill in the header of an event for which there was room, and count it as told. */
+/* Fill in the header of an event for which there was room, and count it as emitted. */
 static __always_inline void begin_event(struct event_header *header, struct occurrences *entry,
 					struct netns_id netns, __u32 kind, __u64 now)
 {
-	__sync_fetch_and_add(&entry->told, 1);
+	__sync_fetch_and_add(&entry->emitted, 1);
 	header->time_ns = now;
 	header->netns_cookie = netns.cookie;
 	header->netns_inode = netns.inode;
 	header->kind = kind;
 }
-
-/* Puts the layout of an event's structure into the object: types that no variable has are left out. */
-#define EVENT_LAYOUT(structure) const struct structure *layout_of_##structure __attribute__((unused))

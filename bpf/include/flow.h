@@ -34,9 +34,6 @@ enum tcp_flag { /* RFC 9293, 3.1 */
 	TCP_FLAG_ACK = 0x10,
 };
 
-#define TCP_SEQUENCE_AT 4  /* in the header */
-#define TCP_OPTIONS_AT 20
-
 struct ipv4_header {
 	__u8 version_ihl;
 	__u8 tos;
@@ -58,6 +55,20 @@ struct ipv6_header {
 	__u8 hop_limit;
 	__u8 saddr[16];
 	__u8 daddr[16];
+};
+
+struct tcp_header {
+	__be16 ports[2];
+	__be32 sequence;
+	__be32 acknowledgment;
+	__u8 data_offset; /* in words of four bytes, in the upper half */
+	__u8 flags;       /* enum tcp_flag */
+	__be16 window;
+	__be16 checksum;
+	__be16 urgent;
+	/* As everybody sends it who sends it: two times NOP, kind 8, length 10 (RFC 7323, appendix A). */
+	__be32 timestamp_option;
+	__be32 timestamp;
 };
 
 /* The bytes of a packet from its network header on, as far as they lie in one piece. */
@@ -106,7 +117,8 @@ static __always_inline void read_transport(struct flow *flow, const struct heade
 		flow->sport = bpf_ntohs(ports[0]);
 		flow->dport = bpf_ntohs(ports[1]);
 		flow->known |= FLOW_PORTS;
-		if (flow->protocol == IPPROTO_TCP && copy_header(headers, offset + 13, &flow->tcp_flags, 1))
+		if (flow->protocol == IPPROTO_TCP &&
+		    copy_header(headers, offset + offsetof(struct tcp_header, flags), &flow->tcp_flags, 1))
 			flow->known |= FLOW_TCP_FLAGS;
 	} else if (flow->protocol == IPPROTO_ICMP || flow->protocol == IPPROTO_ICMPV6) {
 		if (!copy_header(headers, offset, icmp, sizeof(icmp))) {
@@ -221,7 +233,7 @@ static __always_inline void flow_of_socket(struct flow *flow, const struct sock 
 	flow->sport = BPF_CORE_READ(sk, __sk_common.skc_num);
 	flow->dport = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	flow->known |= FLOW_ADDRESSES | FLOW_PORTS;
-	/* A socket that is closed has given back its port, but inet_sport still tells it. */
+	/* A socket that is closed has given back its port, but inet_sport still has it. */
 	if (!flow->sport && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
 		flow->sport = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 

@@ -9,6 +9,9 @@
 #include <linux/types.h>
 #include <stdbool.h>
 
+#define TASK_COMM_LEN 16 /* include/linux/sched.h */
+#define IFNAMSIZ 16      /* include/uapi/linux/if.h */
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 typedef struct {
@@ -153,7 +156,7 @@ struct Qdisc {
 };
 
 struct net_device {
-	char name[16];
+	char name[IFNAMSIZ];
 	possible_net_t nd_net;
 	struct list_head dev_list;
 	struct Qdisc *qdisc;
@@ -200,6 +203,7 @@ struct sock_common {
 };
 
 struct sk_buff_head {
+	struct sk_buff *next;
 	struct sk_buff *prev;
 	__u32 qlen;
 };
@@ -282,7 +286,6 @@ struct sk_buff {
 	__s64 tstamp;
 	unsigned long _skb_refdst;
 	unsigned int len;
-	unsigned int data_len;
 	char cb[48];
 	__u8 pkt_type : 3;
 	__be16 protocol;
@@ -363,7 +366,6 @@ struct seq_file;
 
 struct bpf_iter_meta {
 	struct seq_file *seq;
-	__u64 session_id;
 	__u64 seq_num;
 };
 
@@ -372,13 +374,8 @@ struct bpf_iter__task {
 	struct task_struct *task;
 };
 
-struct bpf_map;
-
 struct bpf_iter__bpf_map_elem {
-	struct bpf_iter_meta *meta;
-	struct bpf_map *map;
 	void *key;
-	void *value;
 };
 
 /* The numbers are the running kernel's, by bpf_core_enum_value(). Members of this type must be declared
@@ -408,7 +405,7 @@ struct trace_event_raw_tcp_send_reset {
 };
 
 struct trace_event_raw_tcp_retransmit_skb {
-	int err; /* 6.17; before, the tracepoint tells only what was sent */
+	int err; /* 6.17 (ad892e912b84); before, the tracepoint reports only what was sent */
 };
 
 #pragma clang attribute pop
@@ -419,7 +416,7 @@ struct trace_event_raw_tcp_retransmit_skb {
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86DD
 
-enum ip_protocol { /* the ones that are told apart; numbers of IANA's registry */
+enum ip_protocol { /* those that programs distinguish; numbers of IANA's registry */
 	IPPROTO_HOPOPTS = 0,
 	IPPROTO_ICMP = 1,
 	IPPROTO_TCP = 6,

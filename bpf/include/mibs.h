@@ -18,7 +18,7 @@
 #define ICMP6_INFO_TYPES 16
 #define ICMP6_FIRST_INFO_TYPE 128
 
-/* Messages sent stand so far behind messages received (struct icmpmsg_mib of the kernel, since 2.6.25). */
+/* Messages sent are counted so far behind messages received (struct icmpmsg_mib of the kernel, since 2.6.25). */
 #define ICMP_SENT 256
 
 struct mib_counters {
@@ -43,7 +43,7 @@ struct message_counters {
 
 /*
  * Where the MIBs of the namespace at hand are, as per-CPU pointers; 0 for those that this kernel has not.
- * Not static, since clang then takes it apart, and its BTF with it.
+ * Not static, since clang then splits it, and its BTF too.
  */
 struct mib_addresses {
 	__u64 tcp, udp, tcpext, ip, icmp, udp6, ip6, icmp6;

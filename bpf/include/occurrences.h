@@ -2,17 +2,17 @@
 /*
  * Counts every occurrence, and decides which of them become events.
  *
- * A kind of occurrence in a namespace may send `events_per_second` events. Each occurrence moves one
- * counter of its key: it was told, suppressed as too many, lost for want of room in the ring buffer, or
- * left untold, being harmless or while no events are wanted. So their sum is what happened, at any time,
- * and a noisy pod takes nothing from the share of another.
+ * A kind of occurrence in a namespace may emit `events_per_second` events. Each occurrence moves one counter of its
+ * key: its event was emitted, suppressed by that limit, lost since the ring buffer was full, or not emitted, since
+ * the occurrence is expected or events are off. So their sum is what happened, at any time, and a noisy pod takes
+ * nothing from the share of another.
  */
 #pragma once
 
 #include "netns.h"
 
 /*
- * Room for the seven kinds of 585 namespaces; an object that tells apart more, or less, says so before. The kernel
+ * Room for the seven kinds of 585 namespaces; an object with more or fewer keys says so before. The kernel
  * sets all of it aside at once, 144 bytes a key: to allocate while tracing is safe only since Linux 6.1.
  */
 #ifndef OCCURRENCES_MAX
@@ -24,24 +24,24 @@
 #define EVENTS_BYTES (1 << 17)
 #endif
 
-/* The threshold of what is not to be told. */
+/* A threshold that nothing is above. */
 #define NEVER (~0ULL)
 
 struct occurrence_key {
-	__u64 netns_cookie; /* 0: the namespace could not be told */
-	__u64 place;        /* the address in the kernel, for probes that tell it */
+	__u64 netns_cookie; /* 0: the namespace is unknown */
+	__u64 location;     /* return address in the function that dropped; of latencies see latency.h; else 0 */
 	__u32 netns_inode;
-	__u32 kind;     /* what the probe tells apart: an event type, a drop reason */
-	__u32 harmless; /* 1: no fault, and an event only where these are asked for */
+	__u32 kind;         /* what the probe counts apart: an event type, a drop reason */
+	__u32 expected;     /* 1: no fault, and an event only where `emit_expected` is set */
 	__u32 reserved;
 };
 
 struct occurrences {
-	__u64 told;
+	__u64 emitted;
 	__u64 suppressed;
 	__u64 lost;
-	__u64 untold;
-	__u64 second; /* of CLOCK_MONOTONIC, that `in_second` speaks of */
+	__u64 not_emitted;
+	__u64 second; /* of CLOCK_MONOTONIC, in which `in_second` events were emitted */
 	__u64 in_second;
 };
 
@@ -57,16 +57,16 @@ struct {
 	__uint(max_entries, EVENTS_BYTES);
 } events SEC(".maps");
 
-/* Set at any time. Until then nothing is told. */
+/* Set at any time. Until then no event is emitted. */
 __u32 events_per_second;
-__u32 tell_harmless;
+__u32 emit_expected;
 
 /* Occurrences of kinds for which the table had no room left. */
 __u64 uncounted;
 
 #define NANOSECONDS_PER_SECOND 1000000000ULL
 
-/* The entry of a key, made when it is the first of its kind; NULL where the table is full. */
+/* The entry of a key, made with its first occurrence; NULL where the table is full. */
 static __always_inline struct occurrences *occurrences_of(const struct occurrence_key *key)
 {
 	struct occurrences *entry = bpf_map_lookup_elem(&occurrences, key);
@@ -80,24 +80,24 @@ static __always_inline struct occurrences *occurrences_of(const struct occurrenc
 }
 
 /*
- * Count so many occurrences of which no event is ever made. None are not added: clang makes of an
- * addition of nothing an atomic OR, which Linux knows since 5.12.
+ * Count so many occurrences of which no event is ever made. Zero is not added: clang makes of an
+ * addition of zero an atomic OR, which Linux knows since 5.12.
  */
-static __always_inline void count_untold(const struct occurrence_key *key, __u64 occurred)
+static __always_inline void count_without_event(const struct occurrence_key *key, __u64 occurred)
 {
 	struct occurrences *entry;
 
 	if (!occurred)
 		return;
 	entry = occurrences_of(key);
-	__sync_fetch_and_add(entry ? &entry->untold : &uncounted, occurred);
+	__sync_fetch_and_add(entry ? &entry->not_emitted : &uncounted, occurred);
 }
 
 /*
- * Count one occurrence of which no event is to be made. Returns its entry, not counted yet, if one is:
- * reserve_event() must follow.
+ * Count one occurrence of which no event is to be emitted, and return NULL. If one is, return the entry, which is
+ * counted by reserve_event() and begin_event(): they must follow.
  *
- * Two CPUs may both find the last free place of a second: the limit is then exceeded by one, the
+ * Two CPUs may both emit the last event that a second has left: the limit is then exceeded by one, the
  * counts stay exact.
  */
 static __always_inline struct occurrences *count_occurrence(const struct occurrence_key *key, __u64 now)
@@ -109,8 +109,8 @@ static __always_inline struct occurrences *count_occurrence(const struct occurre
 		__sync_fetch_and_add(&uncounted, 1);
 		return NULL;
 	}
-	if (!events_per_second || (key->harmless && !tell_harmless)) {
-		__sync_fetch_and_add(&entry->untold, 1);
+	if (!events_per_second || (key->expected && !emit_expected)) {
+		__sync_fetch_and_add(&entry->not_emitted, 1);
 		return NULL;
 	}
 	if (entry->second != second) {
@@ -126,7 +126,7 @@ static __always_inline struct occurrences *count_occurrence(const struct occurre
 }
 
 /*
- * Room for an event of `size` bytes in the ring buffer, which begin_event() counts as told; NULL is
+ * Room for an event of `size` bytes in the ring buffer, which begin_event() counts as emitted; NULL is
  * counted as lost. Were both counted here, the compiler would test the pointer twice, and verifiers
  * up to 6.1 would not know the second time that it is not NULL.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * A file that user space has open, as a way to what has no name outside of the kernel: user space puts its
- * descriptor here, and runs, by BPF_PROG_TEST_RUN in the thread that opened it, a program that looks behind it.
+ * A file that user space has open, which leads to what has no name outside of the kernel: user space puts its
+ * descriptor here, and runs, by BPF_PROG_TEST_RUN in the thread that opened it, a program that follows it.
  */
 #pragma once
 

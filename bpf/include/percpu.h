@@ -18,12 +18,12 @@ struct {
 	__type(value, __u64);
 } percpu_sample SEC(".maps");
 
-/* Pointers become plain numbers by a detour over memory: the verifier lets nothing be computed of them. */
+/* Pointers become plain numbers by a detour over memory: the verifier allows no arithmetic between them. */
 static volatile __u64 sample_map, sample_here;
 
 /*
  * Run once on each CPU, by BPF_PROG_TEST_RUN. The kernel keeps the offset of each CPU's data in
- * __per_cpu_offset, whose address only a kernel with KALLSYMS_ALL gives away. But the same offset
+ * __per_cpu_offset, whose address only a kernel with KALLSYMS_ALL shows. But the same offset
  * lies between where a per-CPU array says its data is and where this CPU finds it.
  */
 SEC("raw_tp")

@@ -13,33 +13,40 @@
 #include "kernel_types.h"
 
 /*
- * Events are attached as raw tracepoints, not as tp_btf: the same event at the same place, and it
- * also loads where the kernel itself holds no BTF and CO-RE works from a file. Arguments are then
- * plain words, and every read of kernel memory is a copy that cannot fault (BPF_CORE_READ).
+ * Programs are attached as raw tracepoints, not as tp_btf: the same event at the same call site, and it
+ * also loads where the kernel itself has no BTF and CO-RE works from a file. Arguments are then plain
+ * words, which BPF_PROG casts, and every read of kernel memory is a copy that cannot fault (BPF_CORE_READ).
  */
-typedef struct bpf_raw_tracepoint_args raw_tp_context;
-
-#define ARGUMENT(type, context, n) ((type)(context)->args[n])
 
 /*
- * A program at the entry of a kernel function whose second argument is a packet; the handler gets it, and another:
- * the `n`th, of this type. It has two forms: HANDLER_fentry, and HANDLER_kprobe for kernels that refuse the first,
- * which is cheaper.
+ * An argument that only some kernels pass: ask for the member of struct trace_event_raw_* first. It is in no
+ * signature, since BPF_PROG reads those before anything is asked, and a kernel without it rejects the program.
  */
-#define AT_ENTRY_WITH(function, handler, type, n)                                                       \
-	SEC("fentry/" #function)                                                                        \
-	int handler##_fentry(__u64 *arguments)                                                          \
-	{                                                                                               \
-		return handler((type)arguments[n - 1], (struct sk_buff *)arguments[1]);                 \
-	}                                                                                               \
-	SEC("kprobe/" #function)                                                                        \
-	int handler##_kprobe(struct pt_regs *registers)                                                 \
-	{                                                                                               \
-		return handler((type)PT_REGS_PARM##n(registers), (struct sk_buff *)PT_REGS_PARM2(registers)); \
+#define ARGUMENT(type, ctx, n) ((type)(ctx)[n])
+
+/* A program that calls a function, with arguments that ___bpf_ctx_cast() or ___bpf_kprobe_args() cast. */
+#define CALLING(section, program, context, call)                                \
+	SEC(section)                                                            \
+	int program(context *ctx)                                               \
+	{                                                                       \
+		_Pragma("GCC diagnostic push")                                  \
+		_Pragma("GCC diagnostic ignored \"-Wint-conversion\"")          \
+		return call;                                                    \
+		_Pragma("GCC diagnostic pop")                                   \
 	}
 
-/* The same of a function whose first argument is a socket. */
-#define AT_ENTRY_OF(function, handler) AT_ENTRY_WITH(function, handler, const struct sock *, 1)
+/*
+ * What runs at the entry of a kernel function, with the first arguments of that: as BPF_PROG and BPF_KPROBE at once.
+ * It makes two programs, NAME_fentry, and NAME_kprobe for kernels that reject the first, which is cheaper.
+ */
+#define AT_ENTRY(function, name, args...)                                                               \
+	static __always_inline int name(void *ctx, ##args);                                             \
+	CALLING("fentry/" #function, name##_fentry, __u64, name(___bpf_ctx_cast(args)))                 \
+	CALLING("kprobe/" #function, name##_kprobe, struct pt_regs, name(___bpf_kprobe_args(args)))     \
+	static __always_inline int name(void *ctx, ##args)
+
+/* Puts the layout of a structure that user space reads into the object: types that no variable has are left out. */
+#define EXPORT_LAYOUT(structure) const struct structure *layout_of_##structure __attribute__((unused))
 
 /*
  * Where a function is: start and end of each of its parts, since compilers put the unlikely ones elsewhere

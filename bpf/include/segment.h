@@ -4,20 +4,6 @@
 
 #include "flow.h"
 
-struct tcp_header {
-	__be16 ports[2];
-	__be32 sequence;
-	__be32 acknowledgment;
-	__u8 data_offset; /* in words of four bytes, in the upper half */
-	__u8 flags;
-	__be16 window;
-	__be16 checksum;
-	__be16 urgent;
-	/* As everybody sends it who sends it: two times NOP, kind 8, length 10 (RFC 7323, appendix A). */
-	__be32 timestamp_option;
-	__be32 timestamp;
-};
-
 static __always_inline __u32 header_length(const struct tcp_header *header)
 {
 	return header->data_offset >> 4 << 2;

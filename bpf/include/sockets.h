@@ -14,7 +14,7 @@ struct socket_counters {
 /* Each protocol's number in the kernel's count of sockets in use; -1 for one that this kernel has not. */
 int tcp_number = -1, tcp6_number = -1;
 
-/* Not static, since clang then takes it apart, and its BTF with it. */
+/* Not static, since clang then splits it, and its BTF too. */
 struct sockets_in_use {
 	__u64 address; /* a per-CPU pointer */
 	__s64 tcp;
@@ -75,7 +75,7 @@ static __always_inline __u64 time_wait_sockets(struct net *net)
 }
 
 /* Opened on one CPU and closed on another, sockets make the sum of a moment negative. The kernel shows 0 then. */
-static __always_inline void tell_sockets(struct socket_counters *to, struct net *net)
+static __always_inline void write_sockets(struct socket_counters *to, struct net *net)
 {
 	to->tcp = in_use.tcp > 0 ? in_use.tcp : 0;
 	to->tcp6 = in_use.tcp6 > 0 ? in_use.tcp6 : 0;

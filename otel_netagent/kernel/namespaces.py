@@ -6,13 +6,13 @@ tells more than MIBs: what it costs nothing to read on the way. Where it does no
 
 from __future__ import annotations
 
-import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import WORD, Layout, word_positions
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.learning import learn_conntrack, learn_sockets
@@ -43,8 +43,6 @@ Field = MibField
 SOCKETS: Final = "sockets"
 CONNTRACK: Final = "conntrack"
 QUEUES: Final = "queues"
-
-_STRUCTURES: Final = {SOCKETS: "socket_counters", CONNTRACK: "conntrack_counters", QUEUES: "queue_facts"}
 """Parts of struct namespace_record beside its MIBs, whose members are named as what they count."""
 
 
@@ -68,8 +66,17 @@ class NamespaceWalk(Protocol):
 
 _PROGRAMS: Final = ("learn_percpu_offset", "learn_protocol", "learn_conntrack", "walk_namespaces")
 
-_HEAD: Final = struct.Struct("=QII")
-"""What precedes the counters in struct namespace_record."""
+_RECORD: Final = "namespace_record"
+_MIBS: Final = {"mib_counters": "mibs", "message_counters": "messages"}
+"""Parts of struct namespace_record that are its MIBs, by the name of their structure."""
+
+
+class _Identity(NamedTuple):
+    """The members of struct namespace_record that say whose it is."""
+
+    cookie: int
+    inode: int
+    pid: int
 
 
 class KernelWalk:
@@ -89,6 +96,8 @@ class KernelWalk:
             self._learn_percpu_offsets()
             self._learn_positions(kernel)
             self._iterator = self._object.attach_iterator("walk_namespaces")
+            self._identity = Layout(self._object.btf, _RECORD, _Identity)
+            self._record_size, _ = self._object.btf.structure(_RECORD)
         except BaseException:
             self._object.close()
             raise
@@ -99,12 +108,11 @@ class KernelWalk:
             if _cpu_list("online") != self._online:
                 self._learn_percpu_offsets()
             self._follow_conntrack()
-            records = memoryview(self._iterator.read())
-        size = self._record_size
+            records = self._iterator.read()
+        words, size = memoryview(records).cast("Q"), self._record_size // WORD
         return [
-            Namespace(inode, cookie, pid, records[start + _HEAD.size : start + size].cast("Q"))
-            for start in range(0, len(records), size)
-            for cookie, inode, pid in (_HEAD.unpack_from(records, start),)
+            Namespace(whose.inode, whose.cookie, whose.pid, words[start : start + size])
+            for start, whose in zip(range(0, len(words), size), self._identity.read_all(records), strict=True)
         ]
 
     def close(self) -> None:
@@ -128,8 +136,6 @@ class KernelWalk:
 
     def _learn_positions(self, kernel: KernelFacts) -> None:
         """Find out where in the record each number is that this kernel has."""
-        self._record_size, members = self._object.btf.structure("namespace_record")
-        self._starts = {member.name: member.offset for member in members}
         self.positions: Mapping[Field, int] = {
             **dict(self._find_positions(kernel)),
             **(self._positions_in(SOCKETS) if learn_sockets(self._object) else {}),
@@ -144,10 +150,7 @@ class KernelWalk:
 
     def _find_positions(self, kernel: KernelFacts) -> Iterator[tuple[MibField, int]]:
         """Where each counter is that /proc has a name for."""
-        parts = {
-            "mib_counters": self._counters_of("mib_counters", "mibs"),
-            "message_counters": self._counters_of("message_counters", "messages"),
-        }
+        parts = {structure: word_positions(self._object.btf, _RECORD, part) for structure, part in _MIBS.items()}
         places = Places(kernel.btf)
         for field in fields_in_procfs():
             place = places.of(field)
@@ -155,18 +158,8 @@ class KernelWalk:
                 yield field, parts[place.structure][place.member][place.number]
 
     def _positions_in(self, part: str) -> dict[Field, int]:
-        counters = self._counters_of(_STRUCTURES[part], part)
-        return {(part, name): places.start for name, places in counters.items()}
-
-    def _counters_of(self, structure: str, member: str) -> dict[str, range]:
-        """Positions of the counters of each member of one of the record's parts."""
-        size, arrays = self._object.btf.structure(structure)
-        start = (self._starts[member] - _HEAD.size) // 8
-        ends = [array.offset for array in arrays[1:]] + [size]
-        return {
-            array.name: range(start + array.offset // 8, start + end // 8)
-            for array, end in zip(arrays, ends, strict=True)
-        }
+        counters = word_positions(self._object.btf, _RECORD, part)
+        return {(part, name): position.start for name, position in counters.items()}
 
 
 def _cpu_list(which: str) -> str:

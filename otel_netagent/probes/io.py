@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import operator
 import os
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
-from otel_netagent.kernel.bpf.layout import Layout
+from otel_netagent.kernel.bpf.layout import Layout, integer
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.kernel.proc import files, process_io, processes
@@ -71,7 +70,6 @@ class _Owner(NamedTuple):
 class KernelIo:
     """Accounts that the kernel keeps by namespace, of threads that live and that have ended (bpf/io.bpf.c)."""
 
-    _key: Final = struct.Struct("=Q")
     _FORGET_AFTER: Final = 3
     """Passes that an account without a process is kept for: more processes may come."""
 
@@ -83,6 +81,7 @@ class KernelIo:
             self._object.attach("count_ended")
             self._iterator = self._object.attach_iterator("count_living")
             self._accounts = self._object.map("accounts")
+            self._cookie = integer(self._accounts.key_size)
             self._pass = self._object.variable("pass")
             self._owner = Layout(self._object.btf, "namespace_account", _Owner)
             self._living = Layout(self._object.btf, "namespace_account", Io, part="living")
@@ -102,7 +101,7 @@ class KernelIo:
             if owner.last_pass == this_pass and namespace is not None:
                 done[namespace] = Io._make(map(operator.add, living, ended))
             elif owner.last_pass + self._FORGET_AFTER < this_pass:
-                self._accounts.delete(self._key.pack(cookie))
+                self._accounts.delete(self._cookie.pack(cookie))
         return done
 
     def close(self) -> None:
@@ -112,7 +111,7 @@ class KernelIo:
     def _read_accounts(self) -> Iterator[tuple[int, _Owner, Io, Io]]:
         """Each with the cookie of its namespace: what threads that live, and those that have ended, have done."""
         keys, values = self._accounts.read_all()
-        cookies = (cookie for (cookie,) in self._key.iter_unpack(keys))
+        cookies = (cookie for (cookie,) in self._cookie.iter_unpack(keys))
         parts = (layout.read_all(values) for layout in (self._owner, self._living, self._ended))
         return zip(cookies, *parts, strict=True)
 

@@ -8,22 +8,21 @@ Not among the necessary probes: three programs run for each softirq, which under
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
-from otel_netagent.kernel.bpf.layout import BadRecord, Layout, member_offset
+from otel_netagent.kernel.bpf.layout import BadRecord, Layout, integer
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.model.event import Event, EventType, Guidance
 from otel_netagent.model.series import Kind, Series
-from otel_netagent.model.table import Distribution, HistogramTable, Table
-from otel_netagent.probing import histogram
+from otel_netagent.model.table import HistogramTable, Table
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
-from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, tell_as_host, told_above_ns
+from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, event_above_ns, report_as_host
+from otel_netagent.probing.histogram import HistogramReader, above, set_bounds
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.node import NodeRow
 from otel_netagent.probing.occurrences import Occurrences, limit_events
@@ -141,7 +140,11 @@ class NetSoftirq:
         self.hooks = attached.hooks
         self._occurrences = Occurrences("net_softirq", _TYPES, self._object)
         self._softirqs = self._object.map("softirqs")
-        self._starts = {member: member_offset(self._object.btf, "softirq", member) for member in _HISTOGRAMS}
+        self._vectors = [integer(self._softirqs.key_size).pack(key) for key in range(len(_VECTORS))]
+        self._histograms = {
+            member: HistogramReader(self._object.btf, series, "softirq", part=member)
+            for member, series in _HISTOGRAMS.items()
+        }
         self._header = header_of(self._object.btf, "net_softirq_event")
         self._delay = delay_of(self._object.btf, "net_softirq_event")
         self._softirq = Layout(self._object.btf, "net_softirq_event", _Softirq)
@@ -150,9 +153,9 @@ class NetSoftirq:
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
         """How long all softirqs since the start waited and ran, and how many of them too long."""
         namespaces = list(namespaces)
-        copies = [copy for key in range(len(_VECTORS)) for copy in self._softirqs.read_copies(struct.pack("=I", key))]
-        found = {member: self._distribution(member, copies) for member in _HISTOGRAMS}
-        slow = tuple(histogram.above(_HISTOGRAMS[member], found[member], bound) for member, bound in _COUNTERS)
+        copies = [copy for vector in self._vectors for copy in self._softirqs.read_copies(vector)]
+        found = {member: reader.sum(copies) for member, reader in self._histograms.items()}
+        slow = tuple(above(_HISTOGRAMS[member], found[member], bound) for member, bound in _COUNTERS)
         histograms = self._row.of(tuple(found.values()), namespaces)
         yield Table("net_softirq", tuple(_COUNTERS.values()), self._row.of(slow, namespaces), self._since_ns)
         yield HistogramTable("net_softirq", tuple(_HISTOGRAMS.values()), histograms, self._since_ns)
@@ -182,17 +185,13 @@ class NetSoftirq:
         self._object.close()
 
     def _prepare(self, bpf_object: BpfObject) -> None:
-        histogram.set_bounds(bpf_object, _WAITED)
-        tell_as_host(bpf_object, self._host)
+        set_bounds(bpf_object, _WAITED)
+        report_as_host(bpf_object, self._host)
 
     def _tell(self, events: EventSettings | None) -> None:
-        self._object.variable("waited_told_above_ns")[0] = told_above_ns(events, _TYPES[0])
-        self._object.variable("ran_told_above_ns")[0] = told_above_ns(events, _TYPES[2])
+        self._object.variable("waited_event_above_ns")[0] = event_above_ns(events, _TYPES[0])
+        self._object.variable("ran_event_above_ns")[0] = event_above_ns(events, _TYPES[2])
         limit_events(self._object, events)
-
-    def _distribution(self, member: str, copies: Iterable[bytes]) -> Distribution:
-        start = self._starts[member]
-        return histogram.distribution(_HISTOGRAMS[member], (copy[start : start + histogram.SIZE] for copy in copies))
 
 
 PROBE: Final = Probe(

@@ -109,7 +109,7 @@ class _Drop(NamedTuple):
     """The rest of `struct packetloss_event`."""
 
     location: int
-    harmless: int
+    expected: int
     tcp_sequence: int
     length: int
     stack_bytes: int
@@ -154,12 +154,12 @@ class PacketLoss:
         totals = {(each.cookie, ()): [0] * len(_TOTALS) for each in namespaces}
         places: dict[int, dict[Labels, Values]] = defaultdict(dict)
         names = {
-            (place, kind): (self._symbols.function(place), self._reasons.name(kind))
-            for place, kind in {(drop.place, drop.kind) for drop in drops}
+            (location, kind): (self._symbols.function(location), self._reasons.name(kind))
+            for location, kind in {(drop.location, drop.kind) for drop in drops}
         }
         for drop in drops:
-            function, reason = names[drop.place, drop.kind]
-            _count(totals[drop.netns_cookie, ()], _Kind(function, reason, drop.harmless), drop.total)
+            function, reason = names[drop.location, drop.kind]
+            _count(totals[drop.netns_cookie, ()], _Kind(function, reason, drop.expected), drop.total)
             (before,) = places[drop.netns_cookie].get((function, reason), (0,))
             places[drop.netns_cookie][function, reason] = (before + drop.total,)
         yield Table("packetloss", tuple(_TOTALS), {key: tuple(row) for key, row in totals.items()})
@@ -178,12 +178,12 @@ class PacketLoss:
         attributes["code.stacktrace"] = stack.lines
         if flow.known & Known.TCP_FLAGS:
             attributes["netagent.tcp.sequence"] = drop.tcp_sequence
-        attributes |= harmless_attributes(drop.harmless)
+        attributes |= harmless_attributes(drop.expected)
         if not header.netns_inode:
             header = header._replace(netns_inode=self._host)
         return header.event(
             "packetloss",
-            harmless(PACKETLOSS) if drop.harmless else PACKETLOSS,
+            harmless(PACKETLOSS) if drop.expected else PACKETLOSS,
             monotonic_to_unix_ns,
             attributes,
             f"{flow_text(flow)} reason:{reason}  stacktrace:{stack.line}",
@@ -194,10 +194,10 @@ class PacketLoss:
         self._object.close()
 
     def _prepare(self, bpf_object: BpfObject) -> None:
-        harmless = bpf_object.variable("harmless_reasons")
+        expected = bpf_object.variable("expected_reasons")
         for number in self._reasons.ordinary():
-            harmless[number] = 1
-        for variable, functions in (("ordinary_places", ORDINARY_PLACES), ("group_places", GROUP_PLACES)):
+            expected[number] = 1
+        for variable, functions in (("expected_functions", ORDINARY_PLACES), ("group_functions", GROUP_PLACES)):
             spans = self._symbols.spans(functions)
             bpf_object.variable(variable)[: len(spans)] = spans
         bpf_object.variable("icmp_rcv")[:] = self._symbols.span("icmp_rcv")

@@ -107,7 +107,7 @@ _LATENCIES: Final = (
 
 
 def _at_entry(handler: str) -> tuple[Way, Way]:
-    """The programs of AT_ENTRY_WITH_SOCKET that use the table."""
+    """The programs of AT_ENTRY_BY_WHERE that use the table."""
     return Way(f"{handler}_fentry_in_table"), Way(f"{handler}_kprobe")
 
 

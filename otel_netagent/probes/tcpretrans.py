@@ -85,7 +85,7 @@ class _Retransmission(NamedTuple):
     segments: int
     bytes: int
     timeouts: int
-    harmless: int
+    expected: int
 
 
 class TcpRetrans:
@@ -122,7 +122,7 @@ class TcpRetrans:
         facts = _facts(_MADE[header.kind], retransmission)
         return header.event(
             "tcpretrans",
-            harmless(TCPRETRANS) if retransmission.harmless else TCPRETRANS,
+            harmless(TCPRETRANS) if retransmission.expected else TCPRETRANS,
             monotonic_to_unix_ns,
             flow_attributes(flow)
             | {
@@ -131,7 +131,7 @@ class TcpRetrans:
                 "netagent.tcp.timeouts": retransmission.timeouts,
             }
             | {f"netagent.retransmission.{name}": fact for name, fact in facts.items()}
-            | harmless_attributes(retransmission.harmless),
+            | harmless_attributes(retransmission.expected),
             " ".join(
                 (
                     f"{flow_text(flow)} state:{tcp_state(retransmission.state)}",

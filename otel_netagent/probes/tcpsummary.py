@@ -87,7 +87,7 @@ class _RunningTcpSummary:
         self._backlogs = _BACKLOGS if self._in_kernel else Columns(_BACKLOG)
         self._host = processes.host_netns()
         self._ports = Bounded(PORTS_MAX)
-        self._round_trips = Accumulated(_ROUND_TRIPS)
+        self._round_trips = Accumulated()
         only_in_kernel = ("limits of accept queues", "round-trip times")
         others = (HookStatus(each, hook.way if self._in_kernel else None, hook.refused) for each in only_in_kernel)
         self.hooks: tuple[HookStatus, ...] = (hook, *others)

@@ -49,7 +49,7 @@ class _Segment(NamedTuple):
 
     sequence: int
     bytes: int
-    harmless: int
+    expected: int
 
 
 class TcpTwRcv:
@@ -78,7 +78,7 @@ class TcpTwRcv:
         flags = tcp_flags_text(flow.tcp_flags)
         return header.event(
             "tcptwrcv",
-            harmless(TCP_TW_RCV) if segment.harmless else TCP_TW_RCV,
+            harmless(TCP_TW_RCV) if segment.expected else TCP_TW_RCV,
             monotonic_to_unix_ns,
             flow_attributes(flow)
             | {
@@ -86,7 +86,7 @@ class TcpTwRcv:
                 "netagent.tcp.sequence": segment.sequence,
                 "netagent.tcp.bytes": segment.bytes,
             }
-            | harmless_attributes(segment.harmless),
+            | harmless_attributes(segment.expected),
             f"{flow_text(flow)} flags:{flags}",
         )
 

@@ -19,12 +19,12 @@ from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.model.event import Event, EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import HistogramTable, Table
-from otel_netagent.probing import histogram
 from otel_netagent.probing.attach import Hook, Unavailable, Way, attach, kernel_of
 from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
-from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, tell_as_host, told_above_ns
+from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, event_above_ns, report_as_host
+from otel_netagent.probing.histogram import HistogramReader, set_bounds
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.node import NodeRow
 from otel_netagent.probing.occurrences import Occurrences, limit_events
@@ -154,6 +154,7 @@ class VirtCmdLat:
         self.hooks = attached.hooks
         self._occurrences = Occurrences("virtcmdlat", _TYPES, self._object)
         self._durations = self._object.map("durations")
+        self._histogram = HistogramReader(self._object.btf, _DURATIONS)
         self._slow = tuple(map(self._object.variable, _COUNTERS.fields))
         decode = CommandDecoder(self._object.btf).decode
         self.event_source = EventSource(self._object.map("events"), decode, self._tell)
@@ -163,7 +164,7 @@ class VirtCmdLat:
         namespaces = list(namespaces)
         _, durations = self._durations.read_all()
         slow = tuple(variable[0] for variable in self._slow)
-        distribution = histogram.distribution(_DURATIONS, [durations])
+        distribution = self._histogram.sum([durations])
         yield Table("virtcmdlat", _COUNTERS.series, self._row.of(slow, namespaces), self._since_ns)
         yield HistogramTable("virtcmdlat", (_DURATIONS,), self._row.of((distribution,), namespaces), self._since_ns)
         yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
@@ -173,11 +174,11 @@ class VirtCmdLat:
         self._object.close()
 
     def _prepare(self, bpf_object: BpfObject) -> None:
-        histogram.set_bounds(bpf_object, _DURATIONS)
-        tell_as_host(bpf_object, self._host)
+        set_bounds(bpf_object, _DURATIONS)
+        report_as_host(bpf_object, self._host)
 
     def _tell(self, events: EventSettings | None) -> None:
-        self._object.variable("told_above_ns")[0] = told_above_ns(events, _TYPES[0])
+        self._object.variable("event_above_ns")[0] = event_above_ns(events, _TYPES[0])
         limit_events(self._object, events)
 
 

@@ -1,35 +1,31 @@
-"""Histograms of what is observed anew in each collection, added up for each namespace."""
+"""Histograms of what each collection observes again, added up for each namespace."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.model.series import Series
 from otel_netagent.model.table import Distribution, RowKey
-from otel_netagent.probing.histogram import distribution
 
 
 class Accumulated:
     """All that was observed so far of one series. A namespace has a row from its first observation on."""
 
-    def __init__(self, series: Series) -> None:
+    def __init__(self) -> None:
         """Nothing was observed."""
-        self._series = series
         self._totals: dict[int, Distribution] = {}
 
     def add(
-        self, observed: Mapping[int, bytes], namespaces: Iterable[Namespace]
+        self, observed: Mapping[int, Distribution], namespaces: Iterable[Namespace]
     ) -> dict[RowKey, tuple[Distribution, ...]]:
-        """Add the `struct histogram` of each namespace, and forget those that are not among `namespaces`.
+        """Add what each namespace has observed now, and forget those that are not among `namespaces`.
 
         `observed` is by inode, being of this moment; what is kept is by cookie.
         """
         totals: dict[int, Distribution] = {}
         for namespace in namespaces:
             total = self._totals.get(namespace.cookie)
-            if namespace.inode in observed:
-                now = distribution(self._series, [observed[namespace.inode]])
+            if (now := observed.get(namespace.inode)) is not None:
                 total = now if total is None else _sum(total, now)
             if total is not None and any(total.counts):
                 totals[namespace.cookie] = total

@@ -73,7 +73,7 @@ class Way:
 
 
 def at_entry(handler: str) -> tuple[Way, Way]:
-    """The two programs that AT_ENTRY_OF (bpf/include/probe.h) makes of a handler."""
+    """The two programs that AT_ENTRY (bpf/include/probe.h) makes of a handler."""
     return Way(f"{handler}_fentry"), Way(f"{handler}_kprobe")
 
 

@@ -13,7 +13,7 @@ from otel_netagent.probing.declaration import EventSettings
 from otel_netagent.probing.duration import MILLISECOND_NS, NEVER_NS, duration_text
 
 SEPARATE_ABOVE_NS: Final = 100 * MILLISECOND_NS
-"""Delays above 100 ms are told by a type of their own, instead of by the one whose threshold is configured."""
+"""Delays above 100 ms are events of a type of their own, instead of by the one whose threshold is configured."""
 
 
 class Delay(NamedTuple):
@@ -30,13 +30,13 @@ def delay_of(btf: Btf, structure: str) -> Layout[Delay]:
     return Layout(btf, structure, Delay, part="delay")
 
 
-def told_above_ns(events: EventSettings | None, slow: EventType) -> int:
-    """Above what duration an event is told, of type `slow` or of the one for those above 100 ms."""
+def event_above_ns(events: EventSettings | None, slow: EventType) -> int:
+    """The duration above which an event is emitted, of type `slow` or of the one for those above 100 ms."""
     return min(events.threshold_ns(slow), SEPARATE_ABOVE_NS) if events else NEVER_NS
 
 
-def tell_as_host(bpf_object: BpfObject, host: Namespace) -> None:
-    """Have an object that is not loaded yet tell its delays as those of the host's namespace."""
+def report_as_host(bpf_object: BpfObject, host: Namespace) -> None:
+    """Have an object that is not loaded yet report its delays as those of the host's namespace."""
     bpf_object.variable("host_netns_cookie")[0] = host.cookie
     bpf_object.variable("host_netns_inode")[0] = host.inode
 

@@ -8,7 +8,7 @@ MICROSECOND_NS: Final = 1_000
 MILLISECOND_NS: Final = 1_000_000
 
 NEVER_NS: Final = 2**64 - 1
-"""The threshold of what is not to be told (NEVER of bpf/include/occurrences.h): no duration is above it."""
+"""A threshold that no duration is above (NEVER of bpf/include/occurrences.h)."""
 
 
 def duration_text(duration_ns: int) -> str:

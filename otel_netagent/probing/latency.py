@@ -107,7 +107,7 @@ class RunningLatencies:
         for each in found:
             row = rows[each.netns_cookie, ()]
             for column, (kind, bounds) in enumerate(self._columns):
-                if each.kind == kind and each.place >= bounds:
+                if each.kind == kind and each.location >= bounds:
                     row[column] += each.total
         yield Table(self._probe, self._series, {key: tuple(row) for key, row in rows.items()})
         yield from self._occurrences.tables(found, namespaces)

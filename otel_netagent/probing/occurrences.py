@@ -1,15 +1,15 @@
-"""Reading what bpf/include/occurrences.h counts: how often each kind of thing happened, and what of it was told."""
+"""Reading what bpf/include/occurrences.h counts: how often each kind of thing happened, and how many events it made."""
 
 from __future__ import annotations
 
 import logging
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.kernel.proc import processes
 from otel_netagent.model.event import Event, EventType
@@ -19,9 +19,6 @@ from otel_netagent.probing.declaration import EventSettings, EventSource
 from otel_netagent.probing.walk_keys import WalkKeys
 
 logger = logging.getLogger(__name__)
-
-_KEY: Final = struct.Struct("=QQIII4x")
-_VALUE: Final = struct.Struct("=QQQQ16x")
 
 _FORGET_AFTER: Final = 3
 """Collections that a namespace without a process is kept for: its last drops may come after its last process."""
@@ -33,23 +30,42 @@ _UNKNOWN: Final = 0
 class Occurrence(NamedTuple):
     """One kind of occurrence in one namespace since the probe was attached, by what became of each.
 
-    `netns_cookie` is that of the namespace as the walk knows it. `place` is an address in the kernel, or 0. What is
-    `harmless` is no fault; `untold` are those that made no event since events of their sort, or any, were not wanted.
+    `netns_cookie` is that of the namespace as the walk knows it. `location` is an address in the kernel, or 0. What is
+    `expected` is no fault; `not_emitted` are those without an event since events of their kind, or any, are off.
     """
 
     netns_cookie: int
     kind: int
-    place: int
-    harmless: bool
-    told: int
+    location: int
+    expected: bool
+    emitted: int
     suppressed: int
     lost: int
-    untold: int
+    not_emitted: int
 
     @property
     def total(self) -> int:
         """How often it happened."""
-        return self.told + self.suppressed + self.lost + self.untold
+        return self.emitted + self.suppressed + self.lost + self.not_emitted
+
+
+class _Key(NamedTuple):
+    """Members of `struct occurrence_key`, in its order, in which they are read fastest."""
+
+    netns_cookie: int
+    location: int
+    netns_inode: int
+    kind: int
+    expected: int
+
+
+class _Counts(NamedTuple):
+    """Members of `struct occurrences`."""
+
+    emitted: int
+    suppressed: int
+    lost: int
+    not_emitted: int
 
 
 EVENTS: Final = Series(
@@ -77,9 +93,9 @@ def events_table(probe: str, occurrences: Iterable[Occurrence], types: Sequence[
     """What became of the occurrences of each type, in each namespace; kind N is `types[N]`, or the only one."""
     outcomes: Counter[RowKey] = Counter()
     for each in occurrences:
-        if each.total > each.untold:
+        if each.total > each.not_emitted:
             name = types[each.kind if len(types) > 1 else 0].name
-            outcomes[each.netns_cookie, (name, "told")] += each.told
+            outcomes[each.netns_cookie, (name, "told")] += each.emitted
             outcomes[each.netns_cookie, (name, "suppressed")] += each.suppressed
             outcomes[each.netns_cookie, (name, "lost")] += each.lost
     return Table(probe, (EVENTS,), {key: (count,) for key, count in outcomes.items()})
@@ -98,9 +114,9 @@ def event_source(bpf_object: BpfObject, decode: Callable[[bytes, int], Event]) -
 
 
 def limit_events(bpf_object: BpfObject, events: EventSettings | None) -> None:
-    """Have a loaded object tell as many events as are wanted from now on; it counts in any case."""
+    """Have a loaded object emit as many events as are wanted from now on; it counts in any case."""
     bpf_object.variable("events_per_second")[0] = events.per_second if events else 0
-    bpf_object.variable("tell_harmless")[0] = events is not None and events.harmless
+    bpf_object.variable("emit_expected")[0] = events is not None and events.harmless
 
 
 class Occurrences:
@@ -111,6 +127,8 @@ class Occurrences:
         self._probe = probe
         self._types = types
         self._map = bpf_object.map("occurrences")
+        self._keys = Layout(bpf_object.btf, "occurrence_key", _Key)
+        self._counts = Layout(bpf_object.btf, "occurrences", _Counts)
         self._uncounted = bpf_object.variable("uncounted")
         self._host = processes.host_netns()
         self._absent: dict[int, int] = {}
@@ -132,13 +150,12 @@ class Occurrences:
         host = next((each.cookie for each in namespaces if each.inode == self._host), None)
         found: list[Occurrence] = []
         absent: dict[int, list[bytes]] = {}
-        for key, value in self._entries():
-            cookie, place, inode, kind, harmless = _KEY.unpack(key)
+        for raw_key, (cookie, location, inode, kind, expected), counts in self._entries():
             namespace = host if cookie == _UNKNOWN else keys.of(cookie, inode)
             if namespace is not None:
-                found.append(Occurrence(namespace, kind, place, bool(harmless), *_VALUE.unpack(value)))
+                found.append(Occurrence(namespace, kind, location, bool(expected), *counts))
             elif cookie != _UNKNOWN:
-                absent.setdefault(cookie, []).append(key)
+                absent.setdefault(cookie, []).append(raw_key)
         self._forget(absent)
         self._warn_of_uncounted()
         return found
@@ -148,11 +165,12 @@ class Occurrences:
         yield events_table(self._probe, found, self._types)
         yield uncounted_table(self._probe, self.uncounted, namespaces, self._host)
 
-    def _entries(self) -> Iterator[tuple[bytes, bytes]]:
+    def _entries(self) -> Iterator[tuple[bytes, tuple[int, ...], tuple[int, ...]]]:
+        """Each key as the kernel has it, the members of `_Key`, and those of `_Counts`."""
         keys, values = self._map.read_all()
-        key_pieces = (keys[at : at + _KEY.size] for at in range(0, len(keys), _KEY.size))
-        value_pieces = (values[at : at + _VALUE.size] for at in range(0, len(values), _VALUE.size))
-        return zip(key_pieces, value_pieces, strict=True)
+        size = self._map.key_size
+        raw_keys = (keys[start : start + size] for start in range(0, len(keys), size))
+        return zip(raw_keys, self._keys.read_values(keys), self._counts.read_values(values), strict=True)
 
     def _forget(self, absent: dict[int, list[bytes]]) -> None:
         """Remove what namespaces left that are gone. A cookie is never used again, so nobody else loses by it."""

@@ -1,4 +1,4 @@
-"""Where a packet's latency passed in the IP layer, as bpf/include/hops.h finds it: for the text line and attributes."""
+"""Parts of a packet's latency in the IP layer (bpf/include/receive_timestamps.h): for the text line and attributes."""
 
 from __future__ import annotations
 

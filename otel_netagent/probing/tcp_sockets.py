@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
-from otel_netagent.kernel.bpf.layout import Layout, member_offset
+from otel_netagent.kernel.bpf.layout import Layout, integer
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.kernel.proc import files
 from otel_netagent.kernel.proc.tcp_table import State, TcpSocket, parse_tcp_table
 from otel_netagent.model.series import Series
-from otel_netagent.probing import histogram
+from otel_netagent.model.table import Distribution
+from otel_netagent.probing.histogram import HistogramReader, set_bounds
 from otel_netagent.probing.per_namespace import read_each
 
 logger = logging.getLogger(__name__)
@@ -52,12 +52,12 @@ class AcceptQueue(NamedTuple):
 class Sockets:
     """Those of one moment: by namespace, and by namespace and port.
 
-    `round_trips` is a `struct histogram` for each namespace; empty where they cannot be known.
+    `round_trips` are those of each namespace; empty where they cannot be known.
     """
 
     connections: Mapping[int, Connections]
     accept_queues: Mapping[tuple[int, int], AcceptQueue]
-    round_trips: Mapping[int, bytes] = field(default_factory=dict)
+    round_trips: Mapping[int, Distribution] = field(default_factory=dict)
 
 
 class SocketReader(Protocol):
@@ -75,7 +75,7 @@ class SocketReader(Protocol):
 
 
 class _HashTable(NamedTuple):
-    """`struct hash_table`."""
+    """Members of `struct hash_table`."""
 
     address: int
     words: int
@@ -85,7 +85,7 @@ class _HashTable(NamedTuple):
 
 
 class _Port(NamedTuple):
-    """`struct port_key`."""
+    """Members of `struct port_key`."""
 
     netns_inode: int
     port: int
@@ -95,8 +95,6 @@ class KernelSockets:
     """One pass over the kernel's hash tables of sockets (bpf/tcpsummary.bpf.c)."""
 
     way: Final = "iter/bpf_map_elem"
-    _table: Final = struct.Struct("=QQIII4x")
-    _inode: Final = struct.Struct("=I")
 
     _READING_WORDS: Final = 256 * 512
     """SLICES times SLICE_WORDS: what one reading goes over. Between two of them the CPU is free for others."""
@@ -107,14 +105,18 @@ class KernelSockets:
         """Load and attach; round trips are counted in the buckets of the series. Raises BpfError."""
         self._object = BpfObject(kernel.objects / "tcpsummary.bpf.o", ("find_tables", "count_sockets"))
         try:
-            histogram.set_bounds(self._object, round_trips)
+            set_bounds(self._object, round_trips)
             self._object.load()
             self._find_tables = self._object.attach_iterator("find_tables")
             self._count_sockets = self._object.attach_iterator("count_sockets", over="slices")
-            self._connections = Layout(self._object.btf, "connections", Connections)
-            self._round_trips_at = member_offset(self._object.btf, "connections", "round_trips")
-            self._port = Layout(self._object.btf, "port_key", _Port)
-            self._accept_queue = Layout(self._object.btf, "accept_queue", AcceptQueue)
+            btf = self._object.btf
+            self._hash_tables = [
+                Layout(btf, "socket_tables", _HashTable, part=part) for part in ("established", "listening")
+            ]
+            self._connections = Layout(btf, "connections", Connections)
+            self._round_trips = HistogramReader(btf, round_trips, "connections", part="round_trips")
+            self._port = Layout(btf, "port_key", _Port)
+            self._accept_queue = Layout(btf, "accept_queue", AcceptQueue)
         except BaseException:
             self._object.close()
             raise
@@ -124,6 +126,7 @@ class KernelSockets:
         self._uncounted = self._object.variable("uncounted")
         self._full = False
         self._sums = self._object.map("connections")
+        self._inode = integer(self._sums.key_size)
         self._queues = self._object.map("accept_queues")
 
     def read(self, _namespaces: Iterable[Namespace]) -> Sockets:
@@ -155,7 +158,8 @@ class KernelSockets:
 
     def _tables(self) -> set[_HashTable]:
         """Each once, though many processes, and the tables of several namespaces in part, lead to it."""
-        return set(map(_HashTable._make, self._table.iter_unpack(self._find_tables.read())))
+        found = self._find_tables.read()
+        return {table for layout in self._hash_tables for table in layout.read_all(found)}
 
     def _walk(self, table: _HashTable) -> None:
         for variable, value in zip(self._variables.values(), table, strict=True):
@@ -168,11 +172,10 @@ class KernelSockets:
         keys, sums = self._sums.take_all()
         ports, queues = self._queues.take_all()
         inodes = [inode for (inode,) in self._inode.iter_unpack(keys)]
-        histograms = range(self._round_trips_at, len(sums), self._sums.value_size)
         return Sockets(
             dict(zip(inodes, self._connections.read_all(sums), strict=True)),
             dict(zip(self._port.read_all(ports), self._accept_queue.read_all(queues), strict=True)),
-            {inode: sums[at : at + histogram.SIZE] for inode, at in zip(inodes, histograms, strict=True)},
+            dict(zip(inodes, self._round_trips.each(sums), strict=True)),
         )
 
 

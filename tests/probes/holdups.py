@@ -44,9 +44,8 @@ static __always_inline int hold(void)
 
 /* In NET_RX, at a packet that comes in a namespace. */
 SEC("raw_tp/netif_receive_skb")
-int hold_reception(raw_tp_context *context)
+int BPF_PROG(hold_reception, struct sk_buff *skb)
 {
-	struct sk_buff *skb = ARGUMENT(struct sk_buff *, context, 0);
 	struct net_device *dev = BPF_CORE_READ(skb, dev);
 
 	if (!duration_ns || BPF_CORE_READ(netns_of_device(dev), ns.inum) != netns_inode)
@@ -56,9 +55,9 @@ int hold_reception(raw_tp_context *context)
 
 /* With interrupts off, where a process has raised NET_RX. */
 SEC("raw_tp/softirq_raise")
-int hold_raised(raw_tp_context *context)
+int BPF_PROG(hold_raised, __u32 vector)
 {
-	if (!duration_ns || bpf_get_current_pid_tgid() >> 32 != process || ARGUMENT(__u32, context, 0) != NET_RX_SOFTIRQ)
+	if (!duration_ns || bpf_get_current_pid_tgid() >> 32 != process || vector != NET_RX_SOFTIRQ)
 		return 0;
 	return hold();
 }

@@ -24,7 +24,7 @@ const volatile __u32 prepared;
 __u64 calls, calls_elsewhere;
 
 SEC("raw_tp/sys_enter")
-int works(raw_tp_context *context)
+int works(void *ctx)
 {
 	if (prepared)
 		__sync_fetch_and_add(&calls, 1);
@@ -32,7 +32,7 @@ int works(raw_tp_context *context)
 }
 
 SEC("raw_tp/sys_exit")
-int works_too(raw_tp_context *context)
+int works_too(void *ctx)
 {
 	__sync_fetch_and_add(&calls_elsewhere, 1);
 	return 0;
@@ -40,9 +40,9 @@ int works_too(raw_tp_context *context)
 
 /* Refused when it is loaded, by the verifier. */
 SEC("raw_tp/sys_enter")
-int not_loaded(raw_tp_context *context)
+int not_loaded(__u64 *ctx)
 {
-	return *(int *)context->args[0];
+	return *(int *)ctx[0];
 }
 
 /* Refused when it is loaded, by libbpf. */

@@ -165,7 +165,7 @@ def test_the_text_is_one_line_of_words(told: Flow) -> None:
 TINY = r"""
 #include "event.h"
 #include "flow.h"
-EVENT_LAYOUT(flow);
+EXPORT_LAYOUT(flow);
 const volatile __u32 known[] = {
 	FLOW_ADDRESSES, FLOW_PORTS, FLOW_ICMP, FLOW_FRAGMENT, FLOW_TRUNCATED, FLOW_TCP_FLAGS,
 };

@@ -6,15 +6,18 @@ import bisect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
+from otel_netagent.kernel.bpf.btf import Btf
+from otel_netagent.kernel.bpf.btf_source import BtfSource
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Distribution
-from otel_netagent.probing.histogram import SIZE, above, distribution, set_bounds
+from otel_netagent.probing.histogram import HistogramReader, above, set_bounds
 from tests.kernel.fixtures import CompileBpf
 
 TINY = r"""
@@ -45,6 +48,10 @@ CPU = min(os.sched_getaffinity(0))
 MOST = 31
 
 
+def types_of(path: Path) -> Btf:
+    return Btf.load(BtfSource(path, in_kernel=False))
+
+
 def series(*bounds: float) -> Series:
     return Series("inspector_pod_tiny", Kind.HISTOGRAM, "s", "durations", "a test", bounds=bounds)
 
@@ -61,8 +68,7 @@ def measuring(compile_bpf: CompileBpf, of: Series) -> Iterator[Callable[..., Dis
                 tiny.variable("duration")[0] = each
                 tiny.run_on_cpu("measure", CPU)
             _, value = tiny.map("durations").read_all()
-            assert len(value) == SIZE
-            return distribution(of, [value])
+            return HistogramReader(tiny.btf, of).sum([value])
 
         yield measure
 
@@ -96,13 +102,37 @@ def test_each_duration_is_in_the_bucket_that_a_search_finds(
         assert measure(*durations) == Distribution(tuple(expected), sum(durations) / 10**9)
 
 
-def test_histograms_are_added_up() -> None:
-    of = series(0.5, 1.0)
-    raw = [
-        b"".join(word.to_bytes(8, "little") for word in (sum_ns, *counts, *[0] * 29))
-        for sum_ns, *counts in ((1_500_000_000, 1, 1, 0), (4_000_000_000, 0, 0, 2))
-    ]
-    assert distribution(of, raw) == Distribution((1, 1, 2), 5.5)
+RAW = [
+    b"".join(word.to_bytes(8, "little") for word in (sum_ns, *counts, *[0] * 29))
+    for sum_ns, *counts in ((1_500_000_000, 1, 1, 0), (4_000_000_000, 0, 0, 2))
+]
+"""Two of `struct histogram`."""
+
+
+def test_histograms_are_added_up(compile_bpf: CompileBpf) -> None:
+    reader = HistogramReader(types_of(compile_bpf(TINY)), series(0.5, 1.0))
+    assert reader.sum(RAW) == Distribution((1, 1, 2), 5.5)
+    assert list(reader.each(b"".join(RAW))) == [Distribution((1, 1, 0), 1.5), Distribution((0, 0, 2), 4.0)]
+
+
+PART = """
+#include "histogram.h"
+
+struct whole {
+	__u32 before;
+	struct histogram part;
+	__u8 after;
+};
+
+EXPORT_LAYOUT(whole);
+"""
+
+
+def test_a_histogram_is_read_where_it_is_in_another_structure(compile_bpf: CompileBpf) -> None:
+    reader = HistogramReader(types_of(compile_bpf(PART)), series(0.5, 1.0), "whole", part="part")
+    records = [b"\xff" * 8 + raw + b"\xff" * 8 for raw in RAW]
+    assert reader.sum(records) == Distribution((1, 1, 2), 5.5)
+    assert list(reader.each(b"".join(records))) == [Distribution((1, 1, 0), 1.5), Distribution((0, 0, 2), 4.0)]
 
 
 def test_what_lies_above_a_bound_is_counted() -> None:

@@ -1,4 +1,4 @@
-"""Every occurrence is counted, and each is told, suppressed or lost: of a tiny program that makes them to order."""
+"""Every occurrence is counted, and each is emitted, suppressed or lost: of a tiny program that makes them to order."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ struct tiny_event {
 	__u8 padding[4072];
 };
 
-EVENT_LAYOUT(tiny_event);
+EXPORT_LAYOUT(tiny_event);
 
 /* What is to occur when the program is run. */
-__u64 cookie, place, now;
-__u32 inode, kind, harmless;
+__u64 cookie, location, now;
+__u32 inode, kind, expected;
 
 SEC("raw_tp")
 int occur(void *context)
 {
 	struct netns_id netns = { .cookie = cookie, .inode = inode };
 	struct occurrence_key key = {
-		.netns_cookie = cookie, .netns_inode = inode, .place = place, .kind = kind, .harmless = harmless,
+		.netns_cookie = cookie, .netns_inode = inode, .location = location, .kind = kind, .expected = expected,
 	};
 	struct occurrences *entry = count_occurrence(&key, now);
 	struct tiny_event *event;
@@ -69,8 +69,8 @@ class Kind(NamedTuple):
 
     cookie: int
     kind: int = 0
-    place: int = 0
-    harmless: bool = False
+    location: int = 0
+    expected: bool = False
 
     @property
     def inode(self) -> int:
@@ -93,7 +93,7 @@ class Tiny:
 
     def occur(self, what: Kind, *, second: int = 1, times: int = 1) -> int:
         """Let it happen in a second of the kernel's clock; how many times an event was sent."""
-        for variable in ("cookie", "inode", "kind", "place", "harmless"):
+        for variable in ("cookie", "inode", "kind", "location", "expected"):
             self.object.variable(variable)[0] = getattr(what, variable)
         self.object.variable("now")[0] = second * SECOND
         return sum(self.object.run_on_cpu("occur", CPU) for _ in range(times))
@@ -101,8 +101,10 @@ class Tiny:
     def read(self, what: Kind) -> Occurrence:
         """What is counted of it."""
         found = self.occurrences.read(namespaces(*range(1, 10)))
-        wanted = (what.cookie, what.kind, what.place, what.harmless)
-        (occurrence,) = [each for each in found if (each.netns_cookie, each.kind, each.place, each.harmless) == wanted]
+        wanted = (what.cookie, what.kind, what.location, what.expected)
+        (occurrence,) = [
+            each for each in found if (each.netns_cookie, each.kind, each.location, each.expected) == wanted
+        ]
         return occurrence
 
     def events(self) -> int:
@@ -145,11 +147,11 @@ def test_what_has_not_happened_is_not_there(tiny: Tiny) -> None:
     assert tiny.occurrences.uncounted == 0
 
 
-def test_an_occurrence_is_counted_and_told(tiny: Tiny) -> None:
-    what = Kind(cookie=7, kind=3, place=0xFFFFFFFF81000000)
+def test_an_occurrence_is_counted_and_its_event_emitted(tiny: Tiny) -> None:
+    what = Kind(cookie=7, kind=3, location=0xFFFFFFFF81000000)
     assert tiny.occur(what) == 1
-    assert tiny.occurrences.read(namespaces(7)) == [Occurrence(7, 3, what.place, False, 1, 0, 0, 0)]
-    assert tiny.read(what).told == tiny.events() == 1
+    assert tiny.occurrences.read(namespaces(7)) == [Occurrence(7, 3, what.location, False, 1, 0, 0, 0)]
+    assert tiny.read(what).emitted == tiny.events() == 1
 
 
 def test_the_event_begins_with_its_header(tiny: Tiny) -> None:
@@ -164,7 +166,7 @@ def test_a_burst_is_counted_whole_and_told_in_bounds(tiny: Tiny) -> None:
     what = Kind(1)
     assert tiny.occur(what, times=1_000) == LIMIT
     assert tiny.read(what)[4:] == (LIMIT, 1_000 - LIMIT, 0, 0)
-    assert tiny.events() == tiny.read(what).told == LIMIT
+    assert tiny.events() == tiny.read(what).emitted == LIMIT
 
 
 def test_a_new_second_has_a_new_budget(tiny: Tiny) -> None:
@@ -173,31 +175,31 @@ def test_a_new_second_has_a_new_budget(tiny: Tiny) -> None:
 
 def test_a_noisy_namespace_takes_nothing_from_another(tiny: Tiny) -> None:
     tiny.occur(Kind(1), times=100)
-    for other in (Kind(2), Kind(1, kind=1), Kind(1, place=1)):
+    for other in (Kind(2), Kind(1, kind=1), Kind(1, location=1)):
         assert tiny.occur(other) == 1
 
 
-def test_the_harmless_is_counted_only(tiny: Tiny) -> None:
-    what = Kind(1, harmless=True)
+def test_the_expected_is_counted_only(tiny: Tiny) -> None:
+    what = Kind(1, expected=True)
     assert tiny.occur(what, times=50) == 0
-    assert tiny.read(what) == Occurrence(1, 0, 0, True, 0, 0, 0, untold=50)
-    assert tiny.read(what).told == tiny.events() == 0
+    assert tiny.read(what) == Occurrence(1, 0, 0, True, 0, 0, 0, not_emitted=50)
+    assert tiny.read(what).emitted == tiny.events() == 0
 
 
-def test_the_harmless_is_told_where_it_is_asked_for(compile_bpf: CompileBpf) -> None:
+def test_an_event_of_the_expected_is_emitted_where_it_is_asked_for(compile_bpf: CompileBpf) -> None:
     with BpfObject(compile_bpf(TINY), ("occur",)) as bpf_object:
         bpf_object.load()
         with RingBuffers([bpf_object.map("events")]) as rings:
             tiny = Tiny(bpf_object, Occurrences("tiny", types("A"), bpf_object), rings)
-            what = Kind(1, harmless=True)
+            what = Kind(1, expected=True)
             limit_events(bpf_object, EventSettings(per_second=LIMIT, harmless=True))
             assert tiny.occur(what, times=50) == LIMIT
-            assert tiny.read(what) == Occurrence(1, 0, 0, True, LIMIT, 50 - LIMIT, 0, untold=0)
+            assert tiny.read(what) == Occurrence(1, 0, 0, True, LIMIT, 50 - LIMIT, 0, not_emitted=0)
             assert tiny.events() == LIMIT
 
 
 def test_what_is_wanted_may_change_at_any_time(compile_bpf: CompileBpf) -> None:
-    """Of 50 occurrences each: with what is wanted, how many are told and suppressed; the others are left untold."""
+    """Of 50 occurrences each: with what is wanted, how many are emitted and suppressed; the others are not emitted."""
     history: Sequence[tuple[EventSettings | None, int, int]] = (
         (None, 0, 0),
         (EventSettings(per_second=10), 10, 40),
@@ -210,14 +212,14 @@ def test_what_is_wanted_may_change_at_any_time(compile_bpf: CompileBpf) -> None:
         bpf_object.load()
         with RingBuffers([bpf_object.map("events")]) as rings:
             tiny = Tiny(bpf_object, Occurrences("tiny", types("A"), bpf_object), rings)
-            told = suppressed = 0
-            for second, (wanted, newly_told, newly_suppressed) in enumerate(history):
+            emitted = suppressed = 0
+            for second, (wanted, newly_emitted, newly_suppressed) in enumerate(history):
                 limit_events(bpf_object, wanted)
-                assert tiny.occur(Kind(1), second=second, times=50) == newly_told
-                told, suppressed = told + newly_told, suppressed + newly_suppressed
+                assert tiny.occur(Kind(1), second=second, times=50) == newly_emitted
+                emitted, suppressed = emitted + newly_emitted, suppressed + newly_suppressed
                 counted = tiny.read(Kind(1))
-                assert (counted.told, counted.suppressed, counted.total) == (told, suppressed, 50 * (second + 1))
-            assert tiny.events() == told
+                assert (counted.emitted, counted.suppressed, counted.total) == (emitted, suppressed, 50 * (second + 1))
+            assert tiny.events() == emitted
 
 
 def test_what_the_ring_has_no_room_for_is_lost_and_counted(tiny: Tiny) -> None:
@@ -228,7 +230,7 @@ def test_what_the_ring_has_no_room_for_is_lost_and_counted(tiny: Tiny) -> None:
     assert counted.total == 100 * LIMIT
     assert counted.suppressed == 0
     assert counted.lost > 0
-    assert sent == counted.told == counted.total - counted.lost == tiny.events()
+    assert sent == counted.emitted == counted.total - counted.lost == tiny.events()
     assert tiny.occur(what, second=200) == 1  # there is room again
 
 
@@ -240,21 +242,21 @@ kinds = st.builds(Kind, st.integers(1, 3), st.integers(0, 1), st.just(0), st.boo
 def test_every_occurrence_is_told_or_suppressed(tiny: Tiny, history: list[tuple[Kind, int, int]]) -> None:
     tiny.forget()
     total: Counter[Kind] = Counter()
-    told: Counter[Kind] = Counter()
+    emitted: Counter[Kind] = Counter()
     budget: dict[Kind, tuple[int, int]] = {}
     for what, second, times in history:
         of_second, spent = budget.get(what, (second, 0))
-        left = 0 if what.harmless else LIMIT - (spent if of_second == second else 0)
+        left = 0 if what.expected else LIMIT - (spent if of_second == second else 0)
         sent = tiny.occur(what, second=second, times=times)
         assert sent == min(times, left)
         budget[what] = (second, LIMIT - left + sent)
         total[what] += times
-        told[what] += sent
+        emitted[what] += sent
     for what in total:
-        untold = total[what] - told[what]
-        suppressed, as_harmless = (0, untold) if what.harmless else (untold, 0)
-        assert tiny.read(what)[4:] == (told[what], suppressed, 0, as_harmless)
-    assert tiny.events() == told.total()
+        not_emitted = total[what] - emitted[what]
+        suppressed, not_emitted = (0, not_emitted) if what.expected else (not_emitted, 0)
+        assert tiny.read(what)[4:] == (emitted[what], suppressed, 0, not_emitted)
+    assert tiny.events() == emitted.total()
 
 
 # --- The table
@@ -318,8 +320,8 @@ def test_a_walk_that_knows_no_cookies_finds_its_namespaces_by_inode(tiny: Tiny) 
 
 def test_what_a_full_table_cannot_count_is_itself_counted(tiny: Tiny) -> None:
     table = tiny.object.map("occurrences")
-    for place in range(table.max_entries):
-        table.update(struct.pack("=QQIIII", 1, place, Kind(1).inode, 0, 0, 0), bytes(table.value_size))
+    for location in range(table.max_entries):
+        table.update(struct.pack("=QQIIII", 1, location, Kind(1).inode, 0, 0, 0), bytes(table.value_size))
     assert tiny.occur(Kind(2), times=3) == 0
     assert tiny.occurrences.uncounted == 3
     host = processes.host_netns()
@@ -329,17 +331,17 @@ def test_what_a_full_table_cannot_count_is_itself_counted(tiny: Tiny) -> None:
     assert uncounted.rows == {(5, ("tiny",)): (3,)}
     _, uncounted = tiny.occurrences.tables([], namespaces(1))
     assert uncounted.rows == {}
-    assert tiny.occur(Kind(1, place=17)) == 1
+    assert tiny.occur(Kind(1, location=17)) == 1
     found = tiny.occurrences.read(namespaces(1, 2))
     assert len(found) == table.max_entries
-    assert [each.place for each in found if each.total] == [17]
+    assert [each.location for each in found if each.total] == [17]
 
 
 # --- What became of the events
 
 
-def of(netns_cookie: int, kind: int, total: int, suppressed: int, lost: int, *, harmless: bool = False) -> Occurrence:
-    if harmless:
+def of(netns_cookie: int, kind: int, total: int, suppressed: int, lost: int, *, expected: bool = False) -> Occurrence:
+    if expected:
         return Occurrence(netns_cookie, kind, 0, True, 0, 0, 0, total)
     return Occurrence(netns_cookie, kind, 0, False, total - suppressed - lost, suppressed, lost, 0)
 
@@ -364,7 +366,7 @@ def test_outcomes_are_shown_by_type() -> None:
 
 
 def test_of_a_probe_with_one_type_all_kinds_are_of_that_type() -> None:
-    found = [of(5, 3, 10, 3, 2), of(5, 77, 1, 0, 1), of(5, 8, 100, 0, 0, harmless=True)]
+    found = [of(5, 3, 10, 3, 2), of(5, 77, 1, 0, 1), of(5, 8, 100, 0, 0, expected=True)]
     assert events_table("tiny", found, types("A")).rows == {
         (5, ("A", "told")): (5,),
         (5, ("A", "suppressed")): (3,),

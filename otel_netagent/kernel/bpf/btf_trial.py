@@ -104,7 +104,7 @@ def _found(waiting: socket.socket, path: Path, objects: Path) -> dict[str, int]:
     """What the program reads by the types of the file."""
     names = ("thread", "known_thread", "netns", "port", "protocol", "length", "content")
     with BpfObject(objects / "btf_trial.bpf.o", ("try_types",), path) as trial:
-        trial.variable("socket_fd")[0] = waiting.fileno()
+        trial.variable("descriptor")[0] = waiting.fileno()
         trial.load()
         trial.run("try_types")
         return {name: trial.variable(name)[0] for name in names}

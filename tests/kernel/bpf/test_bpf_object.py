@@ -81,7 +81,7 @@ int compute(void *context)
 __u64 calls;
 
 SEC("raw_tp/sys_enter")
-int count_calls(raw_tp_context *context)
+int count_calls(void *ctx)
 {
 	__sync_fetch_and_add(&calls, 1);
 	return 0;
@@ -394,7 +394,7 @@ def test_a_program_that_the_verifier_rejects_is_named_with_its_words(compile_bpf
         """
         #include "probe.h"
         SEC("raw_tp/sys_enter") int good(void *context) { return 0; }
-        SEC("raw_tp/sys_enter") int greedy(raw_tp_context *context) { return *(int *)context->args[0]; }
+        SEC("raw_tp/sys_enter") int greedy(__u64 *ctx) { return *(int *)ctx[0]; }
         """
     )
     before = held()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from otel_netagent.kernel.bpf.btf import Btf
 from otel_netagent.kernel.bpf.btf_source import BtfSource
-from otel_netagent.kernel.bpf.layout import BadRecord, Layout, member_offset
+from otel_netagent.kernel.bpf.layout import BadRecord, Layout, array_of_integers, integer, word_positions
 from tests.kernel.fixtures import CompileBpf
 
 INTEGERS = {"__u8": ctypes.c_uint8, "__u16": ctypes.c_uint16, "__u32": ctypes.c_uint32, "__u64": ctypes.c_uint64}
@@ -103,7 +104,7 @@ def test_any_structure_is_read_back(types: Btf, data: st.DataObject) -> None:
     record = data.draw(st.binary(min_size=size, max_size=size))
     structure = structure_type.from_buffer_copy(record)
     members = [f"m{at}" for at in range(len(SHAPES[number]))] + ["end"]
-    wanted = [name for name in members if data.draw(st.booleans())]
+    wanted = [name for name in data.draw(st.permutations(members)) if data.draw(st.booleans())]
     read = Layout(types, f"s{number}", fields(wanted)).read(record + data.draw(st.binary(max_size=8)))
     assert read._asdict() == {name: value_of(structure, name) for name in wanted}
     part = Layout(types, f"s{number}", PartFields, part="part").read(record)
@@ -137,13 +138,52 @@ def test_records_that_lie_end_to_end_are_read_one_by_one(types: Btf, data: st.Da
 
 
 @settings(deadline=None)
-@given(st.integers(0, len(SHAPES) - 1))
-def test_a_member_is_where_the_compiler_put_it(types: Btf, number: int) -> None:
-    structure_type = in_c(SHAPES[number])
-    assert member_offset(types, f"s{number}", "part") == structure_type.part.offset
-    assert member_offset(types, f"s{number}", "end") == structure_type.end.offset
+@given(st.data())
+def test_the_elements_of_an_array_are_read(types: Btf, data: st.DataObject) -> None:
+    arrays = [(number, at) for number, shape in enumerate(SHAPES) for at, (_, count) in enumerate(shape) if count]
+    number, at = data.draw(st.sampled_from(arrays))
+    kind, count = SHAPES[number][at]
+    elements = (INTEGERS[kind] * count).from_buffer_copy(data.draw(st.binary(min_size=8 * count, max_size=8 * count)))
+    assert list(array_of_integers(types, f"s{number}", f"m{at}").unpack(bytes(elements))) == list(elements)
     with pytest.raises(KeyError, match="has no member nothing"):
-        member_offset(types, f"s{number}", "nothing")
+        array_of_integers(types, f"s{number}", "nothing")
+
+
+def test_a_key_is_an_integer_of_its_size() -> None:
+    assert [integer(size).pack(1) for size in (1, 2, 4, 8)] == [
+        (1).to_bytes(size, sys.byteorder) for size in (1, 2, 4, 8)
+    ]
+    with pytest.raises(KeyError):
+        integer(3)
+
+
+WORDS = """
+#include "probe.h"
+
+struct words { __u64 one; __u64 three[3]; __u64 last; };
+struct record { __u64 first; struct words words; __u32 halves; struct words again; };
+
+EXPORT_LAYOUT(record);
+
+struct half { __u32 half[2]; };
+struct mixed { struct half half; };
+
+EXPORT_LAYOUT(mixed);
+"""
+
+
+def test_words_are_where_the_compiler_put_them(compile_bpf: CompileBpf) -> None:
+    types = Btf.load(BtfSource(compile_bpf(WORDS), in_kernel=False))
+    assert word_positions(types, "record", "words") == {"one": range(1, 2), "three": range(2, 5), "last": range(5, 6)}
+    assert word_positions(types, "record", "again") == {
+        "one": range(7, 8),
+        "three": range(8, 11),
+        "last": range(11, 12),
+    }
+    with pytest.raises(KeyError, match="structure record has no member nothing"):
+        word_positions(types, "record", "nothing")
+    with pytest.raises(KeyError, match="member half is not made of words of 8 bytes"):
+        word_positions(types, "mixed", "half")
 
 
 class Unknown(NamedTuple):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * When a packet came where in the IP layer, on kernels that let the entries of their functions be watched. What
- * lies between two such hops is a part of the packet's latency.
+ * Timestamps of a packet along the receive path of the IP layer, and along the transmit path, on kernels that let the
+ * entries of their functions be watched. The time between two stages is a part of the packet's latency.
  *
  * Packets that a driver hands over in lists (ip_list_rcv) are seen from PREROUTED on.
  */
@@ -9,7 +9,7 @@
 
 #include "probe.h"
 
-enum hop {
+enum stage {
 	RECEIVED,    /* netfilter's PREROUTING follows */
 	PREROUTED,   /* ... the search for a route */
 	ROUTED_HERE, /* ... LOCAL_IN */
@@ -17,10 +17,10 @@ enum hop {
 	LEAVING,     /* ... LOCAL_OUT */
 	ROUTED_OUT,  /* ... POSTROUTING */
 	LET_OUT,     /* ... the neighbour and the device */
-	HOPS,
+	STAGES,
 };
 
-/* Parts of a latency; 0: not known. */
+/* Parts of a latency; 0: unknown. */
 struct parts {
 	__u64 prerouting_ns;
 	__u64 route_ns;
@@ -30,20 +30,20 @@ struct parts {
 };
 
 /*
- * A packet on its way: known by its address together with the time that it bears, since addresses come again. The
- * slot is the newest one's; whose slot was taken has no parts.
+ * A packet between two stages, identified by its address and its timestamp together, since addresses are used again.
+ * The slot is the newest one's; a packet whose slot was taken has no parts.
  */
 struct passage {
 	__u64 skb;
 	__u64 tstamp;
-	__u64 at[HOPS]; /* CLOCK_MONOTONIC; 0: it was not seen there */
+	__u64 at[STAGES]; /* CLOCK_MONOTONIC; 0: it was not seen there */
 };
 
 #define PASSAGES 2048
 
 struct passage passages[PASSAGES];
 
-/* A copy is a number: the verifier lets nobody compute with a pointer that it knows the type of, as fentry's. */
+/* A copy is a number: the verifier allows no arithmetic with a pointer whose type it knows, as fentry's. */
 static __always_inline __u64 address_of(struct sk_buff *skb)
 {
 	__u64 address = 0;
@@ -58,12 +58,12 @@ static __always_inline struct passage *slot_of(__u64 address)
 	return &passages[address >> 7 & (PASSAGES - 1)];
 }
 
-static __always_inline int passes(struct sk_buff *skb, enum hop hop)
+static __always_inline int passes(struct sk_buff *skb, enum stage stage)
 {
 	__u64 tstamp = BPF_CORE_READ(skb, tstamp), address;
 	struct passage *passage;
 
-	/* Without a time it has no latency either. */
+	/* Without a timestamp it has no latency either. */
 	if (!tstamp)
 		return 0;
 	address = address_of(skb);
@@ -74,28 +74,22 @@ static __always_inline int passes(struct sk_buff *skb, enum hop hop)
 		passage->tstamp = tstamp;
 	}
 	/* What a pod sends passes the host's IP layer too, and what is in a tunnel passes it twice: the first counts. */
-	if (!passage->at[hop])
-		passage->at[hop] = bpf_ktime_get_ns();
+	if (!passage->at[stage])
+		passage->at[stage] = bpf_ktime_get_ns();
 	return 0;
 }
 
-/* A program at the entry of a kernel function whose nth argument is a packet, in two forms as AT_ENTRY_OF. */
-#define AT_HOP(function, nth, hop)                                                                      \
-	SEC("fentry/" #function)                                                                        \
-	int function##_fentry(__u64 *arguments)                                                         \
-	{                                                                                               \
-		return passes((struct sk_buff *)arguments[(nth) - 1], hop);                             \
-	}                                                                                               \
-	SEC("kprobe/" #function)                                                                        \
-	int function##_kprobe(struct pt_regs *registers)                                                \
-	{                                                                                               \
-		return passes((struct sk_buff *)PT_REGS_PARM##nth(registers), hop);                     \
+/* The packet reaches the stage at the entry of a kernel function that has these arguments, the packet as `skb`. */
+#define AT_STAGE(stage, function, args...)             \
+	AT_ENTRY(function, function, ##args)           \
+	{                                              \
+		return passes(skb, stage);             \
 	}
 
-/* Time from a hop to the next, if it began at `since` or later. */
-static __always_inline __u64 part_from(const struct passage *passage, enum hop hop, __u64 since)
+/* Time from a stage to the next, if it began at `since` or later. */
+static __always_inline __u64 part_from(const struct passage *passage, enum stage stage, __u64 since)
 {
-	__u64 from = passage->at[hop], to = passage->at[hop + 1];
+	__u64 from = passage->at[stage], to = passage->at[stage + 1];
 
 	return from && from >= since && to > from ? to - from : 0;
 }

@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Drops that are no fault: what the kernel frees so all day long, and nobody waits for. */
+/* Drops that are expected, and no fault: what the kernel frees so all day long, and nobody waits for. */
 #pragma once
 
 #include "consumed_ack.h"
 #include "ending.h"
 
 #define REASONS_MAX 256
-#define ORDINARY_PLACES_MAX 10
-#define GROUP_PLACES_MAX 10
+#define EXPECTED_FUNCTIONS_MAX 10
+#define GROUP_FUNCTIONS_MAX 10
 
 /* Reasons that say nothing of a fault, by number in the running kernel. */
-const volatile __u8 harmless_reasons[REASONS_MAX];
+const volatile __u8 expected_reasons[REASONS_MAX];
 
-/* Functions where a drop without a reason is ordinary. User space knows which (probing/drop_reasons.py). */
-const volatile __u64 ordinary_places[ORDINARY_PLACES_MAX][SPAN_PARTS][2];
+/* Functions where a drop without a reason is expected. User space knows which (probing/drop_reasons.py). */
+const volatile __u64 expected_functions[EXPECTED_FUNCTIONS_MAX][SPAN_PARTS][2];
 
 /* Functions where it is, of what was sent to a group or to all. */
-const volatile __u64 group_places[GROUP_PLACES_MAX][SPAN_PARTS][2];
+const volatile __u64 group_functions[GROUP_FUNCTIONS_MAX][SPAN_PARTS][2];
 
 const volatile __u64 icmp_rcv[SPAN_PARTS][2];
 
-static __always_inline bool is_ordinary_place(__u64 place)
+static __always_inline bool is_in_expected_function(__u64 location)
 {
-	for (int i = 0; i < ORDINARY_PLACES_MAX; i++)
-		if (is_in(place, ordinary_places[i]))
+	for (int i = 0; i < EXPECTED_FUNCTIONS_MAX; i++)
+		if (is_in(location, expected_functions[i]))
 			return true;
 	return false;
 }
@@ -47,13 +47,13 @@ static __always_inline bool is_echo_reply(struct sk_buff *skb)
 }
 
 /*
- * The answer to a ping. A program that pings by a raw socket, as the kernel lets root alone do where
- * net.ipv4.ping_group_range is what it is in a new namespace, has got a copy; no other socket wants the rest.
+ * The answer to a ping. A program that pings with a raw socket has received a copy, and no other socket wants the
+ * original. The kernel lets only root ping so, and a new namespace has no other way (net.ipv4.ping_group_range).
  */
 static __always_inline bool answers_ping(const struct drop *drop)
 {
-	/* Before 5.18 there is no reason, and the place says it. */
-	return (IS_FOR(drop, NO_SOCKET) || (is_unexplained(drop) && is_in(drop->place, icmp_rcv))) &&
+	/* Before 5.18 there is no reason, and the function says it. */
+	return (IS_FOR(drop, NO_SOCKET) || (is_unexplained(drop) && is_in(drop->location, icmp_rcv))) &&
 	       is_echo_reply(drop->skb);
 }
 
@@ -69,25 +69,25 @@ static __always_inline bool is_for_others(const struct drop *drop)
 
 	if (type != PACKET_BROADCAST && type != PACKET_MULTICAST && type != PACKET_LOOPBACK)
 		return false;
-	for (int i = 0; i < GROUP_PLACES_MAX; i++)
-		if (is_in(drop->place, group_places[i]))
+	for (int i = 0; i < GROUP_FUNCTIONS_MAX; i++)
+		if (is_in(drop->location, group_functions[i]))
 			return true;
 	return false;
 }
 
-static __always_inline bool is_harmless_reason(__u32 reason)
+static __always_inline bool is_expected_reason(__u32 reason)
 {
 	/* The register that is compared must be the one that is used: the verifier knows nothing of its copies. */
 	barrier_var(reason);
-	return reason < REASONS_MAX && harmless_reasons[reason];
+	return reason < REASONS_MAX && expected_reasons[reason];
 }
 
-static __always_inline bool is_harmless(const struct drop *drop)
+static __always_inline bool is_expected(const struct drop *drop)
 {
-	if (is_harmless_reason(drop->reason))
+	if (is_expected_reason(drop->reason))
 		return true;
 	if (answers_ping(drop) || is_consumed_ack(drop))
 		return true;
-	return is_unexplained(drop) && (is_ordinary_place(drop->place) || is_for_others(drop) ||
+	return is_unexplained(drop) && (is_in_expected_function(drop->location) || is_for_others(drop) ||
 					ends_in_time_wait(drop) || resets_request(drop));
 }
