@@ -9,9 +9,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from functools import cached_property
+from typing import NamedTuple
 
-AttributeValue: TypeAlias = str | int
+from otel_netagent.model.attribute import Attribute, AttributeValue, line_of
 
 
 class Severity(enum.IntEnum):
@@ -34,32 +35,33 @@ class Guidance:
     look_at: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EventType:
     """One kind of occurrence that a probe reports.
 
     `name` is what the text line shows after `type=`, `event_name` the name of the OpenTelemetry log
     record; both are final. `fires_when` completes the sentence "it fires when ...". A type that tells of something
-    slow fires above `threshold_ms` milliseconds, unless the configuration says otherwise.
+    slow fires above `threshold_ms` milliseconds, unless the configuration says otherwise. `attributes` are all that
+    its events may have, in the order of the text line.
     """
 
     name: str
     event_name: str
     fires_when: str
+    attributes: tuple[Attribute, ...] = ()
     severity: Severity = Severity.WARN
     aliases: tuple[str, ...] = ()
     threshold_ms: int | None = None
     guidance: Guidance | None = None
 
+    @cached_property
+    def in_line(self) -> tuple[Attribute, ...]:
+        """Those of the attributes that the text line has."""
+        return tuple(each for each in self.attributes if each.before)
 
-class Event(NamedTuple):
-    """One occurrence, as the probe tells it: without knowing whose the namespace is.
 
-    `time_ns` is the Unix time at which it happened in the kernel. `netns` is the inode number of the
-    network namespace, which the kernel uses again once that is gone; `netns_cookie` is never used twice
-    (bpf/include/netns.h). `attributes` follow OpenTelemetry's
-    semantic conventions where these have a name. `body` is the text line after the entity.
-    """
+class _Occurrence(NamedTuple):
+    """The fields of an event: a named tuple has no room for what is worked out of them."""
 
     probe: str
     type: EventType
@@ -67,4 +69,21 @@ class Event(NamedTuple):
     netns: int
     netns_cookie: int
     attributes: Mapping[str, AttributeValue]
-    body: str
+
+
+class Event(_Occurrence):
+    """One occurrence, as the probe tells it: without knowing whose the namespace is.
+
+    `time_ns` is the Unix time at which it happened in the kernel. `netns` is the inode number of the
+    network namespace, which the kernel uses again once that is gone; `netns_cookie` is never used twice
+    (bpf/include/netns.h). `attributes` are some of those that the type declares, by their names.
+    """
+
+    @property
+    def body(self) -> str:
+        """The text line after the entity; made once for all outputs, when the first asks for it."""
+        # By hand: before Python 3.12 cached_property takes a lock, which costs as much as half the line.
+        made: dict[str, str] = self.__dict__
+        if "body" not in made:
+            made["body"] = line_of(self.type.in_line, self.attributes)
+        return made["body"]

@@ -16,13 +16,15 @@ from typing import Final, NamedTuple
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import BadRecord, Layout, member_offset
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.attribute import Attribute
 from otel_netagent.model.event import Event, EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Distribution, HistogramTable, Table
 from otel_netagent.probing import histogram
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
-from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, tell_as_host, told_above_ns
+from otel_netagent.probing.delay import CPU, delay_attributes, delay_of, tell_as_host, told_above_ns
+from otel_netagent.probing.duration import LATENCY
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.node import NodeRow
 from otel_netagent.probing.occurrences import Occurrences, limit_events
@@ -77,11 +79,21 @@ _RAN_CAUSES: Final = (
 )
 _RAN_LOOK_AT: Final = "Rules and programs on the node, RPS and queues of the device, perf on that CPU, steal time."
 
+_INTERRUPTED_PID: Final = Attribute(
+    "netagent.interrupted.pid", int, "process that the softirq interrupted; 0: none, the CPU was idle", before=" pid="
+)
+_SOFTIRQ: Final = Attribute("netagent.softirq", str, "NET_RX (receiving) or NET_TX (sending)", before=" softirq=")
+_INTERRUPTED: Final = Attribute(
+    "netagent.interrupted.command", str, "name of the interrupted thread", before=" interrupted="
+)
+_ATTRIBUTES: Final = (CPU, _INTERRUPTED_PID, LATENCY, _SOFTIRQ, _INTERRUPTED)
+
 _TYPES: Final = (
     EventType(
         "NETSOFTIRQ_SCHED_SLOW",
         "netagent.net_softirq.sched.slow",
         "a network softirq starts too long after it was raised; after more than 100 ms it is a NETSOFTIRQ_SCHED_100MS",
+        _ATTRIBUTES,
         threshold_ms=10,
         guidance=Guidance(
             "cpu=3 pid=4711 latency=37 ms softirq=NET_RX interrupted=ksoftirqd/3", _WAITED_CAUSES, _WAITED_LOOK_AT
@@ -91,6 +103,7 @@ _TYPES: Final = (
         "NETSOFTIRQ_SCHED_100MS",
         "netagent.net_softirq.sched.100ms",
         "a network softirq starts more than 100 ms after it was raised",
+        _ATTRIBUTES,
         guidance=Guidance(
             "cpu=3 pid=4711 latency=137 ms softirq=NET_RX interrupted=ksoftirqd/3", _WAITED_CAUSES, _WAITED_LOOK_AT
         ),
@@ -99,6 +112,7 @@ _TYPES: Final = (
         "NETSOFTIRQ_EXCUTE_SLOW",
         "netagent.net_softirq.excute.slow",
         "a network softirq runs too long; if for more than 100 ms it is a NETSOFTIRQ_EXCUTE_100MS",
+        _ATTRIBUTES,
         threshold_ms=10,
         guidance=Guidance("cpu=3 pid=4711 latency=24 ms softirq=NET_RX interrupted=java", _RAN_CAUSES, _RAN_LOOK_AT),
     ),
@@ -106,6 +120,7 @@ _TYPES: Final = (
         "NETSOFTIRQ_EXCUTE_100MS",
         "netagent.net_softirq.excute.100ms",
         "a network softirq runs more than 100 ms",
+        _ATTRIBUTES,
         guidance=Guidance("cpu=3 pid=4711 latency=124 ms softirq=NET_RX interrupted=java", _RAN_CAUSES, _RAN_LOOK_AT),
     ),
 )
@@ -162,19 +177,12 @@ class NetSoftirq:
         header, delay, softirq = self._header.read(record), self._delay.read(record), self._softirq.read(record)
         if header.kind >= len(_TYPES) or softirq.vector not in _VECTORS:
             raise BadRecord(f"softirq {softirq.vector}, kind {header.kind}: one of them is unknown")
-        vector, command = _VECTORS[softirq.vector], printable_name(delay.command)
-        return header.event(
-            "net_softirq",
-            _TYPES[header.kind],
-            monotonic_to_unix_ns,
-            delay_attributes(delay)
-            | {
-                "netagent.softirq": vector,
-                "netagent.interrupted.pid": delay.pid,
-                "netagent.interrupted.command": command,
-            },
-            f"{delay_text(delay)} softirq={vector} interrupted={command}",
-        )
+        attributes = delay_attributes(delay) | {
+            _SOFTIRQ.name: _VECTORS[softirq.vector],
+            _INTERRUPTED_PID.name: delay.pid,
+            _INTERRUPTED.name: printable_name(delay.command),
+        }
+        return header.event("net_softirq", _TYPES[header.kind], monotonic_to_unix_ns, attributes)
 
     def close(self) -> None:
         """Take the programs out of the kernel."""

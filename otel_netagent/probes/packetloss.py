@@ -12,6 +12,7 @@ from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.kernel.proc import processes
+from otel_netagent.model.attribute import Attribute
 from otel_netagent.model.event import Event, EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table, Values
@@ -21,10 +22,11 @@ from otel_netagent.probing.consumed_ack import deferral_hook, prepare_consumed_a
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.drop_reasons import GROUP_PLACES, MALFORMED, ORDINARY_PLACES, DropReasons
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
-from otel_netagent.probing.flow import Known, flow_attributes, flow_of, flow_text
-from otel_netagent.probing.harmless import harmless, harmless_attributes
+from otel_netagent.probing.flow import FLOW, Known, flow_attributes, flow_of
+from otel_netagent.probing.harmless import HARMLESS, harmless, harmless_attributes
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.occurrences import Occurrences, event_source
+from otel_netagent.probing.segment import DROP_LOCATION, DROP_REASON, TCP_SEQUENCE
 
 _SOURCE: Final = "eBPF skb:kfree_skb"
 
@@ -81,10 +83,23 @@ _BY_PLACE: Final = (
 PLACES_MAX: Final = 64
 """Places and reasons of a namespace that have a series of their own; the rest is `location="other"`."""
 
+_STACK: Final = Attribute(
+    "code.stacktrace",
+    str,
+    "the kernel's functions from the one that dropped the packet on, innermost first; a line each, in the text line "
+    "a word each",
+    before="  stacktrace:",
+    text=lambda frames: frames.replace("\n", " "),
+)
+_LENGTH: Final = Attribute(
+    "netagent.packet.length", int, "length of the packet, from the layer on that it was in", "By"
+)
+
 PACKETLOSS: Final = EventType(
     "PACKETLOSS",
     "netagent.packetloss",
     "the kernel drops a packet",
+    (*FLOW, DROP_REASON.in_line(" reason:"), _STACK, DROP_LOCATION, _LENGTH, TCP_SEQUENCE, HARMLESS),
     guidance=Guidance(
         example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443 reason:NETFILTER_DROP  "
         "stacktrace:nft_do_chain_inet+0x9C nf_hook_slow+0x45 ip_local_deliver+0xD5",
@@ -116,11 +131,10 @@ class _Drop(NamedTuple):
 
 
 class _Stack(NamedTuple):
-    """Where a packet was dropped: the function, and the frames from it on, a line each and all in one line."""
+    """Where a packet was dropped: the function, and the frames from it on, a line each."""
 
     function: str
-    lines: str
-    line: str
+    frames: str
 
 
 class PacketLoss:
@@ -167,25 +181,19 @@ class PacketLoss:
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
         """One record of the ring buffer as an event. Raises BadRecord."""
         header, flow, drop = self._header.read(record), self._flow.read(record), self._drop.read(record)
-        reason = self._reasons.name(header.kind)
         stack = self._stack(drop.stack[: drop.stack_bytes], drop.location)
         attributes = flow_attributes(flow)
-        attributes["netagent.drop.reason"] = reason
-        attributes["netagent.drop.location"] = stack.function
-        attributes["netagent.packet.length"] = drop.length
-        attributes["code.stacktrace"] = stack.lines
+        attributes[DROP_REASON.name] = self._reasons.name(header.kind)
+        attributes[DROP_LOCATION.name] = stack.function
+        attributes[_LENGTH.name] = drop.length
+        attributes[_STACK.name] = stack.frames
         if flow.known & Known.TCP_FLAGS:
-            attributes["netagent.tcp.sequence"] = drop.tcp_sequence
+            attributes[TCP_SEQUENCE.name] = drop.tcp_sequence
         attributes |= harmless_attributes(drop.harmless)
         if not header.netns_inode:
             header = header._replace(netns_inode=self._host)
-        return header.event(
-            "packetloss",
-            harmless(PACKETLOSS) if drop.harmless else PACKETLOSS,
-            monotonic_to_unix_ns,
-            attributes,
-            f"{flow_text(flow)} reason:{reason}  stacktrace:{stack.line}",
-        )
+        event_type = harmless(PACKETLOSS) if drop.harmless else PACKETLOSS
+        return header.event("packetloss", event_type, monotonic_to_unix_ns, attributes)
 
     def close(self) -> None:
         """Take the program out of the kernel."""
@@ -219,8 +227,7 @@ class PacketLoss:
         addresses = struct.unpack_from(f"={len(stack) // 8}Q", stack)
         if location in addresses:
             addresses = addresses[addresses.index(location) :]
-        frames = [self._symbols.name(address) for address in addresses]
-        return _Stack(self._symbols.function(location), "\n".join(frames), " ".join(frames))
+        return _Stack(self._symbols.function(location), "\n".join(map(self._symbols.name, addresses)))
 
 
 def _count(totals: list[int], kind: _Kind, drops: int) -> None:

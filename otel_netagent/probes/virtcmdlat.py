@@ -16,6 +16,7 @@ from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.btf import Btf
 from otel_netagent.kernel.bpf.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.attribute import Attribute
 from otel_netagent.model.event import Event, EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import HistogramTable, Table
@@ -23,11 +24,13 @@ from otel_netagent.probing import histogram
 from otel_netagent.probing.attach import Hook, Unavailable, Way, attach, kernel_of
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
-from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, tell_as_host, told_above_ns
+from otel_netagent.probing.delay import CPU, delay_attributes, delay_of, tell_as_host, told_above_ns
+from otel_netagent.probing.duration import LATENCY
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.node import NodeRow
 from otel_netagent.probing.occurrences import Occurrences, limit_events
 from otel_netagent.probing.printable import printable_name
+from otel_netagent.probing.process import PROCESS_COMMAND, PROCESS_ID
 
 _SOURCE: Final = "eBPF, start and end of virtnet_send_command_reply or virtnet_send_command; of the node"
 
@@ -58,11 +61,28 @@ _CAUSES: Final = (
 )
 _LOOK_AT: Final = "Steal time, NETSOFTIRQ_SCHED_SLOW on the same CPU, the cloud provider's events for this machine."
 
+_CLASS: Final = Attribute(
+    "netagent.virtio_net.class",
+    str,
+    "class of the command, by the name in VIRTIO_NET_CTRL_*; a number where it has none here",
+    before=" control=",
+)
+_COMMAND: Final = Attribute("netagent.virtio_net.command", int, "number of the command in its class", before="/")
+_ATTRIBUTES: Final = (
+    CPU,
+    PROCESS_ID.in_line(" pid="),
+    LATENCY,
+    PROCESS_COMMAND.in_line(" command="),
+    _CLASS,
+    _COMMAND,
+)
+
 _TYPES: Final = (
     EventType(
         "VIRTCMDEXCUTE",
         "netagent.virtcmdlat.slow",
         "a virtio-net control command takes too long; if more than 100 ms it is a VIRTCMDEXCUTE_100MS",
+        _ATTRIBUTES,
         threshold_ms=10,
         guidance=Guidance("cpu=0 pid=812 latency=37 ms command=ip control=RX/0", _CAUSES, _LOOK_AT),
     ),
@@ -70,6 +90,7 @@ _TYPES: Final = (
         "VIRTCMDEXCUTE_100MS",
         "netagent.virtcmdlat.100ms",
         "a virtio-net control command takes more than 100 ms",
+        _ATTRIBUTES,
         guidance=Guidance("cpu=0 pid=812 latency=262 ms command=ip control=RX/0", _CAUSES, _LOOK_AT),
     ),
 )
@@ -119,21 +140,13 @@ class CommandDecoder:
         header, delay, command = self._header.read(record), self._delay.read(record), self._command.read(record)
         if header.kind >= len(_TYPES):
             raise BadRecord(f"command of unknown kind {header.kind}")
-        class_name = _CLASSES.get(command.command_class, str(command.command_class))
-        giver = printable_name(delay.command)
-        return header.event(
-            "virtcmdlat",
-            _TYPES[header.kind],
-            monotonic_to_unix_ns,
-            delay_attributes(delay)
-            | {
-                "process.pid": delay.pid,
-                "process.command": giver,
-                "netagent.virtio_net.class": class_name,
-                "netagent.virtio_net.command": command.command,
-            },
-            f"{delay_text(delay)} command={giver} control={class_name}/{command.command}",
-        )
+        attributes = delay_attributes(delay) | {
+            PROCESS_ID.name: delay.pid,
+            PROCESS_COMMAND.name: printable_name(delay.command),
+            _CLASS.name: _CLASSES.get(command.command_class, str(command.command_class)),
+            _COMMAND.name: command.command,
+        }
+        return header.event("virtcmdlat", _TYPES[header.kind], monotonic_to_unix_ns, attributes)
 
 
 class VirtCmdLat:

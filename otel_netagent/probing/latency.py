@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.model.event import AttributeValue, Event, EventType
+from otel_netagent.model.attribute import AttributeValue
+from otel_netagent.model.event import Event, EventType
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Attached
 from otel_netagent.probing.declaration import EventSettings, EventSource
 from otel_netagent.probing.duration import MILLISECOND_NS, NEVER_NS
-from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text
+from otel_netagent.probing.flow import flow_attributes, flow_of
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.occurrences import Occurrences, limit_events
 
@@ -66,13 +66,6 @@ def limit_latencies(bpf_object: BpfObject, latencies: Sequence[Latency], events:
     limit_events(bpf_object, events)
 
 
-class Details(NamedTuple):
-    """What an event of a latency tells beside its flow."""
-
-    text: str
-    attributes: Mapping[str, AttributeValue]
-
-
 class RunningLatencies:
     """A running probe of latencies, which are those of packets or of sockets: each has a flow."""
 
@@ -81,9 +74,9 @@ class RunningLatencies:
         probe: str,
         latencies: Sequence[Latency],
         attached: Attached,
-        details: Callable[[bytes, int], Details],
+        details: Callable[[bytes], Mapping[str, AttributeValue]],
     ) -> None:
-        """Run what is attached; `details` reads the rest of a record, of this kind. It may raise BadRecord."""
+        """Run what is attached; `details` reads what a record has beside its flow. It may raise BadRecord."""
         self._probe = probe
         self._latencies = latencies
         self._object = attached.object
@@ -117,13 +110,11 @@ class RunningLatencies:
         header, flow = self._header.read(record), self._flow.read(record)
         if header.kind >= len(self._latencies):
             raise BadRecord(f"{self._probe}: latency of unknown kind {header.kind}")
-        details = self._details(record, header.kind)
         return header.event(
             self._probe,
             self._latencies[header.kind].event,
             monotonic_to_unix_ns,
-            {**flow_attributes(flow), **details.attributes},
-            f"{flow_text(flow)} {details.text}",
+            {**flow_attributes(flow), **self._details(record)},
         )
 
     def close(self) -> None:

@@ -1,10 +1,10 @@
-"""Where a packet's latency passed in the IP layer, as bpf/include/hops.h finds it: for the text line and attributes."""
+"""Where a packet's latency passed in the IP layer, as bpf/include/hops.h finds it: as attributes of an event."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from otel_netagent.model.event import AttributeValue
+from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.probing.attach import Hook, Way
 from otel_netagent.probing.duration import duration_text
 
@@ -45,16 +45,29 @@ HOPS: Final = (
 """What bpf/kernellatency.bpf.c watches for them, which says why kernels differ."""
 
 
-def parts_text(parts: Parts, sign: str) -> str:
-    """` local_out=35 ms postrouting=820 us` of those that are known, each after a space."""
-    return "".join(f" {name}{sign}{duration_text(part)}" for name, part in _known(parts).items())
+PARTS: Final = tuple(
+    Attribute(
+        f"netagent.latency.{name}",
+        int,
+        f"how much of it passed in {where}, where that is known",
+        "ns",
+        f" {name.removesuffix('_ns')}=",
+        duration_text,
+    )
+    for name, where in zip(
+        Parts._fields,
+        (
+            "PREROUTING, of what is received",
+            "the routing decision, of what is received",
+            "INPUT, of what is received",
+            "OUTPUT, of what is sent",
+            "POSTROUTING, of what is sent",
+        ),
+        strict=True,
+    )
+)
 
 
 def parts_attributes(parts: Parts) -> dict[str, AttributeValue]:
     """Those that are known."""
-    return {f"netagent.latency.{name}_ns": part for name, part in _known(parts).items()}
-
-
-def _known(parts: Parts) -> dict[str, int]:
-    """By their names without the unit."""
-    return {name.removesuffix("_ns"): part for name, part in parts._asdict().items() if part}
+    return {attribute.name: part for attribute, part in zip(PARTS, parts, strict=True) if part}

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.model.event import Event
-from otel_netagent.model.table import Table
+from otel_netagent.model.table import RowKey, Table, Values
 from otel_netagent.pipeline.drop_correlation import Causes
 from otel_netagent.pipeline.kernel_access import OBJECTS, KernelAccess, find_kernel_access
 from otel_netagent.pipeline.suppressed import Untold
@@ -75,8 +75,8 @@ def decoders(access: KernelAccess) -> Iterator[dict[str, Decode]]:
 
 def _suppressed() -> Event:
     told: list[AttributedEvent] = []
-    counts = {("suppressed",): 7, ("lost",): 3}
-    rows = {(make_entity().netns, ("PACKETLOSS", *outcome)): (count,) for outcome, count in counts.items()}
+    netns = make_entity().netns
+    rows: dict[RowKey, Values] = {(netns, ("PACKETLOSS", "suppressed")): (7,), (netns, ("PACKETLOSS", "lost")): (3,)}
     Untold([told.append]).compare(make_snapshot(Table("packetloss", (EVENTS,), rows)))
     return told[0].event
 

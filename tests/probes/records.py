@@ -68,7 +68,7 @@ FLOWS: Final = {
 def _dropped(
     of: bytes = FLOWS["TCP"], reason: int = 60_000, harmless: int = 0, stack: tuple[int, ...] = (0x800, 0x1000, 0x2000)
 ) -> bytes:
-    """Dropped at 0x1000, where no function of the kernel is; for a reason and in functions without a name, since names are the kernel's."""
+    """For a reason and in functions that have no name: those that have one differ from kernel to kernel."""
     rest = struct.pack("=IIII", harmless, 4_000_000_000, 60, 8 * len(stack))
     frames = struct.pack(f"={_STACK_DEPTH}Q", *stack, *[7] * (_STACK_DEPTH - len(stack)))
     return _header(reason) + struct.pack("=Q", 0x1000) + of + rest + _PAD + frames
@@ -79,7 +79,7 @@ def _reset(kind: int, state: int = 0, reason: int = 0, pid: int = 0) -> bytes:
 
 
 def _retransmitted(
-    kind: int, state: int = 1, segments: int = 1, size: int = 512, harmless: int = 0, of: bytes = FLOWS["TCP"]
+    kind: int, *, state: int = 1, segments: int = 1, size: int = 512, harmless: int = 0, of: bytes = FLOWS["TCP"]
 ) -> bytes:
     return _header(kind) + of + struct.pack("=IIIIII", state, 4_000_000_000, segments, size, 2, harmless)
 
