@@ -25,7 +25,7 @@ from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.probing.attach import Attached, Hook, Unavailable, Way, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.duration import LATENCY
-from otel_netagent.probing.flow import FLOW
+from otel_netagent.probing.flow import CONNECTION
 from otel_netagent.probing.latency import (
     Above,
     Latency,
@@ -40,7 +40,7 @@ from otel_netagent.probing.process import PROCESS_COMMAND, PROCESS_ID
 _READ_SOURCE: Final = "eBPF, from sock:sk_data_ready to tcp:tcp_rcv_space_adjust, or sock:sock_recv_length of datagrams"
 _WRITE_SOURCE: Final = "eBPF, from sock:sock_send_length or tcp:tcp_sendmsg_locked to net:net_dev_queue"
 
-_ATTRIBUTES: Final = (*FLOW, LATENCY, PROCESS_ID.in_line(" pid="), PROCESS_COMMAND.in_line(" command="))
+_ATTRIBUTES: Final = (*CONNECTION, LATENCY, PROCESS_ID.in_line(" pid="), PROCESS_COMMAND.in_line(" command="))
 
 _LATENCIES: Final = (
     Latency(

@@ -18,7 +18,7 @@ from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, Probe
-from otel_netagent.probing.flow import FLOW, flow_attributes, flow_of
+from otel_netagent.probing.flow import CONNECTION, flow_attributes, flow_of
 from otel_netagent.probing.harmless import HARMLESS, harmless, harmless_attributes
 from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.occurrences import Occurrences, event_source
@@ -55,7 +55,7 @@ TCPRETRANS: Final = EventType(
     "netagent.tcpretrans",
     "a TCP segment is sent again because a timer ran out",
     (
-        *FLOW,
+        *CONNECTION,
         TCP_STATE,
         RETRANSMITTED,
         _TRIGGER,

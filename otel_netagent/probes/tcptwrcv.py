@@ -26,7 +26,7 @@ from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.occurrences import Occurrences, event_source
 from otel_netagent.probing.segment import TCP_SEQUENCE
 
-_FLAGS: Final = Attribute("netagent.tcp.flags", str, "flags of the segment, as SYN|ACK", before=" flags:")
+_FLAGS: Final = Attribute("netagent.tcp.flags", str, "names of the segment's flags", before=" flags:")
 _DATA: Final = Attribute("netagent.tcp.bytes", int, "data in the segment", "By")
 
 TCP_TW_RCV: Final = EventType(

@@ -67,7 +67,9 @@ _CLASS: Final = Attribute(
     "class of the command, by the name in VIRTIO_NET_CTRL_*; a number where it has none here",
     before=" control=",
 )
-_COMMAND: Final = Attribute("netagent.virtio_net.command", int, "number of the command in its class", before="/")
+_COMMAND: Final = Attribute(
+    "netagent.virtio_net.command", int, "number of the command in its class, which stands before it", before="/"
+)
 _ATTRIBUTES: Final = (
     CPU,
     PROCESS_ID.in_line(" pid="),

@@ -23,7 +23,7 @@ def duration_text(duration_ns: int) -> str:
 LATENCY: Final = Attribute(
     "netagent.latency_ns",
     int,
-    "how long it took; the line has whole milliseconds, or microseconds below one",
+    "how long it took",
     "ns",
     " latency=",
     duration_text,

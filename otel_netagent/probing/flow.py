@@ -123,19 +123,11 @@ FRAGMENT: Final = Attribute(
 HEADER: Final = Attribute(
     "netagent.packet.header", str, "`truncated`: the packet ends within its headers", before=" header="
 )
-FLOW: Final = (
-    PROTOCOL,
-    NETWORK,
-    SOURCE_ADDRESS,
-    SOURCE_PORT,
-    DESTINATION_ADDRESS,
-    DESTINATION_PORT,
-    ICMP_TYPE,
-    ICMP_CODE,
-    FRAGMENT,
-    HEADER,
-)
-"""What an event says of the flow that it happened to."""
+CONNECTION: Final = (PROTOCOL, NETWORK, SOURCE_ADDRESS, SOURCE_PORT, DESTINATION_ADDRESS, DESTINATION_PORT)
+"""What an event says of the flow of a socket; the source is the local end."""
+
+FLOW: Final = (*CONNECTION, ICMP_TYPE, ICMP_CODE, FRAGMENT, HEADER)
+"""What an event says of the flow of a packet, as far as its headers tell."""
 
 _INSTEAD_OF_PORTS: Final = Known.ICMP | Known.FRAGMENT | Known.TRUNCATED
 

@@ -45,27 +45,18 @@ HOPS: Final = (
 """What bpf/kernellatency.bpf.c watches for them, which says why kernels differ."""
 
 
-PARTS: Final = tuple(
-    Attribute(
-        f"netagent.latency.{name}",
-        int,
-        f"how much of it passed in {where}, where that is known",
-        "ns",
-        f" {name.removesuffix('_ns')}=",
-        duration_text,
-    )
-    for name, where in zip(
-        Parts._fields,
-        (
-            "PREROUTING, of what is received",
-            "the routing decision, of what is received",
-            "INPUT, of what is received",
-            "OUTPUT, of what is sent",
-            "POSTROUTING, of what is sent",
-        ),
-        strict=True,
-    )
+def _part(name: str, where: str) -> Attribute:
+    return Attribute(f"netagent.latency.{name}_ns", int, f"part of it in {where}", "ns", f" {name}=", duration_text)
+
+
+PARTS: Final = (
+    _part("prerouting", "PREROUTING (received packets)"),
+    _part("route", "the routing decision (received packets)"),
+    _part("local_in", "INPUT (received packets)"),
+    _part("local_out", "OUTPUT (sent packets)"),
+    _part("postrouting", "POSTROUTING (sent packets)"),
 )
+"""By the members of Parts."""
 
 
 def parts_attributes(parts: Parts) -> dict[str, AttributeValue]:
