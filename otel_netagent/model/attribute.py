@@ -37,9 +37,8 @@ class Attribute:
 
 def line_of(in_line: Iterable[Attribute], values: Mapping[str, AttributeValue]) -> str:
     """The values of these attributes as text, in this order, without those that are absent."""
-    parts = []
+    line = ""
     for each in in_line:
-        value = values.get(each.name)
-        if value is not None:
-            parts.append(each.before + each.text(value))
-    return "".join(parts).removeprefix(" ")
+        if each.name in values:
+            line += each.before + each.text(values[each.name])
+    return line.removeprefix(" ")

@@ -83,13 +83,19 @@ _BY_PLACE: Final = (
 PLACES_MAX: Final = 64
 """Places and reasons of a namespace that have a series of their own; the rest is `location="other"`."""
 
+@lru_cache(maxsize=1024)
+def _in_one_line(frames: str) -> str:
+    """The same stacks come again and again, the same objects too (PacketLoss._stack): a look-up costs less."""
+    return frames.replace("\n", " ")
+
+
 _STACK: Final = Attribute(
     "code.stacktrace",
     str,
     "the kernel's functions from the one that dropped the packet on, innermost first; a line each, in the text line "
     "a word each",
     before="  stacktrace:",
-    text=lambda frames: frames.replace("\n", " "),
+    text=_in_one_line,
 )
 _LENGTH: Final = Attribute(
     "netagent.packet.length", int, "length of the packet, from the layer on that it was in", "By"
