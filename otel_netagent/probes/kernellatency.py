@@ -35,7 +35,7 @@ from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
-from otel_netagent.model.table import Table
+from otel_netagent.model.table import HistogramTable, Table
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.duration import LATENCY
@@ -137,14 +137,16 @@ class _Passage(NamedTuple):
     latency_ns: int
 
 
-class KernelLatency(RunningLatencies):
+class KernelLatency:
     """The running probe, which has the kernel stamp its packets."""
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
         kernel = kernel_of(environment)
         attached = attach(kernel, "kernellatency", _HOOKS, partial(set_bounds, latencies=_LATENCIES))
-        super().__init__("kernellatency", _LATENCIES, attached, self._passage_details)
+        self._latencies = RunningLatencies("kernellatency", _LATENCIES, attached, self._details)
+        self.hooks = self._latencies.hooks
+        self.event_source = self._latencies.event_source
         self._passage = Layout(attached.object.btf, "kernellatency_event", _Passage)
         self._parts = Layout(attached.object.btf, "kernellatency_event", Parts, part="parts")
         self._clock = _clock_of_receipt(kernel)
@@ -152,17 +154,17 @@ class KernelLatency(RunningLatencies):
         self._follow_wall_clock()
         self._stamping = _have_packets_stamped()
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
         """How many packets of each namespace were slow."""
         self._follow_wall_clock()
-        return super().collect(namespaces)
+        return self._latencies.collect(namespaces)
 
     def close(self) -> None:
         """Take the programs out of the kernel, and let packets go unstamped again."""
         self._stamping.close()
-        super().close()
+        self._latencies.close()
 
-    def _passage_details(self, record: bytes) -> dict[str, AttributeValue]:
+    def _details(self, record: bytes) -> dict[str, AttributeValue]:
         passage, parts = self._passage.read(record), self._parts.read(record)
         return {LATENCY.name: passage.latency_ns} | parts_attributes(parts)
 

@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import BadRecord, Layout, member_offset
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.model.attribute import Attribute
-from otel_netagent.model.event import Event, EventType, Guidance
+from otel_netagent.model.attribute import Attribute, AttributeValue
+from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Distribution, HistogramTable, Table
 from otel_netagent.probing import histogram
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
-from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
+from otel_netagent.probing.declaration import Environment, EventSettings, Probe
 from otel_netagent.probing.delay import CPU, delay_attributes, delay_of, tell_as_host, told_above_ns
 from otel_netagent.probing.duration import LATENCY
-from otel_netagent.probing.kernel_event import header_of
+from otel_netagent.probing.event_probe import EventProbe
 from otel_netagent.probing.node import NodeRow
-from otel_netagent.probing.occurrences import Occurrences, limit_events
+from otel_netagent.probing.occurrences import Occurrence
 from otel_netagent.probing.printable import printable_name
 
 _SLOW_S: Final = 0.01
@@ -141,7 +141,7 @@ class _Softirq(NamedTuple):
     vector: int
 
 
-class NetSoftirq:
+class NetSoftirq(EventProbe):
     """The running probe."""
 
     def __init__(self, environment: Environment) -> None:
@@ -151,51 +151,41 @@ class NetSoftirq:
         self._host = self._row.namespace(environment.walk.walk)
         attached = attach(kernel, "net_softirq", _HOOKS, self._prepare)
         self._since_ns = time.time_ns()
-        self._object = attached.object
-        self.hooks = attached.hooks
-        self._occurrences = Occurrences("net_softirq", _TYPES, self._object)
+        super().__init__("net_softirq", _TYPES, attached)
         self._softirqs = self._object.map("softirqs")
         self._starts = {member: member_offset(self._object.btf, "softirq", member) for member in _HISTOGRAMS}
-        self._header = header_of(self._object.btf, "net_softirq_event")
         self._delay = delay_of(self._object.btf, "net_softirq_event")
         self._softirq = Layout(self._object.btf, "net_softirq_event", _Softirq)
-        self.event_source = EventSource(self._object.map("events"), self.decode, self._tell)
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
+    def _tables(
+        self, _found: Sequence[Occurrence], namespaces: Sequence[Namespace]
+    ) -> Iterable[Table | HistogramTable]:
         """How long all softirqs since the start waited and ran, and how many of them too long."""
-        namespaces = list(namespaces)
         copies = [copy for key in range(len(_VECTORS)) for copy in self._softirqs.read_copies(struct.pack("=I", key))]
         found = {member: self._distribution(member, copies) for member in _HISTOGRAMS}
         slow = tuple(histogram.above(_HISTOGRAMS[member], found[member], bound) for member, bound in _COUNTERS)
         histograms = self._row.of(tuple(found.values()), namespaces)
         yield Table("net_softirq", tuple(_COUNTERS.values()), self._row.of(slow, namespaces), self._since_ns)
         yield HistogramTable("net_softirq", tuple(_HISTOGRAMS.values()), histograms, self._since_ns)
-        yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
 
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, delay, softirq = self._header.read(record), self._delay.read(record), self._softirq.read(record)
-        if header.kind >= len(_TYPES) or softirq.vector not in _VECTORS:
-            raise BadRecord(f"softirq {softirq.vector}, kind {header.kind}: one of them is unknown")
-        attributes = delay_attributes(delay) | {
+    def _read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
+        delay, softirq = self._delay.read(record), self._softirq.read(record)
+        if kind >= len(_TYPES) or softirq.vector not in _VECTORS:
+            raise BadRecord(f"softirq {softirq.vector}, kind {kind}: one of them is unknown")
+        return _TYPES[kind], delay_attributes(delay) | {
             _SOFTIRQ.name: _VECTORS[softirq.vector],
             _INTERRUPTED_PID.name: delay.pid,
             _INTERRUPTED.name: printable_name(delay.command),
         }
-        return header.event("net_softirq", _TYPES[header.kind], monotonic_to_unix_ns, attributes)
-
-    def close(self) -> None:
-        """Take the programs out of the kernel."""
-        self._object.close()
 
     def _prepare(self, bpf_object: BpfObject) -> None:
         histogram.set_bounds(bpf_object, _WAITED)
         tell_as_host(bpf_object, self._host)
 
-    def _tell(self, events: EventSettings | None) -> None:
+    def _limit(self, events: EventSettings | None) -> None:
         self._object.variable("waited_told_above_ns")[0] = told_above_ns(events, _TYPES[0])
         self._object.variable("ran_told_above_ns")[0] = told_above_ns(events, _TYPES[2])
-        limit_events(self._object, events)
+        super()._limit(events)
 
     def _distribution(self, member: str, copies: Iterable[bytes]) -> Distribution:
         start = self._starts[member]

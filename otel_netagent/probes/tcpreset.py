@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import partial
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import BadRecord, Layout
-from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.kernel.symbols import Symbols
 from otel_netagent.model.attribute import Attribute, AttributeValue
-from otel_netagent.model.event import Event, EventType, Guidance
-from otel_netagent.model.table import Table
+from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.probing.attach import Hook, KernelMember, Way, at_entry, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
+from otel_netagent.probing.event_probe import EventProbe
 from otel_netagent.probing.flow import FLOW, flow_attributes, flow_of
-from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrences, event_source
 from otel_netagent.probing.printable import printable_name
 from otel_netagent.probing.process import PROCESS_COMMAND, PROCESS_ID
 from otel_netagent.probing.tcp_state import TCP_STATE, tcp_state
@@ -139,42 +137,26 @@ class _Reset(NamedTuple):
     command: bytes
 
 
-class TcpReset:
+class TcpReset(EventProbe):
     """The running probe."""
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
         kernel = kernel_of(environment)
-        self._symbols = kernel.symbols
+        attached = attach(kernel, "tcpreset", _HOOKS, partial(_prepare, symbols=kernel.symbols))
+        super().__init__("tcpreset", _TYPES, attached)
         self._reasons = {
             number: name.removeprefix("SK_RST_REASON_")
             for name, number in kernel.btf.enumerators("sk_rst_reason").items()
         }
-        attached = attach(kernel, "tcpreset", _HOOKS, self._prepare)
-        self._object = attached.object
-        self.hooks = attached.hooks
-        self._header = header_of(self._object.btf, "tcpreset_event")
         self._flow = flow_of(self._object.btf, "tcpreset_event")
         self._reset = Layout(self._object.btf, "tcpreset_event", _Reset)
-        self._occurrences = Occurrences("tcpreset", _TYPES, self._object)
-        self.event_source = event_source(self._object, self.decode)
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
-        """What became of its events; the kernel's own counters of resets are in the probes tcp and tcpext."""
-        namespaces = list(namespaces)
-        yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
-
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, flow, reset = self._header.read(record), self._flow.read(record), self._reset.read(record)
-        if header.kind >= len(_TYPES):
-            raise BadRecord(f"reset of unknown kind {header.kind}")
-        attributes = flow_attributes(flow) | self._cause(reset) | _process(reset)
-        return header.event("tcpreset", _TYPES[header.kind], monotonic_to_unix_ns, attributes)
-
-    def close(self) -> None:
-        """Take the programs out of the kernel."""
-        self._object.close()
+    def _read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
+        if kind >= len(_TYPES):
+            raise BadRecord(f"reset of unknown kind {kind}")
+        flow, reset = self._flow.read(record), self._reset.read(record)
+        return _TYPES[kind], flow_attributes(flow) | self._cause(reset) | _process(reset)
 
     def _cause(self, reset: _Reset) -> dict[str, AttributeValue]:
         """State and reason by the kernel's names, where there are any."""
@@ -185,15 +167,16 @@ class TcpReset:
             cause[_REASON.name] = self._reasons.get(reset.reason, f"REASON_{reset.reason}")
         return cause
 
-    def _prepare(self, bpf_object: BpfObject) -> None:
-        for variable, functions in (
-            ("validate_incoming", ("tcp_validate_incoming",)),
-            ("rcv_state_process", ("tcp_rcv_state_process",)),
-            ("closers", _CLOSERS),
-            ("softirqs", _SOFTIRQS),
-        ):
-            bpf_object.variable(variable)[:] = self._symbols.spans(functions)
-        prepare_endings(bpf_object, self._symbols)
+
+def _prepare(bpf_object: BpfObject, symbols: Symbols) -> None:
+    for variable, functions in (
+        ("validate_incoming", ("tcp_validate_incoming",)),
+        ("rcv_state_process", ("tcp_rcv_state_process",)),
+        ("closers", _CLOSERS),
+        ("softirqs", _SOFTIRQS),
+    ):
+        bpf_object.variable(variable)[:] = symbols.spans(functions)
+    prepare_endings(bpf_object, symbols)
 
 
 def _process(reset: _Reset) -> dict[str, AttributeValue]:

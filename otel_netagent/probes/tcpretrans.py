@@ -7,21 +7,21 @@ is counted, and told where harmless events are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.model.attribute import Attribute, AttributeValue
-from otel_netagent.model.event import Event, EventType, Guidance
+from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.declaration import Environment, Probe
+from otel_netagent.probing.event_probe import EventProbe
 from otel_netagent.probing.flow import CONNECTION, flow_attributes, flow_of
 from otel_netagent.probing.harmless import HARMLESS, harmless, harmless_attributes
-from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrences, event_source
+from otel_netagent.probing.occurrences import Occurrence
 from otel_netagent.probing.segment import DROP_LOCATION, DROP_REASON, RETRANSMITTED, TCP_SEQUENCE
 from otel_netagent.probing.tcp_state import TCP_STATE, tcp_state
 
@@ -114,37 +114,27 @@ class _Retransmission(NamedTuple):
     harmless: int
 
 
-class TcpRetrans:
+class TcpRetrans(EventProbe):
     """The running probe."""
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
-        attached = attach(kernel_of(environment), "tcpretrans", _HOOKS)
-        self._object = attached.object
-        self.hooks = attached.hooks
-        self._occurrences = Occurrences("tcpretrans", (TCPRETRANS,), self._object)
-        self._header = header_of(self._object.btf, "tcpretrans_event")
+        super().__init__("tcpretrans", (TCPRETRANS,), attach(kernel_of(environment), "tcpretrans", _HOOKS))
         self._flow = flow_of(self._object.btf, "tcpretrans_event")
         self._retransmission = Layout(self._object.btf, "tcpretrans_event", _Retransmission)
-        self.event_source = event_source(self._object, self.decode)
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+    def _tables(self, found: Sequence[Occurrence], namespaces: Sequence[Namespace]) -> Iterable[Table]:
         """Segments and bytes of each namespace."""
-        namespaces = list(namespaces)
-        found = self._occurrences.read(namespaces)
         rows = {(each.inode, ()): [0] * len(_SERIES) for each in namespaces}
         for each in found:
             if each.kind in (_SEGMENTS, _BYTES):
                 rows[each.netns, ()][each.kind - _SEGMENTS] += each.total
         yield Table("tcpretrans", _SERIES, {key: tuple(row) for key, row in rows.items()})
-        yield from self._occurrences.tables(found, namespaces)
 
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, flow = self._header.read(record), self._flow.read(record)
-        retransmission = self._retransmission.read(record)
-        if header.kind >= len(_MADE):
-            raise BadRecord(f"retransmission of unknown kind {header.kind}")
+    def _read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
+        if kind >= len(_MADE):
+            raise BadRecord(f"retransmission of unknown kind {kind}")
+        flow, retransmission = self._flow.read(record), self._retransmission.read(record)
         attributes = (
             flow_attributes(flow)
             | {
@@ -152,15 +142,10 @@ class TcpRetrans:
                 TCP_SEQUENCE.name: retransmission.sequence,
                 _TIMEOUTS.name: retransmission.timeouts,
             }
-            | _sent_again(_MADE[header.kind], retransmission)
+            | _sent_again(_MADE[kind], retransmission)
             | harmless_attributes(retransmission.harmless)
         )
-        event_type = harmless(TCPRETRANS) if retransmission.harmless else TCPRETRANS
-        return header.event("tcpretrans", event_type, monotonic_to_unix_ns, attributes)
-
-    def close(self) -> None:
-        """Take the programs out of the kernel."""
-        self._object.close()
+        return harmless(TCPRETRANS) if retransmission.harmless else TCPRETRANS, attributes
 
 
 def _sent_again(made: _Made, retransmission: _Retransmission) -> dict[str, AttributeValue]:

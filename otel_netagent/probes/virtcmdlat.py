@@ -9,26 +9,26 @@ since a histogram of the same name cannot have it: a dashboard that selects `lev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.btf import Btf
 from otel_netagent.kernel.bpf.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.model.attribute import Attribute
-from otel_netagent.model.event import Event, EventType, Guidance
+from otel_netagent.model.attribute import Attribute, AttributeValue
+from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import HistogramTable, Table
 from otel_netagent.probing import histogram
 from otel_netagent.probing.attach import Hook, Unavailable, Way, attach, kernel_of
 from otel_netagent.probing.columns import Column, Columns
-from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
+from otel_netagent.probing.declaration import Environment, EventSettings, Probe
 from otel_netagent.probing.delay import CPU, delay_attributes, delay_of, tell_as_host, told_above_ns
 from otel_netagent.probing.duration import LATENCY
-from otel_netagent.probing.kernel_event import header_of
+from otel_netagent.probing.event_probe import EventProbe
 from otel_netagent.probing.node import NodeRow
-from otel_netagent.probing.occurrences import Occurrences, limit_events
+from otel_netagent.probing.occurrences import Occurrence
 from otel_netagent.probing.printable import printable_name
 from otel_netagent.probing.process import PROCESS_COMMAND, PROCESS_ID
 
@@ -128,30 +128,28 @@ class _Command(NamedTuple):
     command: int
 
 
-class CommandDecoder:
-    """Reads the records of the ring buffer."""
+class CommandReader:
+    """Reads records; apart from the probe, which runs only where the driver is loaded."""
 
     def __init__(self, btf: Btf) -> None:
         """Take the layout from the BTF of the object."""
-        self._header = header_of(btf, "virtcmdlat_event")
         self._delay = delay_of(btf, "virtcmdlat_event")
         self._command = Layout(btf, "virtcmdlat_event", _Command)
 
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, delay, command = self._header.read(record), self._delay.read(record), self._command.read(record)
-        if header.kind >= len(_TYPES):
-            raise BadRecord(f"command of unknown kind {header.kind}")
-        attributes = delay_attributes(delay) | {
+    def read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
+        """What a record of this kind tells. Raises BadRecord."""
+        delay, command = self._delay.read(record), self._command.read(record)
+        if kind >= len(_TYPES):
+            raise BadRecord(f"command of unknown kind {kind}")
+        return _TYPES[kind], delay_attributes(delay) | {
             PROCESS_ID.name: delay.pid,
             PROCESS_COMMAND.name: printable_name(delay.command),
             _CLASS.name: _CLASSES.get(command.command_class, str(command.command_class)),
             _COMMAND.name: command.command,
         }
-        return header.event("virtcmdlat", _TYPES[header.kind], monotonic_to_unix_ns, attributes)
 
 
-class VirtCmdLat:
+class VirtCmdLat(EventProbe):
     """The running probe."""
 
     def __init__(self, environment: Environment) -> None:
@@ -164,35 +162,31 @@ class VirtCmdLat:
         self._host = self._row.namespace(environment.walk.walk)
         attached = attach(kernel, "virtcmdlat", _hooks(function), self._prepare)
         self._since_ns = time.time_ns()
-        self._object = attached.object
-        self.hooks = attached.hooks
-        self._occurrences = Occurrences("virtcmdlat", _TYPES, self._object)
+        super().__init__("virtcmdlat", _TYPES, attached)
         self._durations = self._object.map("durations")
         self._slow = tuple(map(self._object.variable, _COUNTERS.fields))
-        decode = CommandDecoder(self._object.btf).decode
-        self.event_source = EventSource(self._object.map("events"), decode, self._tell)
+        self._reader = CommandReader(self._object.btf)
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
+    def _tables(
+        self, _found: Sequence[Occurrence], namespaces: Sequence[Namespace]
+    ) -> Iterable[Table | HistogramTable]:
         """How long all commands since the start took, and how many of them too long."""
-        namespaces = list(namespaces)
         _, durations = self._durations.read_all()
         slow = tuple(variable[0] for variable in self._slow)
         distribution = histogram.distribution(_DURATIONS, [durations])
         yield Table("virtcmdlat", _COUNTERS.series, self._row.of(slow, namespaces), self._since_ns)
         yield HistogramTable("virtcmdlat", (_DURATIONS,), self._row.of((distribution,), namespaces), self._since_ns)
-        yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
 
-    def close(self) -> None:
-        """Take the programs out of the kernel."""
-        self._object.close()
+    def _read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
+        return self._reader.read(record, kind)
 
     def _prepare(self, bpf_object: BpfObject) -> None:
         histogram.set_bounds(bpf_object, _DURATIONS)
         tell_as_host(bpf_object, self._host)
 
-    def _tell(self, events: EventSettings | None) -> None:
+    def _limit(self, events: EventSettings | None) -> None:
         self._object.variable("told_above_ns")[0] = told_above_ns(events, _TYPES[0])
-        limit_events(self._object, events)
+        super()._limit(events)
 
 
 PROBE: Final = Probe(

@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from otel_netagent.attribution.event import AttributedEvent
-from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.model.event import Event
 from otel_netagent.model.table import RowKey, Table, Values
 from otel_netagent.pipeline.drop_correlation import Causes
-from otel_netagent.pipeline.kernel_access import OBJECTS, KernelAccess, find_kernel_access
+from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 from otel_netagent.pipeline.suppressed import Untold
-from otel_netagent.probes.virtcmdlat import CommandDecoder
 from otel_netagent.probing.occurrences import EVENTS
 from tests.outputs.samples import make_entity, make_snapshot
+from tests.probes.commands import command_decoder
 from tests.probes.records import records
 from tests.probes.running import running
 
@@ -69,8 +68,7 @@ def decoders(access: KernelAccess) -> Iterator[dict[str, Decode]]:
             name: stack.enter_context(running(name, access)).source.decode for name in sorted(probes)
         }
         # It runs where there is a device for it; its records can be read anywhere.
-        with BpfObject(OBJECTS / "virtcmdlat.bpf.o", ()) as bpf_object:
-            yield by_probe | {"virtcmdlat": CommandDecoder(bpf_object.btf).decode}
+        yield by_probe | {"virtcmdlat": stack.enter_context(command_decoder())}
 
 
 def _suppressed() -> Event:
