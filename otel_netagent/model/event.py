@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from otel_netagent.model.attribute import Attribute, AttributeValue, line_of
 
@@ -60,30 +60,41 @@ class EventType:
         return tuple(each for each in self.attributes if each.before)
 
 
-class _Occurrence(NamedTuple):
-    """The fields of an event: a named tuple has no room for what is worked out of them."""
-
+class _EventFields(NamedTuple):
     probe: str
     type: EventType
     time_ns: int
     netns: int
     netns_cookie: int
     attributes: Mapping[str, AttributeValue]
+    body: str
 
 
-class Event(_Occurrence):
+class Event(_EventFields):
     """One occurrence, as the probe tells it: without knowing whose the namespace is.
 
     `time_ns` is the Unix time at which it happened in the kernel. `netns` is the inode number of the
     network namespace, which the kernel uses again once that is gone; `netns_cookie` is never used twice
-    (bpf/include/netns.h). `attributes` are some of those that the type declares, by their names.
+    (bpf/include/netns.h). `attributes` are some of those that the type declares, by their names. `body` is the text
+    line after the entity; it follows from the attributes, and is made at once: later it costs twice as much, in the
+    thread of the first output that needs it.
     """
 
-    @property
-    def body(self) -> str:
-        """The text line after the entity; made once for all outputs, when the first asks for it."""
-        # By hand: before Python 3.12 cached_property takes a lock, which costs as much as half the line.
-        made: dict[str, str] = self.__dict__
-        if "body" not in made:
-            made["body"] = line_of(self.type.in_line, self.attributes)
-        return made["body"]
+    __slots__ = ()
+
+    def __new__(  # noqa: PLR0913, PLR0917 - its fields
+        cls,
+        probe: str,
+        type: EventType,  # noqa: A002 - its name
+        time_ns: int,
+        netns: int,
+        netns_cookie: int,
+        attributes: Mapping[str, AttributeValue],
+    ) -> Self:
+        """An event with these attributes, and the line that they make."""
+        body = line_of(type.in_line, attributes)
+        return tuple.__new__(cls, (probe, type, time_ns, netns, netns_cookie, attributes, body))
+
+    def adding(self, attributes: Mapping[str, AttributeValue]) -> Event:
+        """The same event with these attributes too."""
+        return Event(*self[:5], {**self.attributes, **attributes})

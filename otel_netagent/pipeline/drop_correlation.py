@@ -50,9 +50,7 @@ class Causes:
         cause = self._drops.get(segment) if RETRANSMITTED.name in attributes else None
         if cause is None or not 0 <= event.time_ns - cause.time_ns <= _WITHIN_NS:
             return event
-        return event._replace(
-            attributes={**attributes, DROP_REASON.name: cause.reason, DROP_LOCATION.name: cause.location}
-        )
+        return event.adding({DROP_REASON.name: cause.reason, DROP_LOCATION.name: cause.location})
 
     def _remember(self, segment: _Segment, drop: _Drop) -> None:
         self._drops[segment] = drop

@@ -192,8 +192,9 @@ class PacketLoss(EventProbe):
         attributes[_STACK.name] = stack.frames
         if flow.known & Known.TCP_FLAGS:
             attributes[TCP_SEQUENCE.name] = drop.tcp_sequence
-        attributes |= harmless_attributes(drop.harmless)
-        return harmless(PACKETLOSS) if drop.harmless else PACKETLOSS, attributes
+        if not drop.harmless:
+            return PACKETLOSS, attributes
+        return harmless(PACKETLOSS), attributes | harmless_attributes(drop.harmless)
 
     def _prepare(self, bpf_object: BpfObject) -> None:
         harmless = bpf_object.variable("harmless_reasons")

@@ -59,6 +59,8 @@ _PROTOCOLS: Final = {
     132: "SCTP",
     136: "UDPLite",
 }
+_PROTOCOL_NAMES: Final = {number: name.lower() for number, name in _PROTOCOLS.items()}
+_ETHERTYPE_NAMES: Final = {number: name.lower() for number, name in _ETHERTYPES.items()}
 _SPELLED: Final = {name.lower(): name for name in (*_PROTOCOLS.values(), *_ETHERTYPES.values())}
 _TCP_FLAGS: Final = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 """By their bits, the lowest first (RFC 9293, 3.1)."""
@@ -89,8 +91,8 @@ def _ends(saddr: bytes, daddr: bytes, ethertype: int) -> Ends:
 def protocol_name(flow: Flow) -> str:
     """The protocol in lower case: `tcp`, `icmpv6`, `arp`, or a number where it has no name here."""
     if flow.known & Known.ADDRESSES:
-        return (_PROTOCOLS.get(flow.protocol) or str(flow.protocol)).lower()
-    return (_ETHERTYPES.get(flow.ethertype) or f"0x{flow.ethertype:04x}").lower()
+        return _PROTOCOL_NAMES.get(flow.protocol) or str(flow.protocol)
+    return _ETHERTYPE_NAMES.get(flow.ethertype) or f"0x{flow.ethertype:04x}"
 
 
 def _spelled(protocol: str) -> str:
