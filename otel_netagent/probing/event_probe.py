@@ -41,7 +41,8 @@ class EventProbe(ABC):
         """One record of the ring buffer as an event. Raises BadRecord."""
         header = self._header.read(record)
         event_type, attributes = self._read(record, header.kind)
-        return header.event(self._name, event_type, monotonic_to_unix_ns, attributes)
+        time_ns = header.time_ns + monotonic_to_unix_ns
+        return Event(self._name, event_type, time_ns, header.netns_inode, header.netns_cookie, attributes)
 
     def close(self) -> None:
         """Take the programs out of the kernel."""
