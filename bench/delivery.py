@@ -23,7 +23,8 @@ from rich.table import Table
 from bench.receiver import Receiver
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.model.event import AttributeValue, Event, EventType
+from otel_netagent.model.attribute import Attribute, AttributeValue
+from otel_netagent.model.event import Event, EventType
 from otel_netagent.outputs.otlp.attributes import agent_resource
 from otel_netagent.outputs.otlp.connect import connect
 from otel_netagent.outputs.otlp.environment import Compression, Destination, Protocol, Signal
@@ -35,7 +36,11 @@ _START_NS: Final = 1_700_000_000_000_000_000
 _TICK_S: Final = 0.01
 _SAMPLE: Final = 20_000
 _LIMITS: Final = Limits(capacity=8_192, batch=512, linger_s=1.0)  # as the agent has them
-_TYPE: Final = EventType("PACKETLOSS", "netagent.packetloss", "the kernel drops a packet")
+_ATTRIBUTES: Final = (
+    Attribute("network.transport", str, "protocol", before=" protocol="),
+    Attribute("code.stacktrace", str, "the kernel's stack", before=" stacktrace:"),
+)
+_TYPE: Final = EventType("PACKETLOSS", "netagent.packetloss", "the kernel drops a packet", _ATTRIBUTES)
 _STACK: Final = "skb_release_data+0xA3 __kfree_skb+0xE tcp_recvmsg+0x61D inet_recvmsg+0x58 sock_read_iter+0x92"
 _PODS: Final = [
     Entity(4_026_532_000 + number, number, EntityKind.POD, f"web-{number}", "shop", _START_NS) for number in range(100)
@@ -139,7 +144,7 @@ def _observed(number: int) -> Observed:
         "code.stacktrace": _STACK,
     }
     time_ns = _START_NS + number
-    event = Event("packetloss", _TYPE, time_ns, pod.netns, pod.netns, attributes, f"protocol=TCP stacktrace:{_STACK}")
+    event = Event("packetloss", _TYPE, time_ns, pod.netns, pod.netns, attributes)
     return Observed(AttributedEvent(event, pod), time_ns)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from otel_netagent.model.attribute import Attribute
 from otel_netagent.model.event import EventType
 from otel_netagent.model.series import Series
 from otel_netagent.outputs import catalogue as outputs
@@ -21,6 +22,10 @@ from otel_netagent.probing.occurrences import COMMON
 DOCS = Path(__file__).parent.parent / "docs"
 
 _METRIC_COLUMNS = ("name", "kind", "unit", "meaning", "source", "labels", "aliases")
+
+_ATTRIBUTE_COLUMNS = ("in the line", "attribute", "type", "unit", "meaning")
+_TYPES = {str: "string", int: "int"}
+"""As OTLP calls them."""
 
 _METRICS = """# Metrics
 
@@ -47,20 +52,10 @@ OpenTelemetry log record. The source of an event:
 
 The parts of the body, and the attributes of the log record:
 
-| in the line | attribute of the log record | |
-| --- | --- | --- |
-| `protocol=` | `network.transport`, `network.type` | |
-| `saddr=` `sport=` `daddr=` `dport=` | `source.address`, `source.port`, `destination.address`, `destination.port` | |
-| `icmp_type=` `icmp_code=` | `netagent.icmp.type`, `netagent.icmp.code` | instead of ports |
-| `fragment=later`, `header=truncated` | | why there are no ports |
-| `state:` | `netagent.tcp.state` | of the socket, before the reset |
-| `reason:` of a reset | `netagent.tcp.reason` | the kernel's name (Linux 6.10) |
-| `reason:` of a drop | `netagent.drop.reason` | the kernel's name (Linux 5.17) |
-| `stacktrace:` | `code.stacktrace`, `netagent.drop.location` | from the dropping function on, innermost first |
-| `latency:` `latency=` | `netagent.latency_ns` | how long: ms or us in the line, nanoseconds in the attribute |
-| `pid=` `comm=` | `process.pid`, `process.command` | of the program that it happened to, where that is sure |
-| | `netagent.packet.length` | bytes, from the layer on that the packet was in |
-| | `netagent.harmless` | 1: no fault; told since `event_config.harmless` asks for it |
+The table of an event has its attributes, in the order of the line: the key that the line has (none: the attribute is
+in the log record only), the attribute's name, type and unit, and what it says. What is not known of an occurrence is
+left out, of the line and of the record. A duration is nanoseconds in the attribute, and whole milliseconds in the line,
+or microseconds below one.
 
 At most 100 events per second are emitted of one type, location and namespace (`event_config.events_per_second`);
 `netagent_events` counts the others too (see [Metrics](metrics.md)). Expected drops are counted, and become events
@@ -175,7 +170,16 @@ def _event(event_type: EventType) -> str:
             f"    type={event_type.name} pod=web-0 namespace=shop {event_type.guidance.example}",
             f"- **Usual causes:** {event_type.guidance.causes}\n- **Look at next:** {event_type.guidance.look_at}",
         ]
-    return "\n\n".join(lines) + "\n\n"
+    lines.append(_table(_ATTRIBUTE_COLUMNS, map(_attribute_row, event_type.attributes)))
+    return "\n\n".join(lines) + "\n"
+
+
+def _attribute_row(attribute: Attribute) -> Iterator[str]:
+    yield _code([attribute.key] if attribute.key else [])
+    yield f"`{attribute.name}`"
+    yield _TYPES[attribute.type]
+    yield _code([attribute.unit] if attribute.unit else [])
+    yield attribute.meaning
 
 
 def _running(probe: Probe) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final, NamedTuple, TypeAlias
 
-from otel_netagent.model.event import AttributeValue, Event
+from otel_netagent.model.attribute import AttributeValue
+from otel_netagent.model.event import Event
+from otel_netagent.probing.segment import DROP_LOCATION, DROP_REASON, RETRANSMITTED, SAME_SEGMENT, TCP_SEQUENCE
 
 REMEMBERED: Final = 4096
 """Drops that are remembered: the last ones."""
@@ -13,9 +15,7 @@ REMEMBERED: Final = 4096
 _WITHIN_NS: Final = 120_000_000_000
 """How long the longest retransmission time-out is (TCP_RTO_MAX); after that a number may be another segment's."""
 
-_FLOW: Final = ("source.address", "source.port", "destination.address", "destination.port", "netagent.tcp.sequence")
-_DROP: Final = "netagent.drop.reason"
-_RETRANSMISSION: Final = "netagent.retransmission.segment"
+_KEY: Final = tuple(each.name for each in SAME_SEGMENT)
 
 _Segment: TypeAlias = tuple[AttributeValue | None, ...]
 
@@ -40,19 +40,17 @@ class Causes:
     def joined(self, event: Event) -> Event:
         """The event; a retransmission with the last drop of the same segment, if there was one. In order of time."""
         attributes = event.attributes
-        if "netagent.tcp.sequence" not in attributes:
+        if TCP_SEQUENCE.name not in attributes:
             return event
-        segment = tuple(map(attributes.get, _FLOW))
-        if _DROP in attributes:
-            self._remember(segment, _Drop(event.time_ns, attributes[_DROP], attributes["netagent.drop.location"]))
+        segment = tuple(map(attributes.get, _KEY))
+        if DROP_REASON.name in attributes:
+            drop = _Drop(event.time_ns, attributes[DROP_REASON.name], attributes[DROP_LOCATION.name])
+            self._remember(segment, drop)
             return event
-        drop = self._drops.get(segment) if _RETRANSMISSION in attributes else None
-        if drop is None or not 0 <= event.time_ns - drop.time_ns <= _WITHIN_NS:
+        cause = self._drops.get(segment) if RETRANSMITTED.name in attributes else None
+        if cause is None or not 0 <= event.time_ns - cause.time_ns <= _WITHIN_NS:
             return event
-        return event._replace(
-            attributes={**attributes, _DROP: drop.reason, "netagent.drop.location": drop.location},
-            body=f"{event.body} drop:{drop.reason} at:{drop.location}",
-        )
+        return event.adding({DROP_REASON.name: cause.reason, DROP_LOCATION.name: cause.location})
 
     def _remember(self, segment: _Segment, drop: _Drop) -> None:
         self._drops[segment] = drop

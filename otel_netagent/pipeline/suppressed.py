@@ -7,14 +7,22 @@ from typing import Final, NamedTuple, TypeAlias
 
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.attribution.snapshot import Snapshot
+from otel_netagent.model.attribute import Attribute
 from otel_netagent.model.event import Event, EventType
 from otel_netagent.probing.occurrences import EVENTS
+
+_TYPE: Final = Attribute("netagent.event.type", str, "type of the events that are missing", before=" of=")
+_SUPPRESSED: Final = Attribute(
+    "netagent.event.suppressed", int, "events above the rate limit", "{event}", " suppressed="
+)
+_LOST: Final = Attribute("netagent.event.lost", int, "events that the buffer had no room for", "{event}", " lost=")
 
 EVENTS_SUPPRESSED: Final = EventType(
     "EVENTS_SUPPRESSED",
     "netagent.events.suppressed",
     "events of one type and entity were more than its share (suppressed), or found no room (lost), since the last "
     "collection: how many of each",
+    (_TYPE, _SUPPRESSED, _LOST),
 )
 
 _Stream: TypeAlias = tuple[str, int, str]
@@ -71,10 +79,9 @@ def _event(snapshot: Snapshot, stream: _Stream, missing: _Missing) -> Attributed
         netns=entity.netns,
         netns_cookie=cookie,
         attributes={
-            "netagent.event.type": name,
-            "netagent.event.suppressed": missing.suppressed,
-            "netagent.event.lost": missing.lost,
+            _TYPE.name: name,
+            _SUPPRESSED.name: missing.suppressed,
+            _LOST.name: missing.lost,
         },
-        body=f"of={name} suppressed={missing.suppressed} lost={missing.lost}",
     )
     return AttributedEvent(event, entity)

@@ -33,22 +33,23 @@ from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.clock import to_unix_ns
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
-from otel_netagent.model.table import Table
+from otel_netagent.model.table import HistogramTable, Table
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
-from otel_netagent.probing.duration import duration_text
+from otel_netagent.probing.duration import LATENCY
+from otel_netagent.probing.flow import FLOW
 from otel_netagent.probing.latency import (
     Above,
-    Details,
     Latency,
     RunningLatencies,
     latency_counter,
     series_of,
     set_bounds,
 )
-from otel_netagent.probing.receive_timestamps import HOPS, Parts, parts_attributes, parts_text
+from otel_netagent.probing.receive_timestamps import HOPS, PARTS, Parts, parts_attributes
 
 _SO_TIMESTAMPNS: Final = 35
 """asm-generic/socket.h; Python's socket module does not name it."""
@@ -75,12 +76,18 @@ def _counters(direction: str, meaning: str, source: str) -> tuple[Above, ...]:
     )
 
 
+def _attributes(sign: str) -> tuple[Attribute, ...]:
+    """Those of either event: the original's lines differ in the sign after these keys."""
+    return (*FLOW, *(each.in_line(each.before.replace("=", sign)) for each in (LATENCY, *PARTS)))
+
+
 _LATENCIES: Final = (
     Latency(
         EventType(
             "RXKERNEL_SLOW",
             "netagent.kernellatency.rx",
             "a packet took too long from its receipt to its socket",
+            _attributes(":"),
             threshold_ms=10,
             guidance=Guidance(
                 example="protocol=TCP saddr=10.1.17.176 sport=43018 daddr=10.1.17.172 dport=6443 latency:37 ms "
@@ -98,6 +105,7 @@ _LATENCIES: Final = (
             "TXKERNEL_SLOW",
             "netagent.kernellatency.tx",
             "a segment took too long from TCP to its device",
+            _attributes("="),
             threshold_ms=10,
             guidance=Guidance(
                 example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 latency=37 ms "
@@ -112,9 +120,6 @@ _LATENCIES: Final = (
     ),
 )
 """By the numbers of enum kernel_latency."""
-
-_LATENCY_SIGNS: Final = (":", "=")
-"""The original's lines differ so."""
 
 _HOOKS: Final = (
     Hook("TCP segments received", (Way("segment_delivered"),)),
@@ -133,14 +138,16 @@ class _Passage(NamedTuple):
     latency_ns: int
 
 
-class KernelLatency(RunningLatencies):
+class KernelLatency:
     """The running probe, which has the kernel stamp its packets."""
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
         kernel = kernel_of(environment)
         attached = attach(kernel, "kernellatency", _HOOKS, partial(set_bounds, latencies=_LATENCIES))
-        super().__init__("kernellatency", _LATENCIES, attached, self._passage_details)
+        self._latencies = RunningLatencies("kernellatency", _LATENCIES, attached, self._details)
+        self.hooks = self._latencies.hooks
+        self.event_source = self._latencies.event_source
         self._passage = Layout(attached.object.btf, "kernellatency_event", _Passage)
         self._parts = Layout(attached.object.btf, "kernellatency_event", Parts, part="parts")
         self._clock = _clock_of_receipt(kernel)
@@ -148,23 +155,19 @@ class KernelLatency(RunningLatencies):
         self._follow_wall_clock()
         self._stamping = _have_packets_stamped()
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
         """How many packets of each namespace were slow."""
         self._follow_wall_clock()
-        return super().collect(namespaces)
+        return self._latencies.collect(namespaces)
 
     def close(self) -> None:
         """Take the programs out of the kernel, and let packets go unstamped again."""
         self._stamping.close()
-        super().close()
+        self._latencies.close()
 
-    def _passage_details(self, record: bytes, kind: int) -> Details:
+    def _details(self, record: bytes) -> dict[str, AttributeValue]:
         passage, parts = self._passage.read(record), self._parts.read(record)
-        sign = _LATENCY_SIGNS[kind]
-        return Details(
-            f"latency{sign}{duration_text(passage.latency_ns)}{parts_text(parts, sign)}",
-            {"netagent.latency_ns": passage.latency_ns} | parts_attributes(parts),
-        )
+        return {LATENCY.name: passage.latency_ns} | parts_attributes(parts)
 
     def _follow_wall_clock(self) -> None:
         """Tell the kernel side what to add to its clock for the time stamps of packets."""

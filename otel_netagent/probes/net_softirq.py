@@ -9,23 +9,25 @@ Not among the necessary probes: three programs run for each softirq, which under
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import BadRecord, Layout, integer
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.model.event import Event, EventType, Guidance
+from otel_netagent.model.attribute import Attribute, AttributeValue
+from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import HistogramTable, Table
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
-from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
-from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, event_above_ns, report_as_host
+from otel_netagent.probing.declaration import Environment, EventSettings, Probe
+from otel_netagent.probing.delay import CPU, delay_attributes, delay_of, event_above_ns, report_as_host
+from otel_netagent.probing.duration import LATENCY
+from otel_netagent.probing.event_probe import EventProbe
 from otel_netagent.probing.histogram import HistogramReader, above, set_bounds
-from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.node import NodeRow
-from otel_netagent.probing.occurrences import Occurrences, limit_events
+from otel_netagent.probing.occurrences import Occurrence
 from otel_netagent.probing.printable import printable_name
 
 _SLOW_S: Final = 0.01
@@ -77,11 +79,21 @@ _RAN_CAUSES: Final = (
 )
 _RAN_LOOK_AT: Final = "Rules and programs on the node, RPS and queues of the device, perf on that CPU, steal time."
 
+_INTERRUPTED_PID: Final = Attribute(
+    "netagent.interrupted.pid", int, "process that the softirq interrupted; 0: none, the CPU was idle", before=" pid="
+)
+_SOFTIRQ: Final = Attribute("netagent.softirq", str, "NET_RX (receiving) or NET_TX (sending)", before=" softirq=")
+_INTERRUPTED: Final = Attribute(
+    "netagent.interrupted.command", str, "name of the interrupted thread", before=" interrupted="
+)
+_ATTRIBUTES: Final = (CPU, _INTERRUPTED_PID, LATENCY, _SOFTIRQ, _INTERRUPTED)
+
 _TYPES: Final = (
     EventType(
         "NETSOFTIRQ_SCHED_SLOW",
         "netagent.net_softirq.sched.slow",
         "a network softirq starts too long after it was raised; after more than 100 ms it is a NETSOFTIRQ_SCHED_100MS",
+        _ATTRIBUTES,
         threshold_ms=10,
         guidance=Guidance(
             "cpu=3 pid=4711 latency=37 ms softirq=NET_RX interrupted=ksoftirqd/3", _WAITED_CAUSES, _WAITED_LOOK_AT
@@ -91,6 +103,7 @@ _TYPES: Final = (
         "NETSOFTIRQ_SCHED_100MS",
         "netagent.net_softirq.sched.100ms",
         "a network softirq starts more than 100 ms after it was raised",
+        _ATTRIBUTES,
         guidance=Guidance(
             "cpu=3 pid=4711 latency=137 ms softirq=NET_RX interrupted=ksoftirqd/3", _WAITED_CAUSES, _WAITED_LOOK_AT
         ),
@@ -99,6 +112,7 @@ _TYPES: Final = (
         "NETSOFTIRQ_EXCUTE_SLOW",
         "netagent.net_softirq.excute.slow",
         "a network softirq runs too long; if for more than 100 ms it is a NETSOFTIRQ_EXCUTE_100MS",
+        _ATTRIBUTES,
         threshold_ms=10,
         guidance=Guidance("cpu=3 pid=4711 latency=24 ms softirq=NET_RX interrupted=java", _RAN_CAUSES, _RAN_LOOK_AT),
     ),
@@ -106,6 +120,7 @@ _TYPES: Final = (
         "NETSOFTIRQ_EXCUTE_100MS",
         "netagent.net_softirq.excute.100ms",
         "a network softirq runs more than 100 ms",
+        _ATTRIBUTES,
         guidance=Guidance("cpu=3 pid=4711 latency=124 ms softirq=NET_RX interrupted=java", _RAN_CAUSES, _RAN_LOOK_AT),
     ),
 )
@@ -126,7 +141,7 @@ class _Softirq(NamedTuple):
     vector: int
 
 
-class NetSoftirq:
+class NetSoftirq(EventProbe):
     """The running probe."""
 
     def __init__(self, environment: Environment) -> None:
@@ -136,62 +151,45 @@ class NetSoftirq:
         self._host = self._row.namespace(environment.walk.walk)
         attached = attach(kernel, "net_softirq", _HOOKS, self._prepare)
         self._since_ns = time.time_ns()
-        self._object = attached.object
-        self.hooks = attached.hooks
-        self._occurrences = Occurrences("net_softirq", _TYPES, self._object)
+        super().__init__("net_softirq", _TYPES, attached)
         self._softirqs = self._object.map("softirqs")
         self._vectors = [integer(self._softirqs.key_size).pack(key) for key in range(len(_VECTORS))]
         self._histograms = {
             member: HistogramReader(self._object.btf, series, "softirq", part=member)
             for member, series in _HISTOGRAMS.items()
         }
-        self._header = header_of(self._object.btf, "net_softirq_event")
         self._delay = delay_of(self._object.btf, "net_softirq_event")
         self._softirq = Layout(self._object.btf, "net_softirq_event", _Softirq)
-        self.event_source = EventSource(self._object.map("events"), self.decode, self._tell)
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
+    def _tables(
+        self, _found: Sequence[Occurrence], namespaces: Sequence[Namespace]
+    ) -> Iterable[Table | HistogramTable]:
         """How long all softirqs since the start waited and ran, and how many of them too long."""
-        namespaces = list(namespaces)
         copies = [copy for vector in self._vectors for copy in self._softirqs.read_copies(vector)]
         found = {member: reader.sum(copies) for member, reader in self._histograms.items()}
         slow = tuple(above(_HISTOGRAMS[member], found[member], bound) for member, bound in _COUNTERS)
         histograms = self._row.of(tuple(found.values()), namespaces)
         yield Table("net_softirq", tuple(_COUNTERS.values()), self._row.of(slow, namespaces), self._since_ns)
         yield HistogramTable("net_softirq", tuple(_HISTOGRAMS.values()), histograms, self._since_ns)
-        yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
 
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, delay, softirq = self._header.read(record), self._delay.read(record), self._softirq.read(record)
-        if header.kind >= len(_TYPES) or softirq.vector not in _VECTORS:
-            raise BadRecord(f"softirq {softirq.vector}, kind {header.kind}: one of them is unknown")
-        vector, command = _VECTORS[softirq.vector], printable_name(delay.command)
-        return header.event(
-            "net_softirq",
-            _TYPES[header.kind],
-            monotonic_to_unix_ns,
-            delay_attributes(delay)
-            | {
-                "netagent.softirq": vector,
-                "netagent.interrupted.pid": delay.pid,
-                "netagent.interrupted.command": command,
-            },
-            f"{delay_text(delay)} softirq={vector} interrupted={command}",
-        )
-
-    def close(self) -> None:
-        """Take the programs out of the kernel."""
-        self._object.close()
+    def _read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
+        delay, softirq = self._delay.read(record), self._softirq.read(record)
+        if kind >= len(_TYPES) or softirq.vector not in _VECTORS:
+            raise BadRecord(f"softirq {softirq.vector}, kind {kind}: one of them is unknown")
+        return _TYPES[kind], delay_attributes(delay) | {
+            _SOFTIRQ.name: _VECTORS[softirq.vector],
+            _INTERRUPTED_PID.name: delay.pid,
+            _INTERRUPTED.name: printable_name(delay.command),
+        }
 
     def _prepare(self, bpf_object: BpfObject) -> None:
         set_bounds(bpf_object, _WAITED)
         report_as_host(bpf_object, self._host)
 
-    def _tell(self, events: EventSettings | None) -> None:
+    def _limit(self, events: EventSettings | None) -> None:
         self._object.variable("waited_event_above_ns")[0] = event_above_ns(events, _TYPES[0])
         self._object.variable("ran_event_above_ns")[0] = event_above_ns(events, _TYPES[2])
-        limit_events(self._object, events)
+        super()._limit(events)
 
 
 PROBE: Final = Probe(

@@ -13,14 +13,15 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.layout import Layout
+from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
-from otel_netagent.probing.duration import duration_text
+from otel_netagent.probing.duration import LATENCY
+from otel_netagent.probing.flow import FLOW
 from otel_netagent.probing.latency import (
     Above,
-    Details,
     Latency,
     RunningLatencies,
     latency_counter,
@@ -29,12 +30,16 @@ from otel_netagent.probing.latency import (
 )
 from otel_netagent.probing.printable import printable_name
 
+_INTERFACE: Final = Attribute("network.interface.name", str, "interface that sends the packet", before=" interface=")
+_ATTRIBUTES: Final = (*FLOW, LATENCY, _INTERFACE)
+
 _LATENCIES: Final = (
     Latency(
         EventType(
             "NETIFTXLAT_QDISC",
             "netagent.netiftxlat.qdisc",
             "a packet waited too long in the queueing discipline of its interface",
+            _ATTRIBUTES,
             threshold_ms=100,
             guidance=Guidance(
                 example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 latency=143 ms "
@@ -59,6 +64,7 @@ _LATENCIES: Final = (
             "NETIFTXLAT_XMIT",
             "netagent.netiftxlat.xmit",
             "the driver of an interface took too long to transmit a packet",
+            _ATTRIBUTES,
             threshold_ms=100,
             guidance=Guidance(
                 example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 latency=118 ms "
@@ -101,13 +107,9 @@ def _start(environment: Environment) -> RunningLatencies:
     attached = attach(kernel_of(environment), "netiftxlat", _HOOKS, prepare)
     stays = Layout(attached.object.btf, "netiftxlat_event", _Stay)
 
-    def details(record: bytes, _kind: int) -> Details:
+    def details(record: bytes) -> dict[str, AttributeValue]:
         stay = stays.read(record)
-        interface = printable_name(stay.interface)
-        return Details(
-            f"latency={duration_text(stay.latency_ns)} interface={interface}",
-            {"netagent.latency_ns": stay.latency_ns, "network.interface.name": interface},
-        )
+        return {LATENCY.name: stay.latency_ns, _INTERFACE.name: printable_name(stay.interface)}
 
     return RunningLatencies("netiftxlat", _LATENCIES, attached, details)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -12,6 +12,7 @@ from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.kernel.proc import processes
+from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import Event, EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table, Values
@@ -22,10 +23,11 @@ from otel_netagent.probing.consumed_ack import deferral_hook, prepare_consumed_a
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.drop_reasons import GROUP_PLACES, MALFORMED, ORDINARY_PLACES, DropReasons
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
-from otel_netagent.probing.flow import Known, flow_attributes, flow_of, flow_text
-from otel_netagent.probing.harmless import harmless, harmless_attributes
-from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrences, event_source
+from otel_netagent.probing.event_probe import EventProbe
+from otel_netagent.probing.flow import FLOW, Known, flow_attributes, flow_of
+from otel_netagent.probing.harmless import HARMLESS, harmless, harmless_attributes
+from otel_netagent.probing.occurrences import Occurrence
+from otel_netagent.probing.segment import DROP_LOCATION, DROP_REASON, TCP_SEQUENCE
 
 _SOURCE: Final = "eBPF skb:kfree_skb"
 
@@ -82,10 +84,30 @@ _BY_PLACE: Final = (
 PLACES_MAX: Final = 64
 """Places and reasons of a namespace that have a series of their own; the rest is `location="other"`."""
 
+
+@lru_cache(maxsize=1024)
+def _in_one_line(frames: str) -> str:
+    """The same stacks come again and again, the same objects too (PacketLoss._stack): a look-up costs less."""
+    return frames.replace("\n", " ")
+
+
+_STACK: Final = Attribute(
+    "code.stacktrace",
+    str,
+    "the kernel's functions from the one that dropped the packet on, innermost first; a line each, in the text line "
+    "a word each",
+    before="  stacktrace:",
+    text=_in_one_line,
+)
+_LENGTH: Final = Attribute(
+    "netagent.packet.length", int, "length of the packet, from the layer on that it was in", "By"
+)
+
 PACKETLOSS: Final = EventType(
     "PACKETLOSS",
     "netagent.packetloss",
     "the kernel drops a packet",
+    (*FLOW, DROP_REASON.in_line(" reason:"), _STACK, DROP_LOCATION, _LENGTH, TCP_SEQUENCE, HARMLESS),
     guidance=Guidance(
         example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443 reason:NETFILTER_DROP  "
         "stacktrace:nft_do_chain_inet+0x9C nf_hook_slow+0x45 ip_local_deliver+0xD5",
@@ -117,14 +139,13 @@ class _Drop(NamedTuple):
 
 
 class _Stack(NamedTuple):
-    """Where a packet was dropped: the function, and the frames from it on, a line each and all in one line."""
+    """Where a packet was dropped: the function, and the frames from it on, a line each."""
 
     function: str
-    lines: str
-    line: str
+    frames: str
 
 
-class PacketLoss:
+class PacketLoss(EventProbe):
     """The running probe."""
 
     def __init__(self, environment: Environment) -> None:
@@ -134,23 +155,21 @@ class PacketLoss:
         self._reasons = DropReasons(
             kernel.btf.enumerators("skb_drop_reason"), kernel.btf.enumerators("skb_drop_reason_subsys")
         )
-        attached = attach(kernel, "packetloss", _HOOKS, self._prepare)
-        self._object = attached.object
-        self.hooks = attached.hooks
-        self._occurrences = Occurrences("packetloss", (PACKETLOSS,), self._object)
-        self._header = header_of(self._object.btf, "packetloss_event")
+        super().__init__("packetloss", (PACKETLOSS,), attach(kernel, "packetloss", _HOOKS, self._prepare))
         self._flow = flow_of(self._object.btf, "packetloss_event")
         self._drop = Layout(self._object.btf, "packetloss_event", _Drop)
         self._rows = Bounded(PLACES_MAX)
         self._host = processes.host_netns() or 0
         self._stack = lru_cache(maxsize=1024)(self._resolve)
-        self.event_source = event_source(self._object, self.decode)
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
+        """One record as an event; a drop whose namespace the kernel side could not tell is the host's."""
+        event = super().decode(record, monotonic_to_unix_ns)
+        return event if event.netns else event._replace(netns=self._host)
+
+    def _tables(self, drops: Sequence[Occurrence], namespaces: Sequence[Namespace]) -> Iterable[Table]:
         """Drops of each namespace: in total, of some kinds, and by place and reason."""
         self._stack.cache_clear()  # modules come and go, and what lies where one was has another name
-        namespaces = list(namespaces)
-        drops = self._occurrences.read(namespaces)
         totals = {(each.cookie, ()): [0] * len(_TOTALS) for each in namespaces}
         places: dict[int, dict[Labels, Values]] = defaultdict(dict)
         names = {
@@ -164,34 +183,20 @@ class PacketLoss:
             places[drop.netns_cookie][function, reason] = (before + drop.total,)
         yield Table("packetloss", tuple(_TOTALS), {key: tuple(row) for key, row in totals.items()})
         yield Table("packetloss", _BY_PLACE, self._bounded(places, namespaces))
-        yield from self._occurrences.tables(drops, namespaces)
 
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, flow, drop = self._header.read(record), self._flow.read(record), self._drop.read(record)
-        reason = self._reasons.name(header.kind)
+    def _read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
+        flow, drop = self._flow.read(record), self._drop.read(record)
         stack = self._stack(drop.stack[: drop.stack_bytes], drop.location)
         attributes = flow_attributes(flow)
-        attributes["netagent.drop.reason"] = reason
-        attributes["netagent.drop.location"] = stack.function
-        attributes["netagent.packet.length"] = drop.length
-        attributes["code.stacktrace"] = stack.lines
+        attributes[DROP_REASON.name] = self._reasons.name(kind)
+        attributes[DROP_LOCATION.name] = stack.function
+        attributes[_LENGTH.name] = drop.length
+        attributes[_STACK.name] = stack.frames
         if flow.known & Known.TCP_FLAGS:
-            attributes["netagent.tcp.sequence"] = drop.tcp_sequence
-        attributes |= harmless_attributes(drop.expected)
-        if not header.netns_inode:
-            header = header._replace(netns_inode=self._host)
-        return header.event(
-            "packetloss",
-            harmless(PACKETLOSS) if drop.expected else PACKETLOSS,
-            monotonic_to_unix_ns,
-            attributes,
-            f"{flow_text(flow)} reason:{reason}  stacktrace:{stack.line}",
-        )
-
-    def close(self) -> None:
-        """Take the program out of the kernel."""
-        self._object.close()
+            attributes[TCP_SEQUENCE.name] = drop.tcp_sequence
+        if not drop.expected:
+            return PACKETLOSS, attributes
+        return harmless(PACKETLOSS), attributes | harmless_attributes(drop.expected)
 
     def _prepare(self, bpf_object: BpfObject) -> None:
         expected = bpf_object.variable("expected_reasons")
@@ -220,8 +225,7 @@ class PacketLoss:
         addresses = struct.unpack_from(f"={len(stack) // 8}Q", stack)
         if location in addresses:
             addresses = addresses[addresses.index(location) :]
-        frames = [self._symbols.name(address) for address in addresses]
-        return _Stack(self._symbols.function(location), "\n".join(frames), " ".join(frames))
+        return _Stack(self._symbols.function(location), "\n".join(map(self._symbols.name, addresses)))
 
 
 def _count(totals: list[int], kind: _Kind, drops: int) -> None:

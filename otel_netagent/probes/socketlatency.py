@@ -20,14 +20,15 @@ from typing import Final, NamedTuple
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.facts import KernelFacts
+from otel_netagent.model.attribute import AttributeValue
 from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.probing.attach import Attached, Hook, Unavailable, Way, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
-from otel_netagent.probing.duration import duration_text
+from otel_netagent.probing.duration import LATENCY
+from otel_netagent.probing.flow import CONNECTION
 from otel_netagent.probing.latency import (
     Above,
-    Details,
     Latency,
     RunningLatencies,
     latency_counter,
@@ -35,9 +36,12 @@ from otel_netagent.probing.latency import (
     set_bounds,
 )
 from otel_netagent.probing.printable import printable_name
+from otel_netagent.probing.process import PROCESS_COMMAND, PROCESS_ID
 
 _READ_SOURCE: Final = "eBPF, from sock:sk_data_ready to tcp:tcp_rcv_space_adjust, or sock:sock_recv_length of datagrams"
 _WRITE_SOURCE: Final = "eBPF, from sock:sock_send_length or tcp:tcp_sendmsg_locked to net:net_dev_queue"
+
+_ATTRIBUTES: Final = (*CONNECTION, LATENCY, PROCESS_ID.in_line(" pid="), PROCESS_COMMAND.in_line(" command="))
 
 _LATENCIES: Final = (
     Latency(
@@ -45,6 +49,7 @@ _LATENCIES: Final = (
             "SOCKETLAT_READSLOW",
             "netagent.socketlatency.read",
             "data waited too long on a socket before the program read it",
+            _ATTRIBUTES,
             threshold_ms=100,
             guidance=Guidance(
                 example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 latency=153 ms "
@@ -78,6 +83,7 @@ _LATENCIES: Final = (
             "SOCKETLAT_SENDSLOW",
             "netagent.socketlatency.send",
             "what was written to a socket waited too long for the socket to hand it to the network layer",
+            _ATTRIBUTES,
             threshold_ms=100,
             guidance=Guidance(
                 example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443 latency=212 ms "
@@ -147,13 +153,13 @@ def _start(environment: Environment) -> RunningLatencies:
     attached = _attach(kernel_of(environment))
     waits = Layout(attached.object.btf, "socketlatency_event", _Wait)
 
-    def details(record: bytes, _kind: int) -> Details:
+    def details(record: bytes) -> dict[str, AttributeValue]:
         wait = waits.read(record)
-        command = printable_name(wait.command)
-        return Details(
-            f"latency={duration_text(wait.latency_ns)} pid={wait.pid} command={command}",
-            {"netagent.latency_ns": wait.latency_ns, "process.pid": wait.pid, "process.command": command},
-        )
+        return {
+            LATENCY.name: wait.latency_ns,
+            PROCESS_ID.name: wait.pid,
+            PROCESS_COMMAND.name: printable_name(wait.command),
+        }
 
     return RunningLatencies("socketlatency", _LATENCIES, attached, details)
 

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import partial
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import BadRecord, Layout
-from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.model.event import AttributeValue, Event, EventType, Guidance
-from otel_netagent.model.table import Table
+from otel_netagent.kernel.symbols import Symbols
+from otel_netagent.model.attribute import Attribute, AttributeValue
+from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.probing.attach import Hook, KernelMember, Way, at_entry, attach, kernel_of
 from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
-from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text
-from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrences, event_source
+from otel_netagent.probing.event_probe import EventProbe
+from otel_netagent.probing.flow import FLOW, flow_attributes, flow_of
 from otel_netagent.probing.printable import printable_name
-from otel_netagent.probing.tcp_state import tcp_state
+from otel_netagent.probing.process import PROCESS_COMMAND, PROCESS_ID
+from otel_netagent.probing.tcp_state import TCP_STATE, tcp_state
+
+_REASON: Final = Attribute(
+    "netagent.tcp.reason", str, "why it is sent, by the kernel's name (Linux 6.10)", before=" reason:"
+)
+_ATTRIBUTES: Final = (*FLOW, TCP_STATE, _REASON, PROCESS_ID, PROCESS_COMMAND)
 
 _TYPES: Final = (
     EventType(
         "TCPRESET_NOSOCK",
         "netagent.tcpreset.nosock",
         "a RST is sent because no socket matches: stale NAT, an expired IPVS or conntrack entry, a closed port",
+        _ATTRIBUTES,
         aliases=("TCP_SEND_RST_NOSock",),
         guidance=Guidance(
             example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443",
@@ -38,6 +44,7 @@ _TYPES: Final = (
         "TCPRESET_ACTIVE",
         "netagent.tcpreset.active",
         "a RST is sent for lack of resources, or because the program closed (unread data, linger) or died",
+        _ATTRIBUTES,
         aliases=("TCP_SEND_RST_ACTIVE",),
         guidance=Guidance(
             example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 "
@@ -52,6 +59,7 @@ _TYPES: Final = (
         "TCPRESET_PROCESS",
         "netagent.tcpreset.process",
         "a RST is sent on an existing socket while a segment is processed",
+        _ATTRIBUTES,
         aliases=("TCP_SEND_RST",),
         guidance=Guidance(
             example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 state:TCP_FIN_WAIT2 "
@@ -65,6 +73,7 @@ _TYPES: Final = (
         "TCP_RCV_RST_SYN",
         "netagent.tcpreset.received.syn",
         "a RST is received during the handshake",
+        _ATTRIBUTES,
         guidance=Guidance(
             example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 state:TCP_SYN_SENT",
             causes="Nobody listens at the peer's port, or a firewall or load balancer refuses in its name.",
@@ -75,6 +84,7 @@ _TYPES: Final = (
         "TCP_RCV_RST_ESTAB",
         "netagent.tcpreset.received.estab",
         "a RST is received on an established connection",
+        _ATTRIBUTES,
         guidance=Guidance(
             example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 state:TCP_ESTABLISHED",
             causes="The peer's program closed with data unread, or died; its connection is not known any more "
@@ -87,6 +97,7 @@ _TYPES: Final = (
         "TCP_RCV_RST_TW",
         "netagent.tcpreset.received.tw",
         "a RST is received while closing",
+        _ATTRIBUTES,
         guidance=Guidance(
             example="protocol=TCP saddr=10.1.17.172 sport=6443 daddr=10.1.17.176 dport=43018 state:TCP_FIN_WAIT2",
             causes="The peer closed at once, without reading what was still on its way; ordinary for many clients.",
@@ -127,72 +138,51 @@ class _Reset(NamedTuple):
     command: bytes
 
 
-class TcpReset:
+class TcpReset(EventProbe):
     """The running probe."""
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
         kernel = kernel_of(environment)
-        self._symbols = kernel.symbols
+        attached = attach(kernel, "tcpreset", _HOOKS, partial(_prepare, symbols=kernel.symbols))
+        super().__init__("tcpreset", _TYPES, attached)
         self._reasons = {
             number: name.removeprefix("SK_RST_REASON_")
             for name, number in kernel.btf.enumerators("sk_rst_reason").items()
         }
-        attached = attach(kernel, "tcpreset", _HOOKS, self._prepare)
-        self._object = attached.object
-        self.hooks = attached.hooks
-        self._header = header_of(self._object.btf, "tcpreset_event")
         self._flow = flow_of(self._object.btf, "tcpreset_event")
         self._reset = Layout(self._object.btf, "tcpreset_event", _Reset)
-        self._occurrences = Occurrences("tcpreset", _TYPES, self._object)
-        self.event_source = event_source(self._object, self.decode)
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
-        """What became of its events; the kernel's own counters of resets are in the probes tcp and tcpext."""
-        namespaces = list(namespaces)
-        yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
+    def _read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
+        if kind >= len(_TYPES):
+            raise BadRecord(f"reset of unknown kind {kind}")
+        flow, reset = self._flow.read(record), self._reset.read(record)
+        return _TYPES[kind], flow_attributes(flow) | self._cause(reset) | _process(reset)
 
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, flow, reset = self._header.read(record), self._flow.read(record), self._reset.read(record)
-        if header.kind >= len(_TYPES):
-            raise BadRecord(f"reset of unknown kind {header.kind}")
-        facts = self._facts(reset)
-        return header.event(
-            "tcpreset",
-            _TYPES[header.kind],
-            monotonic_to_unix_ns,
-            flow_attributes(flow) | {f"netagent.tcp.{name}": fact for name, fact in facts.items()} | _process(reset),
-            " ".join((flow_text(flow), *(f"{name}:{fact}" for name, fact in facts.items()))),
-        )
-
-    def close(self) -> None:
-        """Take the programs out of the kernel."""
-        self._object.close()
-
-    def _facts(self, reset: _Reset) -> dict[str, AttributeValue]:
+    def _cause(self, reset: _Reset) -> dict[str, AttributeValue]:
         """State and reason by the kernel's names, where there are any."""
-        facts: dict[str, AttributeValue] = {}
+        cause: dict[str, AttributeValue] = {}
         if reset.state:
-            facts["state"] = tcp_state(reset.state)
+            cause[TCP_STATE.name] = tcp_state(reset.state)
         if reset.reason:
-            facts["reason"] = self._reasons.get(reset.reason, f"REASON_{reset.reason}")
-        return facts
+            cause[_REASON.name] = self._reasons.get(reset.reason, f"REASON_{reset.reason}")
+        return cause
 
-    def _prepare(self, bpf_object: BpfObject) -> None:
-        for variable, functions in (
-            ("validate_incoming", ("tcp_validate_incoming",)),
-            ("rcv_state_process", ("tcp_rcv_state_process",)),
-            ("closers", _CLOSERS),
-            ("softirqs", _SOFTIRQS),
-        ):
-            bpf_object.variable(variable)[:] = self._symbols.spans(functions)
-        prepare_endings(bpf_object, self._symbols)
+
+def _prepare(bpf_object: BpfObject, symbols: Symbols) -> None:
+    for variable, functions in (
+        ("validate_incoming", ("tcp_validate_incoming",)),
+        ("rcv_state_process", ("tcp_rcv_state_process",)),
+        ("closers", _CLOSERS),
+        ("softirqs", _SOFTIRQS),
+    ):
+        bpf_object.variable(variable)[:] = symbols.spans(functions)
+    prepare_endings(bpf_object, symbols)
 
 
 def _process(reset: _Reset) -> dict[str, AttributeValue]:
     """The program that closed the socket, where one did."""
-    return {"process.pid": reset.pid, "process.command": printable_name(reset.command)} if reset.pid else {}
+    return {PROCESS_ID.name: reset.pid, PROCESS_COMMAND.name: printable_name(reset.command)} if reset.pid else {}
 
 
 PROBE: Final = Probe(

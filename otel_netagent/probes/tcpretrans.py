@@ -7,22 +7,24 @@ is counted, and told where harmless events are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.model.event import AttributeValue, Event, EventType, Guidance
+from otel_netagent.model.attribute import Attribute, AttributeValue
+from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
-from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text
-from otel_netagent.probing.harmless import harmless, harmless_attributes
-from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrences, event_source
-from otel_netagent.probing.tcp_state import tcp_state
+from otel_netagent.probing.event_probe import EventProbe
+from otel_netagent.probing.flow import CONNECTION, flow_attributes, flow_of
+from otel_netagent.probing.harmless import HARMLESS, harmless, harmless_attributes
+from otel_netagent.probing.occurrences import Occurrence
+from otel_netagent.probing.segment import DROP_LOCATION, DROP_REASON, RETRANSMITTED, TCP_SEQUENCE
+from otel_netagent.probing.tcp_state import TCP_STATE, tcp_state
 
 _SOURCE: Final = "eBPF tcp:tcp_retransmit_skb, tcp:tcp_retransmit_synack"
 
@@ -37,10 +39,35 @@ _SERIES: Final = (
     Series("inspector_pod_tcpretrans_bytes", Kind.COUNTER, "By", "bytes of data retransmitted", _SOURCE),
 )
 
+_TRIGGER: Final = Attribute(
+    "netagent.retransmission.trigger",
+    str,
+    "what made TCP send it again, where that is known: TIMEOUT, LOSS_PROBE or FAST",
+    before=" trigger:",
+)
+_DATA: Final = Attribute("netagent.retransmission.bytes", int, "data sent again", "By", " bytes:")
+_COUNT: Final = Attribute(
+    "netagent.retransmission.segments", int, "segments on the wire, where there are several", before=" segments:"
+)
+_TIMEOUTS: Final = Attribute("netagent.tcp.timeouts", int, "time-outs since the peer acknowledged something last")
+
 TCPRETRANS: Final = EventType(
     "TCPRETRANS",
     "netagent.tcpretrans",
     "a TCP segment is sent again because a timer ran out",
+    (
+        *CONNECTION,
+        TCP_STATE,
+        RETRANSMITTED,
+        _TRIGGER,
+        _DATA,
+        _COUNT,
+        DROP_REASON.in_line(" drop:"),
+        DROP_LOCATION.in_line(" at:"),
+        TCP_SEQUENCE,
+        _TIMEOUTS,
+        HARMLESS,
+    ),
     guidance=Guidance(
         example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443 state:TCP_ESTABLISHED "
         "segment:DATA trigger:LOSS_PROBE bytes:512",
@@ -88,74 +115,53 @@ class _Retransmission(NamedTuple):
     expected: int
 
 
-class TcpRetrans:
+class TcpRetrans(EventProbe):
     """The running probe."""
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
-        attached = attach(kernel_of(environment), "tcpretrans", _HOOKS)
-        self._object = attached.object
-        self.hooks = attached.hooks
-        self._occurrences = Occurrences("tcpretrans", (TCPRETRANS,), self._object)
-        self._header = header_of(self._object.btf, "tcpretrans_event")
+        super().__init__("tcpretrans", (TCPRETRANS,), attach(kernel_of(environment), "tcpretrans", _HOOKS))
         self._flow = flow_of(self._object.btf, "tcpretrans_event")
         self._retransmission = Layout(self._object.btf, "tcpretrans_event", _Retransmission)
-        self.event_source = event_source(self._object, self.decode)
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
+    def _tables(self, found: Sequence[Occurrence], namespaces: Sequence[Namespace]) -> Iterable[Table]:
         """Segments and bytes of each namespace."""
-        namespaces = list(namespaces)
-        found = self._occurrences.read(namespaces)
         rows = {(each.cookie, ()): [0] * len(_SERIES) for each in namespaces}
         for each in found:
             if each.kind in (_SEGMENTS, _BYTES):
                 rows[each.netns_cookie, ()][each.kind - _SEGMENTS] += each.total
         yield Table("tcpretrans", _SERIES, {key: tuple(row) for key, row in rows.items()})
-        yield from self._occurrences.tables(found, namespaces)
 
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, flow = self._header.read(record), self._flow.read(record)
-        retransmission = self._retransmission.read(record)
-        if header.kind >= len(_MADE):
-            raise BadRecord(f"retransmission of unknown kind {header.kind}")
-        facts = _facts(_MADE[header.kind], retransmission)
-        return header.event(
-            "tcpretrans",
-            harmless(TCPRETRANS) if retransmission.expected else TCPRETRANS,
-            monotonic_to_unix_ns,
+    def _read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
+        if kind >= len(_MADE):
+            raise BadRecord(f"retransmission of unknown kind {kind}")
+        flow, retransmission = self._flow.read(record), self._retransmission.read(record)
+        attributes = (
             flow_attributes(flow)
             | {
-                "netagent.tcp.state": tcp_state(retransmission.state),
-                "netagent.tcp.sequence": retransmission.sequence,
-                "netagent.tcp.timeouts": retransmission.timeouts,
+                TCP_STATE.name: tcp_state(retransmission.state),
+                TCP_SEQUENCE.name: retransmission.sequence,
+                _TIMEOUTS.name: retransmission.timeouts,
             }
-            | {f"netagent.retransmission.{name}": fact for name, fact in facts.items()}
-            | harmless_attributes(retransmission.expected),
-            " ".join(
-                (
-                    f"{flow_text(flow)} state:{tcp_state(retransmission.state)}",
-                    *(f"{name}:{fact}" for name, fact in facts.items()),
-                )
-            ),
+            | _sent_again(_MADE[kind], retransmission)
+            | harmless_attributes(retransmission.expected)
         )
-
-    def close(self) -> None:
-        """Take the programs out of the kernel."""
-        self._object.close()
+        return harmless(TCPRETRANS) if retransmission.expected else TCPRETRANS, attributes
 
 
-def _facts(made: _Made, retransmission: _Retransmission) -> dict[str, AttributeValue]:
+def _sent_again(made: _Made, retransmission: _Retransmission) -> dict[str, AttributeValue]:
     """What is sent again, why, and how much; without data it is the end of them (FIN)."""
     of_handshake = made.segment != "DATA"
-    facts: dict[str, AttributeValue] = {"segment": made.segment if of_handshake or retransmission.bytes else "FIN"}
+    attributes: dict[str, AttributeValue] = {
+        RETRANSMITTED.name: made.segment if of_handshake or retransmission.bytes else "FIN"
+    }
     if made.trigger:
-        facts["trigger"] = made.trigger
+        attributes[_TRIGGER.name] = made.trigger
     if retransmission.bytes:
-        facts["bytes"] = retransmission.bytes
+        attributes[_DATA.name] = retransmission.bytes
     if retransmission.segments > 1:
-        facts["segments"] = retransmission.segments
-    return facts
+        attributes[_COUNT.name] = retransmission.segments
+    return attributes
 
 
 PROBE: Final = Probe(

@@ -8,27 +8,29 @@ does not end in TIME_WAIT.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.layout import Layout
-from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.model.event import Event, EventType, Guidance
-from otel_netagent.model.table import Table
+from otel_netagent.model.attribute import Attribute, AttributeValue
+from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
 from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.ending import prepare_endings, time_wait_hook
-from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text, tcp_flags_text
-from otel_netagent.probing.harmless import harmless, harmless_attributes
-from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrences, event_source
+from otel_netagent.probing.event_probe import EventProbe
+from otel_netagent.probing.flow import FLOW, flow_attributes, flow_of, tcp_flags_text
+from otel_netagent.probing.harmless import HARMLESS, harmless, harmless_attributes
+from otel_netagent.probing.segment import TCP_SEQUENCE
+
+_FLAGS: Final = Attribute("netagent.tcp.flags", str, "names of the segment's flags", before=" flags:")
+_DATA: Final = Attribute("netagent.tcp.bytes", int, "data in the segment", "By")
 
 TCP_TW_RCV: Final = EventType(
     "TCP_TW_RCV",
     "netagent.tcptwrcv",
     "a segment reaches a TIME_WAIT socket and is consumed by it",
+    (*FLOW, _FLAGS, TCP_SEQUENCE, _DATA, HARMLESS),
     guidance=Guidance(
         example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443 flags:SYN",
         causes="The peer uses the port again too soon (SYN), has not seen the end (FIN, lost ACK), or goes on sending "
@@ -52,47 +54,29 @@ class _Segment(NamedTuple):
     expected: int
 
 
-class TcpTwRcv:
+class TcpTwRcv(EventProbe):
     """The running probe."""
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
         kernel = kernel_of(environment)
         attached = attach(kernel, "tcptwrcv", _HOOKS, partial(prepare_endings, symbols=kernel.symbols))
-        self._object = attached.object
-        self.hooks = attached.hooks
-        self._occurrences = Occurrences("tcptwrcv", (TCP_TW_RCV,), self._object)
-        self._header = header_of(self._object.btf, "tcptwrcv_event")
+        super().__init__("tcptwrcv", (TCP_TW_RCV,), attached)
         self._flow = flow_of(self._object.btf, "tcptwrcv_event")
         self._segment = Layout(self._object.btf, "tcptwrcv_event", _Segment)
-        self.event_source = event_source(self._object, self.decode)
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
-        """What became of its events."""
-        namespaces = list(namespaces)
-        yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
-
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, flow, segment = self._header.read(record), self._flow.read(record), self._segment.read(record)
-        flags = tcp_flags_text(flow.tcp_flags)
-        return header.event(
-            "tcptwrcv",
-            harmless(TCP_TW_RCV) if segment.expected else TCP_TW_RCV,
-            monotonic_to_unix_ns,
+    def _read(self, record: bytes, _kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
+        flow, segment = self._flow.read(record), self._segment.read(record)
+        attributes = (
             flow_attributes(flow)
             | {
-                "netagent.tcp.flags": flags,
-                "netagent.tcp.sequence": segment.sequence,
-                "netagent.tcp.bytes": segment.bytes,
+                _FLAGS.name: tcp_flags_text(flow.tcp_flags),
+                TCP_SEQUENCE.name: segment.sequence,
+                _DATA.name: segment.bytes,
             }
-            | harmless_attributes(segment.expected),
-            f"{flow_text(flow)} flags:{flags}",
+            | harmless_attributes(segment.expected)
         )
-
-    def close(self) -> None:
-        """Take the programs out of the kernel."""
-        self._object.close()
+        return harmless(TCP_TW_RCV) if segment.expected else TCP_TW_RCV, attributes
 
 
 PROBE: Final = Probe(

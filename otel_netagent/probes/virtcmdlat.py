@@ -9,26 +9,29 @@ since a histogram of the same name cannot have it: a dashboard that selects `lev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.btf import Btf
 from otel_netagent.kernel.bpf.layout import BadRecord, Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.model.event import Event, EventType, Guidance
+from otel_netagent.model.attribute import Attribute, AttributeValue
+from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import HistogramTable, Table
 from otel_netagent.probing.attach import Hook, Unavailable, Way, attach, kernel_of
 from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.columns import Column, Columns
-from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, Probe
-from otel_netagent.probing.delay import delay_attributes, delay_of, delay_text, event_above_ns, report_as_host
+from otel_netagent.probing.declaration import Environment, EventSettings, Probe
+from otel_netagent.probing.delay import CPU, delay_attributes, delay_of, event_above_ns, report_as_host
+from otel_netagent.probing.duration import LATENCY
+from otel_netagent.probing.event_probe import EventProbe
 from otel_netagent.probing.histogram import HistogramReader, set_bounds
-from otel_netagent.probing.kernel_event import header_of
 from otel_netagent.probing.node import NodeRow
-from otel_netagent.probing.occurrences import Occurrences, limit_events
+from otel_netagent.probing.occurrences import Occurrence
 from otel_netagent.probing.printable import printable_name
+from otel_netagent.probing.process import PROCESS_COMMAND, PROCESS_ID
 
 _SOURCE: Final = "eBPF, start and end of virtnet_send_command_reply or virtnet_send_command; of the node"
 
@@ -59,11 +62,30 @@ _CAUSES: Final = (
 )
 _LOOK_AT: Final = "Steal time, NETSOFTIRQ_SCHED_SLOW on the same CPU, the cloud provider's events for this machine."
 
+_CLASS: Final = Attribute(
+    "netagent.virtio_net.class",
+    str,
+    "class of the command, by the name in VIRTIO_NET_CTRL_*; a number where it has none here",
+    before=" control=",
+)
+_COMMAND: Final = Attribute(
+    "netagent.virtio_net.command", int, "number of the command in its class, which stands before it", before="/"
+)
+_ATTRIBUTES: Final = (
+    CPU,
+    PROCESS_ID.in_line(" pid="),
+    LATENCY,
+    PROCESS_COMMAND.in_line(" command="),
+    _CLASS,
+    _COMMAND,
+)
+
 _TYPES: Final = (
     EventType(
         "VIRTCMDEXCUTE",
         "netagent.virtcmdlat.slow",
         "a virtio-net control command takes too long; if more than 100 ms it is a VIRTCMDEXCUTE_100MS",
+        _ATTRIBUTES,
         threshold_ms=10,
         guidance=Guidance("cpu=0 pid=812 latency=37 ms command=ip control=RX/0", _CAUSES, _LOOK_AT),
     ),
@@ -71,6 +93,7 @@ _TYPES: Final = (
         "VIRTCMDEXCUTE_100MS",
         "netagent.virtcmdlat.100ms",
         "a virtio-net control command takes more than 100 ms",
+        _ATTRIBUTES,
         guidance=Guidance("cpu=0 pid=812 latency=262 ms command=ip control=RX/0", _CAUSES, _LOOK_AT),
     ),
 )
@@ -106,38 +129,28 @@ class _Command(NamedTuple):
     command: int
 
 
-class CommandDecoder:
-    """Reads the records of the ring buffer."""
+class CommandReader:
+    """Reads records; apart from the probe, which runs only where the driver is loaded."""
 
     def __init__(self, btf: Btf) -> None:
         """Take the layout from the BTF of the object."""
-        self._header = header_of(btf, "virtcmdlat_event")
         self._delay = delay_of(btf, "virtcmdlat_event")
         self._command = Layout(btf, "virtcmdlat_event", _Command)
 
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, delay, command = self._header.read(record), self._delay.read(record), self._command.read(record)
-        if header.kind >= len(_TYPES):
-            raise BadRecord(f"command of unknown kind {header.kind}")
-        class_name = _CLASSES.get(command.command_class, str(command.command_class))
-        giver = printable_name(delay.command)
-        return header.event(
-            "virtcmdlat",
-            _TYPES[header.kind],
-            monotonic_to_unix_ns,
-            delay_attributes(delay)
-            | {
-                "process.pid": delay.pid,
-                "process.command": giver,
-                "netagent.virtio_net.class": class_name,
-                "netagent.virtio_net.command": command.command,
-            },
-            f"{delay_text(delay)} command={giver} control={class_name}/{command.command}",
-        )
+    def read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
+        """What a record of this kind tells. Raises BadRecord."""
+        delay, command = self._delay.read(record), self._command.read(record)
+        if kind >= len(_TYPES):
+            raise BadRecord(f"command of unknown kind {kind}")
+        return _TYPES[kind], delay_attributes(delay) | {
+            PROCESS_ID.name: delay.pid,
+            PROCESS_COMMAND.name: printable_name(delay.command),
+            _CLASS.name: _CLASSES.get(command.command_class, str(command.command_class)),
+            _COMMAND.name: command.command,
+        }
 
 
-class VirtCmdLat:
+class VirtCmdLat(EventProbe):
     """The running probe."""
 
     def __init__(self, environment: Environment) -> None:
@@ -150,36 +163,32 @@ class VirtCmdLat:
         self._host = self._row.namespace(environment.walk.walk)
         attached = attach(kernel, "virtcmdlat", _hooks(function), self._prepare)
         self._since_ns = time.time_ns()
-        self._object = attached.object
-        self.hooks = attached.hooks
-        self._occurrences = Occurrences("virtcmdlat", _TYPES, self._object)
+        super().__init__("virtcmdlat", _TYPES, attached)
         self._durations = self._object.map("durations")
         self._histogram = HistogramReader(self._object.btf, _DURATIONS)
         self._slow = tuple(map(self._object.variable, _COUNTERS.fields))
-        decode = CommandDecoder(self._object.btf).decode
-        self.event_source = EventSource(self._object.map("events"), decode, self._tell)
+        self._reader = CommandReader(self._object.btf)
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
+    def _tables(
+        self, _found: Sequence[Occurrence], namespaces: Sequence[Namespace]
+    ) -> Iterable[Table | HistogramTable]:
         """How long all commands since the start took, and how many of them too long."""
-        namespaces = list(namespaces)
         _, durations = self._durations.read_all()
         slow = tuple(variable[0] for variable in self._slow)
         distribution = self._histogram.sum([durations])
         yield Table("virtcmdlat", _COUNTERS.series, self._row.of(slow, namespaces), self._since_ns)
         yield HistogramTable("virtcmdlat", (_DURATIONS,), self._row.of((distribution,), namespaces), self._since_ns)
-        yield from self._occurrences.tables(self._occurrences.read(namespaces), namespaces)
 
-    def close(self) -> None:
-        """Take the programs out of the kernel."""
-        self._object.close()
+    def _read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
+        return self._reader.read(record, kind)
 
     def _prepare(self, bpf_object: BpfObject) -> None:
         set_bounds(bpf_object, _DURATIONS)
         report_as_host(bpf_object, self._host)
 
-    def _tell(self, events: EventSettings | None) -> None:
+    def _limit(self, events: EventSettings | None) -> None:
         self._object.variable("event_above_ns")[0] = event_above_ns(events, _TYPES[0])
-        limit_events(self._object, events)
+        super()._limit(events)
 
 
 PROBE: Final = Probe(

@@ -1,4 +1,4 @@
-"""Delays of the node itself, as bpf/include/delay.h records them: for the text line and for attributes."""
+"""Delays of the node itself, as bpf/include/delay.h records them: as attributes of an event."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.btf import Btf
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.model.event import AttributeValue, EventType
+from otel_netagent.model.attribute import Attribute, AttributeValue
+from otel_netagent.model.event import EventType
 from otel_netagent.probing.declaration import EventSettings
-from otel_netagent.probing.duration import MILLISECOND_NS, NEVER_NS, duration_text
+from otel_netagent.probing.duration import LATENCY, MILLISECOND_NS, NEVER_NS
 
 SEPARATE_ABOVE_NS: Final = 100 * MILLISECOND_NS
 """Delays above 100 ms are events of a type of their own, instead of by the one whose threshold is configured."""
+
+CPU: Final = Attribute("cpu.logical_number", int, "CPU that it happened on", before=" cpu=")
 
 
 class Delay(NamedTuple):
@@ -41,11 +44,6 @@ def report_as_host(bpf_object: BpfObject, host: Namespace) -> None:
     bpf_object.variable("host_netns_inode")[0] = host.inode
 
 
-def delay_text(delay: Delay) -> str:
-    """`cpu=N pid=N latency=37 ms`."""
-    return f"cpu={delay.cpu} pid={delay.pid} latency={duration_text(delay.latency_ns)}"
-
-
 def delay_attributes(delay: Delay) -> dict[str, AttributeValue]:
     """What is the same of all delays; whose process it is depends on the delay."""
-    return {"cpu.logical_number": delay.cpu, "netagent.latency_ns": delay.latency_ns}
+    return {CPU.name: delay.cpu, LATENCY.name: delay.latency_ns}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from otel_netagent.model.attribute import Attribute
+
 MICROSECOND_NS: Final = 1_000
 MILLISECOND_NS: Final = 1_000_000
 
@@ -16,3 +18,13 @@ def duration_text(duration_ns: int) -> str:
     if duration_ns >= MILLISECOND_NS:
         return f"{duration_ns // MILLISECOND_NS} ms"
     return f"{duration_ns // MICROSECOND_NS} us"
+
+
+LATENCY: Final = Attribute(
+    "netagent.latency_ns",
+    int,
+    "how long it took",
+    "ns",
+    " latency=",
+    duration_text,
+)

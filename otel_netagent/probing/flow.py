@@ -1,4 +1,4 @@
-"""Who talked to whom, as bpf/include/flow.h records it: for the text line and for attributes."""
+"""Who talked to whom, as bpf/include/flow.h records it: as attributes of an event."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.btf import Btf
 from otel_netagent.kernel.bpf.layout import Layout
-from otel_netagent.model.event import AttributeValue
+from otel_netagent.model.attribute import Attribute, AttributeValue
 
 
 class Known:
@@ -59,6 +59,9 @@ _PROTOCOLS: Final = {
     132: "SCTP",
     136: "UDPLite",
 }
+_PROTOCOL_NAMES: Final = {number: name.lower() for number, name in _PROTOCOLS.items()}
+_ETHERTYPE_NAMES: Final = {number: name.lower() for number, name in _ETHERTYPES.items()}
+_SPELLED: Final = {name.lower(): name for name in (*_PROTOCOLS.values(), *_ETHERTYPES.values())}
 _TCP_FLAGS: Final = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 """By their bits, the lowest first (RFC 9293, 3.1)."""
 _MAPPED_PREFIX: Final = bytes(10) + b"\xff\xff"
@@ -76,7 +79,7 @@ class Ends(NamedTuple):
 def _ends(saddr: bytes, daddr: bytes, ethertype: int) -> Ends:
     """Addresses as on the wire: a socket of AF_INET6 talks IPv4 under mapped addresses (RFC 4291, 2.5.5.2).
 
-    Kept, since each event needs them for its line and for its attributes, and many are of the same two ends.
+    Kept, since many events are of the same two ends.
     """
     if ethertype == _IPV4:
         return Ends(socket.inet_ntoa(saddr[:4]), socket.inet_ntoa(daddr[:4]), "ipv4")
@@ -86,10 +89,15 @@ def _ends(saddr: bytes, daddr: bytes, ethertype: int) -> Ends:
 
 
 def protocol_name(flow: Flow) -> str:
-    """The protocol as the text line shows it: `TCP`, `ICMPv6`, `ARP`, or a number where it has no name here."""
+    """The protocol in lower case: `tcp`, `icmpv6`, `arp`, or a number where it has no name here."""
     if flow.known & Known.ADDRESSES:
-        return _PROTOCOLS.get(flow.protocol) or str(flow.protocol)
-    return _ETHERTYPES.get(flow.ethertype) or f"0x{flow.ethertype:04x}"
+        return _PROTOCOL_NAMES.get(flow.protocol) or str(flow.protocol)
+    return _ETHERTYPE_NAMES.get(flow.ethertype) or f"0x{flow.ethertype:04x}"
+
+
+def _spelled(protocol: str) -> str:
+    """The protocol as the text line shows it: `TCP`, `ICMPv6`."""
+    return _SPELLED.get(protocol, protocol)
 
 
 def tcp_flags_text(flags: int) -> str:
@@ -97,36 +105,57 @@ def tcp_flags_text(flags: int) -> str:
     return "|".join(name for bit, name in enumerate(_TCP_FLAGS) if flags & 1 << bit) or "none"
 
 
-def flow_text(flow: Flow) -> str:
-    """`protocol=TCP saddr=A sport=N daddr=B dport=N`, with those parts that are known."""
-    parts = [f"protocol={protocol_name(flow)}"]
-    if flow.known & Known.ADDRESSES:
-        ends = _ends(flow.saddr, flow.daddr, flow.ethertype)
-        if flow.known & Known.PORTS:
-            parts.append(f"saddr={ends.source} sport={flow.sport} daddr={ends.destination} dport={flow.dport}")
-        else:
-            parts.append(f"saddr={ends.source} daddr={ends.destination}")
-    if flow.known & Known.ICMP:
-        parts.append(f"icmp_type={flow.icmp_type} icmp_code={flow.icmp_code}")
-    if flow.known & Known.FRAGMENT:
-        parts.append("fragment=later")
-    if flow.known & Known.TRUNCATED:
-        parts.append("header=truncated")
-    return " ".join(parts)
+PROTOCOL: Final = Attribute(
+    "network.transport",
+    str,
+    "protocol of the packet or socket, in lower case; a number where it has no name here",
+    before=" protocol=",
+    text=_spelled,
+)
+NETWORK: Final = Attribute("network.type", str, "`ipv4` or `ipv6`")
+SOURCE_ADDRESS: Final = Attribute("source.address", str, "address of the source", before=" saddr=")
+SOURCE_PORT: Final = Attribute("source.port", int, "port of the source", before=" sport=")
+DESTINATION_ADDRESS: Final = Attribute("destination.address", str, "address of the destination", before=" daddr=")
+DESTINATION_PORT: Final = Attribute("destination.port", int, "port of the destination", before=" dport=")
+ICMP_TYPE: Final = Attribute("netagent.icmp.type", int, "type of an ICMP message", before=" icmp_type=")
+ICMP_CODE: Final = Attribute("netagent.icmp.code", int, "code of an ICMP message", before=" icmp_code=")
+FRAGMENT: Final = Attribute(
+    "netagent.packet.fragment", str, "`later`: not the first fragment, so that there are no ports", before=" fragment="
+)
+HEADER: Final = Attribute(
+    "netagent.packet.header", str, "`truncated`: the packet ends within its headers", before=" header="
+)
+CONNECTION: Final = (PROTOCOL, NETWORK, SOURCE_ADDRESS, SOURCE_PORT, DESTINATION_ADDRESS, DESTINATION_PORT)
+"""What an event says of the flow of a socket; the source is the local end."""
+
+FLOW: Final = (*CONNECTION, ICMP_TYPE, ICMP_CODE, FRAGMENT, HEADER)
+"""What an event says of the flow of a packet, as far as its headers tell."""
+
+_INSTEAD_OF_PORTS: Final = Known.ICMP | Known.FRAGMENT | Known.TRUNCATED
 
 
 def flow_attributes(flow: Flow) -> dict[str, AttributeValue]:
-    """What is known of a flow, under the names of OpenTelemetry's semantic conventions where these have one."""
-    attributes: dict[str, AttributeValue] = {"network.transport": protocol_name(flow).lower()}
+    """What is known of a flow."""
+    attributes: dict[str, AttributeValue] = {PROTOCOL.name: protocol_name(flow)}
     if flow.known & Known.ADDRESSES:
         ends = _ends(flow.saddr, flow.daddr, flow.ethertype)
-        attributes |= {
-            "network.type": ends.network,
-            "source.address": ends.source,
-            "destination.address": ends.destination,
-        }
+        attributes[NETWORK.name] = ends.network
+        attributes[SOURCE_ADDRESS.name] = ends.source
+        attributes[DESTINATION_ADDRESS.name] = ends.destination
     if flow.known & Known.PORTS:
-        attributes |= {"source.port": flow.sport, "destination.port": flow.dport}
+        attributes[SOURCE_PORT.name] = flow.sport
+        attributes[DESTINATION_PORT.name] = flow.dport
+    if flow.known & _INSTEAD_OF_PORTS:
+        attributes |= _instead_of_ports(flow)
+    return attributes
+
+
+def _instead_of_ports(flow: Flow) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {}
     if flow.known & Known.ICMP:
-        attributes |= {"netagent.icmp.type": flow.icmp_type, "netagent.icmp.code": flow.icmp_code}
+        attributes |= {ICMP_TYPE.name: flow.icmp_type, ICMP_CODE.name: flow.icmp_code}
+    if flow.known & Known.FRAGMENT:
+        attributes[FRAGMENT.name] = "later"
+    if flow.known & Known.TRUNCATED:
+        attributes[HEADER.name] = "truncated"
     return attributes

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import Final
 
-from otel_netagent.model.event import AttributeValue, EventType, Severity
+from otel_netagent.model.attribute import Attribute, AttributeValue
+from otel_netagent.model.event import EventType, Severity
+
+HARMLESS: Final = Attribute(
+    "netagent.harmless", int, "1: this is no fault; such events are emitted where `event_config.harmless` asks for them"
+)
 
 
 @cache
@@ -16,4 +22,4 @@ def harmless(event_type: EventType) -> EventType:
 
 def harmless_attributes(is_harmless: int) -> dict[str, AttributeValue]:
     """The attribute that says so; nothing for a fault."""
-    return {"netagent.harmless": 1} if is_harmless else {}
+    return {HARMLESS.name: 1} if is_harmless else {}

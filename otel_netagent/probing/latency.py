@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.kernel.namespaces import Namespace
-from otel_netagent.model.event import AttributeValue, Event, EventType
+from otel_netagent.model.attribute import AttributeValue
+from otel_netagent.model.event import EventType
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Table
 from otel_netagent.probing.attach import Attached
-from otel_netagent.probing.declaration import EventSettings, EventSource
+from otel_netagent.probing.declaration import EventSettings
 from otel_netagent.probing.duration import MILLISECOND_NS, NEVER_NS
-from otel_netagent.probing.flow import flow_attributes, flow_of, flow_text
-from otel_netagent.probing.kernel_event import header_of
-from otel_netagent.probing.occurrences import Occurrences, limit_events
+from otel_netagent.probing.event_probe import EventProbe
+from otel_netagent.probing.flow import flow_attributes, flow_of
+from otel_netagent.probing.occurrences import Occurrence, limit_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +65,7 @@ def limit_latencies(bpf_object: BpfObject, latencies: Sequence[Latency], events:
     limit_events(bpf_object, events)
 
 
-class Details(NamedTuple):
-    """What an event of a latency tells beside its flow."""
-
-    text: str
-    attributes: Mapping[str, AttributeValue]
-
-
-class RunningLatencies:
+class RunningLatencies(EventProbe):
     """A running probe of latencies, which are those of packets or of sockets: each has a flow."""
 
     def __init__(
@@ -81,51 +73,32 @@ class RunningLatencies:
         probe: str,
         latencies: Sequence[Latency],
         attached: Attached,
-        details: Callable[[bytes, int], Details],
+        details: Callable[[bytes], Mapping[str, AttributeValue]],
     ) -> None:
-        """Run what is attached; `details` reads the rest of a record, of this kind. It may raise BadRecord."""
-        self._probe = probe
+        """Run what is attached; `details` reads what a record has beside its flow. It may raise BadRecord."""
+        super().__init__(probe, [latency.event for latency in latencies], attached)
         self._latencies = latencies
-        self._object = attached.object
         self._details = details
         self._series = series_of(latencies)
         self._columns = [
             (kind, place + 1) for kind, latency in enumerate(latencies) for place in range(len(latency.counters))
         ]
-        self._occurrences = Occurrences(probe, [latency.event for latency in latencies], self._object)
-        self._header = header_of(self._object.btf, f"{probe}_event")
         self._flow = flow_of(self._object.btf, f"{probe}_event")
-        self.hooks = attached.hooks
-        tell = partial(limit_latencies, self._object, latencies)
-        self.event_source = EventSource(self._object.map("events"), self.decode, tell)
 
-    def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table]:
-        """How often each bound was exceeded in each namespace, and what became of the events."""
-        namespaces = list(namespaces)
-        found = self._occurrences.read(namespaces)
+    def _limit(self, events: EventSettings | None) -> None:
+        limit_latencies(self._object, self._latencies, events)
+
+    def _tables(self, found: Sequence[Occurrence], namespaces: Sequence[Namespace]) -> Iterable[Table]:
+        """How often each bound was exceeded in each namespace."""
         rows = {(each.cookie, ()): [0] * len(self._columns) for each in namespaces}
         for each in found:
             row = rows[each.netns_cookie, ()]
             for column, (kind, bounds) in enumerate(self._columns):
                 if each.kind == kind and each.location >= bounds:
                     row[column] += each.total
-        yield Table(self._probe, self._series, {key: tuple(row) for key, row in rows.items()})
-        yield from self._occurrences.tables(found, namespaces)
+        yield Table(self._name, self._series, {key: tuple(row) for key, row in rows.items()})
 
-    def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record of the ring buffer as an event. Raises BadRecord."""
-        header, flow = self._header.read(record), self._flow.read(record)
-        if header.kind >= len(self._latencies):
-            raise BadRecord(f"{self._probe}: latency of unknown kind {header.kind}")
-        details = self._details(record, header.kind)
-        return header.event(
-            self._probe,
-            self._latencies[header.kind].event,
-            monotonic_to_unix_ns,
-            {**flow_attributes(flow), **details.attributes},
-            f"{flow_text(flow)} {details.text}",
-        )
-
-    def close(self) -> None:
-        """Take the programs out of the kernel."""
-        self._object.close()
+    def _read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
+        if kind >= len(self._latencies):
+            raise BadRecord(f"{self._name}: latency of unknown kind {kind}")
+        return self._latencies[kind].event, {**flow_attributes(self._flow.read(record)), **self._details(record)}

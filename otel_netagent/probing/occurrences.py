@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.kernel.proc import processes
-from otel_netagent.model.event import Event, EventType
+from otel_netagent.model.event import EventType
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table
-from otel_netagent.probing.declaration import EventSettings, EventSource
+from otel_netagent.probing.declaration import EventSettings
 from otel_netagent.probing.walk_keys import WalkKeys
 
 logger = logging.getLogger(__name__)
@@ -106,11 +105,6 @@ def uncounted_table(probe: str, uncounted: int, namespaces: Iterable[Namespace],
     return Table(
         probe, (UNCOUNTED,), {(each.cookie, (probe,)): (uncounted,) for each in namespaces if each.inode == host}
     )
-
-
-def event_source(bpf_object: BpfObject, decode: Callable[[bytes, int], Event]) -> EventSource:
-    """The events of a loaded object, of which nothing but the limits can be set."""
-    return EventSource(bpf_object.map("events"), decode, partial(limit_events, bpf_object))
 
 
 def limit_events(bpf_object: BpfObject, events: EventSettings | None) -> None:

@@ -1,10 +1,10 @@
-"""Parts of a packet's latency in the IP layer (bpf/include/receive_timestamps.h): for the text line and attributes."""
+"""Where a packet's latency passed in the IP layer (bpf/include/receive_timestamps.h): as attributes of an event."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from otel_netagent.model.event import AttributeValue
+from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.probing.attach import Hook, Way
 from otel_netagent.probing.duration import duration_text
 
@@ -45,16 +45,20 @@ HOPS: Final = (
 """What bpf/kernellatency.bpf.c watches for them, which says why kernels differ."""
 
 
-def parts_text(parts: Parts, sign: str) -> str:
-    """` local_out=35 ms postrouting=820 us` of those that are known, each after a space."""
-    return "".join(f" {name}{sign}{duration_text(part)}" for name, part in _known(parts).items())
+def _part(name: str, where: str) -> Attribute:
+    return Attribute(f"netagent.latency.{name}_ns", int, f"part of it in {where}", "ns", f" {name}=", duration_text)
+
+
+PARTS: Final = (
+    _part("prerouting", "PREROUTING (received packets)"),
+    _part("route", "the routing decision (received packets)"),
+    _part("local_in", "INPUT (received packets)"),
+    _part("local_out", "OUTPUT (sent packets)"),
+    _part("postrouting", "POSTROUTING (sent packets)"),
+)
+"""By the members of Parts."""
 
 
 def parts_attributes(parts: Parts) -> dict[str, AttributeValue]:
     """Those that are known."""
-    return {f"netagent.latency.{name}_ns": part for name, part in _known(parts).items()}
-
-
-def _known(parts: Parts) -> dict[str, int]:
-    """By their names without the unit."""
-    return {name.removesuffix("_ns"): part for name, part in parts._asdict().items() if part}
+    return {attribute.name: part for attribute, part in zip(PARTS, parts, strict=True) if part}

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from otel_netagent.model.attribute import Attribute
+
+TCP_STATE: Final = Attribute("netagent.tcp.state", str, "state of the socket, by the kernel's name", before=" state:")
+
 _STATES: Final = (
     "",
     "TCP_ESTABLISHED",

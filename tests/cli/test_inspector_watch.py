@@ -13,14 +13,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.cli.inspector.event_name import EventNameType
-from otel_netagent.model.event import Event, EventType
 from otel_netagent.outputs.stream.service import EventStream
 from otel_netagent.pipeline.suppressed import EVENTS_SUPPRESSED
 from otel_netagent.probes import catalogue
 from tests.cli.terminal import INSPECTOR, Running
-from tests.outputs.stream.samples import DB, NODE, WEB, loss, reset, wait_until
+from tests.outputs.stream.samples import DB, NODE, WEB, loss, other, reset, wait_until
 from tests.outputs.stream.silent import silent_server
 
 LINE_OF_WEB = (
@@ -69,9 +67,7 @@ def test_filters_reach_the_agent(stream: EventStream) -> None:
 _EVENTS = {
     "reset of web": reset(WEB, "protocol=TCP saddr=10.0.0.1 sport=1 daddr=10.0.0.2 dport=4000"),
     "loss of web": loss(WEB, "protocol=TCP saddr=10.0.0.1 sport=2 daddr=10.0.0.2 dport=4000"),
-    "other of web": AttributedEvent(
-        Event("tcptwrcv", EventType("OTHER", "netagent.other", "a test says so"), 1, WEB.netns, 1, {}, "sport=3"), WEB
-    ),
+    "other of web": other(WEB, "sport=3"),
     "reset of db": reset(DB, "protocol=TCP saddr=10.0.0.1 sport=4 daddr=10.0.0.2 dport=4000"),
     "loss of third": loss(
         dataclasses.replace(WEB, pod="web-1"), "protocol=TCP saddr=10.0.0.1 sport=5 daddr=10.0.0.2 dport=4000"

@@ -15,6 +15,7 @@ from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_acces
 from otel_netagent.pipeline.probe_set import ProbeSet, Wanted
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import EventSource
+from tests.event_page import declared
 from tests.tables import key_of, numbers
 
 
@@ -32,7 +33,7 @@ class Observer:
         offset = monotonic_to_unix_ns()
         found: list[Event] = []
         while records := self.rings.drain():
-            found += [self.sources[record.ring].decode(record.content, offset) for record in records]
+            found += [declared(self.sources[record.ring].decode(record.content, offset)) for record in records]
         return [event for event in found if event.netns in netns]
 
     def agreeing(

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.model.event import AttributeValue, Event, EventType, Severity
+from otel_netagent.model.attribute import Attribute, AttributeValue
+from otel_netagent.model.event import Event, EventType, Severity
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Distribution, HistogramTable, RowKey, Table, Values
 
@@ -56,21 +57,30 @@ def make_snapshot(
     )
 
 
+TEXT = Attribute("text", str, "all of the line", before=" ")
+
+_ADDRESSES: Mapping[str, AttributeValue] = {"source.address": "10.0.0.1", "source.port": 443}
+_OF_RESET = (
+    Attribute("source.address", str, "address of the source", before=" saddr="),
+    Attribute("source.port", int, "port of the source", before=" sport="),
+    TEXT,
+)
+
+
 def make_event(
     entity: Entity | None = None,
     *,
     attributes: Mapping[str, AttributeValue] | None = None,
-    body: str = "protocol=TCP saddr=10.0.0.1 sport=443 daddr=10.0.0.2 dport=33488",
+    body: str = "",
     probe: str = "tcpreset",
     time_ns: int = TIME_NS,
     severity: Severity = Severity.WARN,
 ) -> AttributedEvent:
     entity = entity or make_entity()
-    kind = EventType("TCPRESET_NOSOCK", "netagent.tcpreset.nosock", "no socket matches", severity)
+    kind = EventType("TCPRESET_NOSOCK", "netagent.tcpreset.nosock", "no socket matches", _OF_RESET, severity)
     if attributes is None:
-        attributes = {"network.transport": "tcp", "source.address": "10.0.0.1", "source.port": 443}
-    event = Event(probe, kind, time_ns, entity.netns, entity.netns_cookie, attributes, body)
-    return AttributedEvent(event, entity)
+        attributes = {TEXT.name: body} if body else _ADDRESSES
+    return AttributedEvent(Event(probe, kind, time_ns, entity.netns, entity.netns_cookie, attributes), entity)
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
@@ -153,12 +163,12 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
 
 def events() -> st.SearchStrategy[AttributedEvent]:
     attribute = st.one_of(ANY_TEXT, st.integers(-(2**65), 2**65))
+    names = st.one_of(_NAMES, st.sampled_from([each.name for each in _OF_RESET]))
     return st.builds(
         make_event,
         # Few namespaces, so that events share an entity often enough.
         entity=entities(st.integers(1, 2)),
-        attributes=st.dictionaries(_NAMES, attribute, max_size=4),
-        body=ANY_TEXT,
+        attributes=st.dictionaries(names, attribute, max_size=4),
         probe=st.sampled_from(["tcpreset", "packetloss"]),
         time_ns=_TIMES,
     )

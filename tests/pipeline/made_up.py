@@ -13,6 +13,7 @@ from pathlib import Path
 from otel_netagent.kernel.bpf.bpf_object import BpfObject, Map
 from otel_netagent.kernel.mibs import MibField
 from otel_netagent.kernel.namespaces import Namespace
+from otel_netagent.model.attribute import Attribute
 from otel_netagent.model.event import Event, EventType
 from otel_netagent.model.probe_status import HookStatus
 from otel_netagent.model.series import Kind, Series
@@ -37,6 +38,8 @@ int use(void *context)
 	return bpf_ringbuf_query(&first, 0) + bpf_ringbuf_query(&second, 0) + bpf_ringbuf_query(&third, 0);
 }
 """
+
+NUMBER = Attribute("number", int, "which event it is", before=" number=")
 
 HERE = Path("/proc/self/ns/net").stat().st_ino
 
@@ -92,7 +95,7 @@ def declared(running: MadeUpProbe, *, necessary: bool = True, events: bool = Fal
     def start(_environment: Environment) -> MadeUpProbe:
         return running
 
-    types = (EventType(running.name.upper(), f"netagent.{running.name}", "it happens"),) if events else ()
+    types = (EventType(running.name.upper(), f"netagent.{running.name}", "it happens", (NUMBER,)),) if events else ()
     return Probe(
         running.name, "made up", start, (series_of(running.name),), types, on_demand="" if necessary else "special"
     )
@@ -154,7 +157,7 @@ class Starts:
     def _decode(self, name: str, kind: EventType, record: bytes, _offset: int) -> Event:
         assert name in self.running, "closed before its events were read"
         (number,) = struct.unpack("=Q", record)
-        return Event(name, kind, number, HERE, HERE, {}, f"number={number}")
+        return Event(name, kind, number, HERE, HERE, {NUMBER.name: number})
 
 
 @dataclass

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from otel_netagent.model.event import AttributeValue, Event, EventType
+from otel_netagent.model.attribute import AttributeValue
+from otel_netagent.model.event import Event
 from otel_netagent.pipeline.drop_correlation import REMEMBERED, Causes
+from otel_netagent.probes.packetloss import PACKETLOSS
+from otel_netagent.probes.tcpretrans import TCPRETRANS
 
 SECOND = 1_000_000_000
 FLOW: dict[str, AttributeValue] = {
@@ -17,21 +20,19 @@ FLOW: dict[str, AttributeValue] = {
 }
 DROP = Event(
     probe="packetloss",
-    type=EventType("PACKETLOSS", "netagent.packetloss", "a packet is dropped"),
+    type=PACKETLOSS,
     time_ns=10 * SECOND,
     netns=1,
     netns_cookie=1,
     attributes=FLOW | {"netagent.drop.reason": "NETFILTER_DROP", "netagent.drop.location": "nft_do_chain"},
-    body="a drop",
 )
 AGAIN = Event(
     probe="tcpretrans",
-    type=EventType("TCPRETRANS", "netagent.tcpretrans", "a segment is sent again"),
+    type=TCPRETRANS,
     time_ns=11 * SECOND,
     netns=2,
     netns_cookie=2,
     attributes=FLOW | {"netagent.retransmission.segment": "DATA"},
-    body="again",
 )
 
 
@@ -40,8 +41,8 @@ def test_a_retransmission_has_the_place_and_the_reason_of_the_drop() -> None:
     assert causes.joined(DROP) is DROP
     joined = causes.joined(AGAIN)
     assert joined.attributes == {**DROP.attributes, **AGAIN.attributes}
-    assert joined.body == "again drop:NETFILTER_DROP at:nft_do_chain"
-    assert joined._replace(attributes=AGAIN.attributes, body=AGAIN.body) == AGAIN
+    assert joined.body == f"{AGAIN.body} drop:NETFILTER_DROP at:nft_do_chain"
+    assert joined[:5] == AGAIN[:5]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_a_retransmission_has_the_place_and_the_reason_of_the_drop() -> None:
 def test_another_segment_has_not(other: dict[str, str | int]) -> None:
     causes = Causes()
     causes.joined(DROP)
-    again = AGAIN._replace(attributes={**AGAIN.attributes, **other})
+    again = AGAIN.adding(other)
     assert causes.joined(again) is again
 
 
@@ -72,17 +73,14 @@ def test_a_drop_that_came_later_or_is_long_ago_is_no_cause(time_ns: int) -> None
 
 
 def test_other_events_pass_as_they_are() -> None:
-    event = DROP._replace(attributes={"netagent.drop.reason": "NO_SOCKET"})
+    event = Event(*DROP[:5], {"netagent.drop.reason": "NO_SOCKET"})
     assert Causes().joined(event) is event
 
 
 def test_only_the_last_drops_are_remembered() -> None:
     causes = Causes()
     for sequence in range(REMEMBERED + 1):
-        causes.joined(DROP._replace(attributes={**DROP.attributes, "netagent.tcp.sequence": sequence}))
-    first, last = (
-        AGAIN._replace(attributes={**AGAIN.attributes, "netagent.tcp.sequence": sequence})
-        for sequence in (0, REMEMBERED)
-    )
+        causes.joined(DROP.adding({"netagent.tcp.sequence": sequence}))
+    first, last = (AGAIN.adding({"netagent.tcp.sequence": sequence}) for sequence in (0, REMEMBERED))
     assert causes.joined(first) is first
     assert "drop:" in causes.joined(last).body

@@ -17,11 +17,14 @@ from otel_netagent.kernel.bpf.bpf_object import Map
 from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.bpf.ring_buffer import RingBuffers
+from otel_netagent.model.attribute import Attribute
 from otel_netagent.model.event import Event, EventType
 from otel_netagent.pipeline.event_reader import EventReader
 from otel_netagent.probing.declaration import EventSource
 from tests.kernel.fixtures import CompileBpf
 from tests.kernel.producer import Producer, producing
+
+NUMBER = Attribute("number", int, "which event it is", before=" number=")
 
 HERE = Path("/proc/self/ns/net").stat().st_ino
 
@@ -40,11 +43,11 @@ def other(compile_bpf: CompileBpf) -> Iterator[Producer]:
 
 def decoder(probe: str, time_of: Callable[[int], int] = int) -> Callable[[bytes, int], Event]:
     """Reads the records of a producer: the event with number N happened at `time_of(N)`."""
-    kind = EventType("NUMBERED", f"netagent.{probe}", "a producer writes")
+    kind = EventType("NUMBERED", f"netagent.{probe}", "a producer writes", (NUMBER,))
 
     def decode(record: bytes, _monotonic_to_unix_ns: int) -> Event:
         (number,) = struct.unpack("=Q", record)
-        return Event(probe, kind, time_of(number), HERE, HERE, {"number": number}, f"number={number}")
+        return Event(probe, kind, time_of(number), HERE, HERE, {NUMBER.name: number})
 
     return decode
 

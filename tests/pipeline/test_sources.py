@@ -25,11 +25,11 @@ from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probing.declaration import EventSettings, WalkAccess
 from tests.kernel.fixtures import CompileBpf
 from tests.kernel.producer import producing
-from tests.pipeline.made_up import MadeUpProbe, MadeUpWalk, Starts, real_rings
+from tests.pipeline.made_up import NUMBER, MadeUpProbe, MadeUpWalk, Starts, real_rings
 
 _ACCESS = KernelAccess(None, "no eBPF in this test", WalkAccess(MadeUpWalk()))
-_SLOW = EventType("SLOW", "netagent.slow", "it is slow", threshold_ms=10)
-_LOST = EventType("LOST", "netagent.lost", "it is lost")
+_SLOW = EventType("SLOW", "netagent.slow", "it is slow", (NUMBER,), threshold_ms=10)
+_LOST = EventType("LOST", "netagent.lost", "it is lost", (NUMBER,))
 
 
 @dataclass

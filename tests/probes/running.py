@@ -14,6 +14,7 @@ from otel_netagent.model.event import Event
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import Environment, EventSettings, EventSource, RunningProbe
+from tests.event_page import declared
 from tests.tables import key_of, numbers
 
 
@@ -35,7 +36,7 @@ class Running:
         offset = monotonic_to_unix_ns()
         found: list[Event] = []
         while records := self.rings.drain():
-            found += [self.source.decode(record.content, offset) for record in records]
+            found += [declared(self.source.decode(record.content, offset)) for record in records]
         return found
 
     def values(self, namespace: Namespace) -> dict[str, int]:

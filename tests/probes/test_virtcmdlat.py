@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from hypothesis import given
@@ -19,23 +20,27 @@ from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.symbols import Symbols
+from otel_netagent.model.event import Event
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import virtcmdlat
-from otel_netagent.probes.virtcmdlat import PROBE, CommandDecoder
+from otel_netagent.probes.virtcmdlat import PROBE
 from otel_netagent.probing.attach import Attached, Unavailable
 from otel_netagent.probing.declaration import Environment
 from tests.kernel.held import held
 from tests.probes.collected import collected
+from tests.probes.commands import command_decoder
 
+Decode: TypeAlias = Callable[[bytes, int], Event]
 RECORD = struct.Struct("=QQII QII16s II")
 FUNCTIONS = ("virtnet_send_command_reply", "virtnet_send_command")
 
 
 @pytest.fixture(scope="module")
-def decoder(kernel: KernelFacts) -> CommandDecoder:
+def decode(kernel: KernelFacts) -> Iterator[Decode]:
     with BpfObject(kernel.objects / "virtcmdlat.bpf.o", ()) as bpf_object:
         assert bpf_object.btf.structure("virtcmdlat_event")[0] == RECORD.size
-        return CommandDecoder(bpf_object.btf)
+    with command_decoder() as decode:
+        yield decode
 
 
 # --- Records
@@ -47,8 +52,8 @@ def record(  # the fields of struct virtcmdlat_event that matter
     return RECORD.pack(5_000, 1, 4_026_531_833, kind, latency_ns, 3, 812, command, *control)
 
 
-def test_a_record_is_read(decoder: CommandDecoder) -> None:
-    event = decoder.decode(record(), 1_000)
+def test_a_record_is_read(decode: Decode) -> None:
+    event = decode(record(), 1_000)
     assert event.type.name == "VIRTCMDEXCUTE"
     assert (event.time_ns, event.netns_cookie, event.netns) == (6_000, 1, 4_026_531_833)
     assert event.body == "cpu=3 pid=812 latency=37 ms command=ip control=RX/1"
@@ -65,34 +70,34 @@ def test_a_record_is_read(decoder: CommandDecoder) -> None:
 @pytest.mark.parametrize(
     ("latency_ns", "text"), [(0, "0 us"), (820_999, "820 us"), (1_000_000, "1 ms"), (2**62, "4611686018427 ms")]
 )
-def test_a_latency_is_an_integer_with_its_unit(decoder: CommandDecoder, latency_ns: int, text: str) -> None:
-    assert f" latency={text} " in decoder.decode(record(latency_ns=latency_ns), 0).body
+def test_a_latency_is_an_integer_with_its_unit(decode: Decode, latency_ns: int, text: str) -> None:
+    assert f" latency={text} " in decode(record(latency_ns=latency_ns), 0).body
 
 
-def test_a_class_that_has_no_name_here_is_told_by_its_number(decoder: CommandDecoder) -> None:
-    assert decoder.decode(record(control=(77, 2)), 0).body.endswith(" control=77/2")
+def test_a_class_that_has_no_name_here_is_told_by_its_number(decode: Decode) -> None:
+    assert decode(record(control=(77, 2)), 0).body.endswith(" control=77/2")
 
 
-def test_a_command_of_more_than_100_ms_has_a_type_of_its_own(decoder: CommandDecoder) -> None:
-    assert decoder.decode(record(kind=1), 0).type.name == "VIRTCMDEXCUTE_100MS"
+def test_a_command_of_more_than_100_ms_has_a_type_of_its_own(decode: Decode) -> None:
+    assert decode(record(kind=1), 0).type.name == "VIRTCMDEXCUTE_100MS"
 
 
 @given(st.integers(2, 2**32 - 1))
-def test_an_unknown_kind_is_bad(decoder: CommandDecoder, kind: int) -> None:
+def test_an_unknown_kind_is_bad(decode: Decode, kind: int) -> None:
     with pytest.raises(BadRecord, match=f"^command of unknown kind {kind}$"):
-        decoder.decode(record(kind=kind), 0)
+        decode(record(kind=kind), 0)
 
 
 @given(st.binary(min_size=RECORD.size, max_size=RECORD.size), st.integers(0, 1))
-def test_no_record_of_the_right_size_breaks_the_reading(decoder: CommandDecoder, content: bytes, kind: int) -> None:
-    event = decoder.decode(content[:20] + kind.to_bytes(4, "little") + content[24:], 0)
+def test_no_record_of_the_right_size_breaks_the_reading(decode: Decode, content: bytes, kind: int) -> None:
+    event = decode(content[:20] + kind.to_bytes(4, "little") + content[24:], 0)
     assert event.body.splitlines() == [event.body]
 
 
 @given(st.binary(max_size=RECORD.size - 1))
-def test_a_record_that_is_cut_is_bad(decoder: CommandDecoder, content: bytes) -> None:
+def test_a_record_that_is_cut_is_bad(decode: Decode, content: bytes) -> None:
     with pytest.raises(BadRecord):
-        decoder.decode(content, 0)
+        decode(content, 0)
 
 
 # --- The declaration

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import Layout
-from otel_netagent.probing.flow import Flow, Known, flow_attributes, flow_text, tcp_flags_text
+from otel_netagent.model.attribute import line_of
+from otel_netagent.probing.flow import FLOW, Flow, Known, flow_attributes, tcp_flags_text
 from tests.kernel.fixtures import CompileBpf
 
 IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
@@ -36,6 +37,10 @@ def flow(
     icmp: tuple[int, int] = (0, 0),
 ) -> Flow:
     return Flow(source, destination, 40_000, 443, ethertype, protocol, known, *icmp)
+
+
+def line(told: Flow) -> str:
+    return line_of((each for each in FLOW if each.before), flow_attributes(told))
 
 
 IPV6_ENDS = v6("fd00::1"), v6("2001:db8::2")
@@ -76,7 +81,7 @@ IPV6_ENDS = v6("fd00::1"), v6("2001:db8::2")
     ids=lambda case: case if isinstance(case, str) else "",
 )
 def test_the_text_shows_what_is_known(told: Flow, text: str) -> None:
-    assert flow_text(told) == text
+    assert line(told) == text
 
 
 def test_attributes_have_the_names_of_the_conventions() -> None:
@@ -120,26 +125,24 @@ flows = st.builds(
 
 PARTS = {
     Known.ADDRESSES: {"saddr": "source.address", "daddr": "destination.address"},
-    BOTH: {"sport": "source.port", "dport": "destination.port"},
+    Known.PORTS: {"sport": "source.port", "dport": "destination.port"},
     Known.ICMP: {"icmp_type": "netagent.icmp.type", "icmp_code": "netagent.icmp.code"},
-    Known.FRAGMENT: {"fragment": ""},
-    Known.TRUNCATED: {"header": ""},
+    Known.FRAGMENT: {"fragment": "netagent.packet.fragment"},
+    Known.TRUNCATED: {"header": "netagent.packet.header"},
 }
 """Parts of the text, and the attributes of the same value, that are there when all this is known."""
 
 
 @given(flows)
 def test_of_any_flow_all_that_is_known_is_told_and_nothing_else(told: Flow) -> None:
-    parts = dict(part.split("=", 1) for part in flow_text(told).split(" "))
+    parts = dict(part.split("=", 1) for part in line(told).split(" "))
     attributes = flow_attributes(told)
     expected = {
         part: name for needed, names in PARTS.items() if told.known & needed == needed for part, name in names.items()
     }
     assert parts.keys() == {"protocol", *expected}
     assert parts["protocol"].lower() == attributes["network.transport"]
-    assert {part: parts[part] for part, name in expected.items() if name} == {
-        part: str(attributes[name]) for part, name in expected.items() if name
-    }
+    assert {part: parts[part] for part in expected} == {part: str(attributes[name]) for part, name in expected.items()}
 
 
 @given(flows)
@@ -157,7 +160,7 @@ def test_the_values_of_any_flow_are_its_own(told: Flow) -> None:
 
 @given(flows)
 def test_the_text_is_one_line_of_words(told: Flow) -> None:
-    assert flow_text(told).isprintable()
+    assert line(told).isprintable()
 
 
 # --- The C side

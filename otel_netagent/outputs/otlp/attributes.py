@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from otel_netagent import __version__
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.model.event import AttributeValue
+from otel_netagent.model.attribute import AttributeValue
 from otel_netagent.outputs.row_forms import entity_labels
 from otel_netagent.unicode import well_formed
 

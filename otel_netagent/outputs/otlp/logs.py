@@ -22,7 +22,8 @@ from opentelemetry.sdk.resources import Resource
 from otel_netagent import __version__
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.identity.entity import Entity
-from otel_netagent.model.event import AttributeValue, EventType, Severity
+from otel_netagent.model.attribute import AttributeValue
+from otel_netagent.model.event import EventType, Severity
 from otel_netagent.outputs.otlp.attributes import INT64, add_attributes, entity_attributes, scope_name
 from otel_netagent.outputs.otlp.dividing import halves_of_logs, pods_of_logs
 from otel_netagent.outputs.otlp.wire import fixed_tag, framed, integer_field, message_field

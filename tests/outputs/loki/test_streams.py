@@ -36,10 +36,8 @@ def test_event_is_an_entry_of_a_stream_with_few_labels() -> None:
                 "values": [
                     [
                         str(TIME_NS),
-                        "type=TCPRESET_NOSOCK pod=web namespace=shop "
-                        "protocol=TCP saddr=10.0.0.1 sport=443 daddr=10.0.0.2 dport=33488",
+                        "type=TCPRESET_NOSOCK pod=web namespace=shop saddr=10.0.0.1 sport=443",
                         {
-                            "network_transport": "tcp",
                             "source_address": "10.0.0.1",
                             "source_port": "443",
                             "pod": "web",

@@ -13,7 +13,8 @@ from opentelemetry.sdk.resources import Resource
 from otel_netagent import __version__
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.identity.entity import EntityKind
-from otel_netagent.model.event import AttributeValue, Severity
+from otel_netagent.model.attribute import AttributeValue
+from otel_netagent.model.event import Severity
 from otel_netagent.outputs.otlp.logs import LogsEncoder, Observed
 from otel_netagent.unicode import well_formed
 from tests.outputs.samples import NODE, TIME_NS, events, make_entity, make_event
@@ -49,11 +50,7 @@ def test_record_of_an_event() -> None:
     assert (record.severity_number, record.severity_text) == (SEVERITY_NUMBER_WARN, "WARN")
     assert record.event_name == "netagent.tcpreset.nosock"
     assert record.body.string_value == event.line
-    assert plain(list(record.attributes)) == {
-        "network.transport": "tcp",
-        "source.address": "10.0.0.1",
-        "source.port": 443,
-    }
+    assert plain(list(record.attributes)) == {"source.address": "10.0.0.1", "source.port": 443}
 
 
 def test_pod_is_named_on_the_resource() -> None:

@@ -68,8 +68,8 @@ OUTAGE = 60
 """Requests, of which a walk down to a single item takes a dozen."""
 
 
-def put_batch(delivery: Delivery[Observed], batch: int, body: str = "x" * 1_000) -> None:
-    """Put a hundred events, which are a request."""
+def put_batch(delivery: Delivery[Observed], batch: int, body: str = "x" * 500) -> None:
+    """Put a hundred events of twice this text, in the line and as an attribute, which are a request."""
     for number in range(100 * batch, 100 * batch + 100):
         delivery.put(Observed(make_event(time_ns=TIME_NS + number, body=body), TIME_NS))
 

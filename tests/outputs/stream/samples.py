@@ -12,13 +12,17 @@ from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.model.event import Event, EventType
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Table
+from tests.outputs.samples import TEXT
 
 NODE = "node-7"
 WEB = Entity(netns=4026531993, netns_cookie=7, kind=EntityKind.POD, pod="web-0", namespace="shop", start_ns=1)
 DB = Entity(netns=4026532222, netns_cookie=8, kind=EntityKind.POD, pod="db-0", namespace="data", start_ns=1)
 
-RESET = EventType("TCPRESET_NOSOCK", "netagent.tcpreset.nosock", "a test says so", aliases=("TCP_SEND_RST_NOSock",))
-LOSS = EventType("PACKETLOSS", "netagent.packetloss", "a test says so")
+RESET = EventType(
+    "TCPRESET_NOSOCK", "netagent.tcpreset.nosock", "a test says so", (TEXT,), aliases=("TCP_SEND_RST_NOSock",)
+)
+LOSS = EventType("PACKETLOSS", "netagent.packetloss", "a test says so", (TEXT,))
+OTHER = EventType("OTHER", "netagent.other", "a test says so", (TEXT,))
 
 OPENS = Series(
     "inspector_pod_tcpactiveopens",
@@ -46,12 +50,21 @@ def reset(
     entity: Entity = WEB, body: str = "protocol=TCP saddr=10.0.0.1 sport=80 daddr=10.0.0.2 dport=4000"
 ) -> AttributedEvent:
     """A TCPRESET_NOSOCK of `entity`."""
-    return AttributedEvent(Event("tcpreset", RESET, 1_700_000_000_123_456_789, entity.netns, 1, {}, body), entity)
+    return _event("tcpreset", RESET, 1_700_000_000_123_456_789, entity, body)
 
 
 def loss(entity: Entity = WEB, body: str = "protocol=UDP reason=NO_SOCKET") -> AttributedEvent:
     """A PACKETLOSS of `entity`."""
-    return AttributedEvent(Event("packetloss", LOSS, 1_700_000_001_000_000_000, entity.netns, 1, {}, body), entity)
+    return _event("packetloss", LOSS, 1_700_000_001_000_000_000, entity, body)
+
+
+def other(entity: Entity, body: str) -> AttributedEvent:
+    """An event of a third type."""
+    return _event("tcptwrcv", OTHER, 1, entity, body)
+
+
+def _event(probe: str, kind: EventType, time_ns: int, entity: Entity, body: str) -> AttributedEvent:
+    return AttributedEvent(Event(probe, kind, time_ns, entity.netns, 1, {TEXT.name: body}), entity)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
