@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_netagent.attribution.event import AttributedEvent
-from otel_netagent.outputs.sending.request import NO_POD, Parcel, Pod
+from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, Pod
 from otel_netagent.outputs.text.event_lines import one_line
 from otel_netagent.unicode import well_formed
 
@@ -39,14 +39,14 @@ class StreamsEncoder:
         self._node = node
         self._names: dict[str, str] = {}  # of attributes, as metadata spells them; as many as probes declare
 
-    def encode(self, items: Sequence[AttributedEvent]) -> list[Parcel]:
+    def encode(self, items: Sequence[AttributedEvent]) -> list[EncodedRequest]:
         """One request with all these events."""
         streams: dict[_Stream, list[_Entry]] = {}
         # Loki before 2.4 refuses an entry that is older than the last one of its stream.
         for item in sorted(items, key=lambda each: each.event.time_ns):
             stream = _Stream(item.entity.namespace, item.event.type.name)
             streams.setdefault(stream, []).append(self._entry(item))
-        return [_parcel([{"stream": self._labels(stream), "values": values} for stream, values in streams.items()])]
+        return [_request([{"stream": self._labels(stream), "values": values} for stream, values in streams.items()])]
 
     def count(self, item: AttributedEvent) -> int:  # noqa: ARG002 - an event is one entry, whichever
         """Number of entries that an event is encoded as."""
@@ -56,25 +56,25 @@ class StreamsEncoder:
         """Whom the event happened to."""
         return Pod(item.entity.namespace, item.entity.pod)
 
-    def contents(self, parcel: Parcel) -> Mapping[Pod, int]:
+    def contents(self, request: EncodedRequest) -> Mapping[Pod, int]:
         """How many entries of whom a request holds; of nobody, if it is no request of this encoder's."""
         try:
             return Counter(
                 Pod(stream["stream"]["namespace"], metadata["pod"])
-                for stream in _streams(parcel.body)
+                for stream in _streams(request.body)
                 for _, _, metadata in stream["values"]
             )
         except (ValueError, KeyError, TypeError):
-            return {NO_POD: parcel.count}
+            return {NO_POD: request.count}
 
-    def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel] | None:
+    def halves(self, request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
         """The entries as two requests, in their order; None if there is but one."""
-        middle = parcel.count // 2
+        middle = request.count // 2
         if middle == 0:
             return None
         try:
-            streams = _streams(parcel.body)
-            return _parcel([*_part(streams, 0, middle)]), _parcel([*_part(streams, middle, parcel.count)])
+            streams = _streams(request.body)
+            return _request([*_part(streams, 0, middle)]), _request([*_part(streams, middle, request.count)])
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -111,8 +111,8 @@ def without_metadata(body: bytes) -> bytes:
     return _encoded(streams)
 
 
-def _parcel(streams: Sequence[Mapping[str, Any]]) -> Parcel:
-    return Parcel(_encoded(streams), sum(len(stream["values"]) for stream in streams))
+def _request(streams: Sequence[Mapping[str, Any]]) -> EncodedRequest:
+    return EncodedRequest(_encoded(streams), sum(len(stream["values"]) for stream in streams))
 
 
 def _part(streams: Sequence[Mapping[str, Any]], first: int, end: int) -> Iterator[Mapping[str, Any]]:

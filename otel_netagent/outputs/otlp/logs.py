@@ -26,7 +26,7 @@ from otel_netagent.model.event import AttributeValue, EventType, Severity
 from otel_netagent.outputs.otlp.attributes import INT64, add_attributes, entity_attributes, scope_name
 from otel_netagent.outputs.otlp.dividing import halves_of_logs, pods_of_logs
 from otel_netagent.outputs.otlp.wire import fixed_tag, framed, integer_field, message_field
-from otel_netagent.outputs.sending.request import Parcel, Pod
+from otel_netagent.outputs.sending.request import EncodedRequest, Pod
 from otel_netagent.unicode import well_formed
 
 _REQUEST_RESOURCE: Final = ExportLogsServiceRequest.RESOURCE_LOGS_FIELD_NUMBER
@@ -64,7 +64,7 @@ class LogsEncoder:
         self._keys: dict[str, bytes] = {}  # as many
         self._attribute = functools.lru_cache(_KEPT_ATTRIBUTES)(self._encoded_attribute)
 
-    def encode(self, items: Sequence[Observed]) -> list[Parcel]:
+    def encode(self, items: Sequence[Observed]) -> list[EncodedRequest]:
         """One request with all these events."""
         scopes: dict[tuple[int, str], list[bytes]] = {}
         resources: dict[Entity, dict[str, list[bytes]]] = {}
@@ -79,7 +79,7 @@ class LogsEncoder:
         parts: list[bytes] = []
         for entity, by_probe in resources.items():
             parts += framed(_REQUEST_RESOURCE, (self._resource(entity), *_scopes(by_probe)))
-        return [Parcel(b"".join(parts), len(items))]
+        return [EncodedRequest(b"".join(parts), len(items))]
 
     def count(self, item: Observed) -> int:  # noqa: ARG002 - an event is one log record, whichever
         """Number of log records that an event is encoded as."""
@@ -89,13 +89,13 @@ class LogsEncoder:
         """Whom the event happened to."""
         return Pod(item.event.entity.namespace, item.event.entity.pod)
 
-    def contents(self, parcel: Parcel) -> Mapping[Pod, int]:
+    def contents(self, request: EncodedRequest) -> Mapping[Pod, int]:
         """How many log records of whom a request holds."""
-        return pods_of_logs(parcel)
+        return pods_of_logs(request)
 
-    def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel] | None:
+    def halves(self, request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
         """The same as two requests; None if there is only one log record."""
-        return halves_of_logs(parcel)
+        return halves_of_logs(request)
 
     def _record(self, item: Observed) -> bytes:
         event = item.event.event

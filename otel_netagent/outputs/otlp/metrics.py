@@ -27,7 +27,7 @@ from otel_netagent.outputs.otlp.dividing import halves_of_metrics
 from otel_netagent.outputs.otlp.points import Points, points_of
 from otel_netagent.outputs.otlp.wire import Parts, framed
 from otel_netagent.outputs.row_forms import metric_labels
-from otel_netagent.outputs.sending.request import NO_POD, Parcel, Pod
+from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, Pod
 
 _Row: TypeAlias = tuple[Entity, tuple[str, ...], int]
 """(whose it is, values of the table's labels, Unix time at which it began to count in ns)."""
@@ -69,9 +69,9 @@ class MetricsEncoder:
         self._points = functools.cache(points_of)
         self._kept: dict[_TableKey, _KeptRows] = {}
 
-    def encode(self, items: Sequence[Snapshot]) -> list[Parcel]:
+    def encode(self, items: Sequence[Snapshot]) -> list[EncodedRequest]:
         """For each snapshot in turn a request with all its points, or several; none if it has no point."""
-        return [parcel for snapshot in items for parcel in self._parcels(snapshot)]
+        return [request for snapshot in items for request in self._requests(snapshot)]
 
     def count(self, item: Snapshot) -> int:
         """Number of data points that a snapshot is encoded as."""
@@ -83,15 +83,15 @@ class MetricsEncoder:
         """Nobody's: a snapshot speaks of all pods."""
         return NO_POD
 
-    def contents(self, parcel: Parcel) -> Mapping[Pod, int]:
+    def contents(self, request: EncodedRequest) -> Mapping[Pod, int]:
         """All points as nobody's."""
-        return {NO_POD: parcel.count}
+        return {NO_POD: request.count}
 
-    def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel] | None:
+    def halves(self, request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
         """The same as two requests; None if there is only one point."""
-        return halves_of_metrics(parcel)
+        return halves_of_metrics(request)
 
-    def _parcels(self, snapshot: Snapshot) -> Iterator[Parcel]:
+    def _requests(self, snapshot: Snapshot) -> Iterator[EncodedRequest]:
         scopes: dict[str, list[bytes]] = {}
         empty = size = len(self._resource) + _FRAME_BYTES
         count = 0
@@ -99,17 +99,17 @@ class MetricsEncoder:
             # Reckoned as if each metric had a scope of its own, which is a little too much and never too little.
             added = sum(map(len, metric)) + len(self._scope(probe)) + _FRAME_BYTES
             if count and size + added > self._request_bytes:
-                yield self._parcel(scopes, count)
+                yield self._request(scopes, count)
                 scopes, size, count = {}, empty, 0
             scopes.setdefault(probe, [self._scope(probe)]).extend(metric)
             size += added
             count += points
         if count:
-            yield self._parcel(scopes, count)
+            yield self._request(scopes, count)
 
-    def _parcel(self, scopes: Mapping[str, Parts], count: int) -> Parcel:
+    def _request(self, scopes: Mapping[str, Parts], count: int) -> EncodedRequest:
         content = chain.from_iterable(framed(_RESOURCE_SCOPE, parts) for parts in scopes.values())
-        return Parcel(b"".join(framed(_REQUEST_RESOURCE, (self._resource, *content))), count)
+        return EncodedRequest(b"".join(framed(_REQUEST_RESOURCE, (self._resource, *content))), count)
 
     def _metrics(self, snapshot: Snapshot) -> Iterator[tuple[str, Parts, int]]:
         """Every metric that has points: its probe, its encoding in a scope, and how many points it has."""

@@ -3,7 +3,7 @@
 from otel_netagent.backoff import Backoff
 from otel_netagent.outputs.sending.delivery import Delivery, close_all
 from otel_netagent.outputs.sending.queue import Limits
-from otel_netagent.outputs.sending.request import NO_POD, Encoder, Parcel, Pod
+from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, Encoder, Pod
 from otel_netagent.outputs.sending.spool import SpoolPlace
 from otel_netagent.outputs.sending.statistics import Cause, Tally
 
@@ -12,9 +12,9 @@ __all__ = [
     "Backoff",
     "Cause",
     "Delivery",
+    "EncodedRequest",
     "Encoder",
     "Limits",
-    "Parcel",
     "Pod",
     "SpoolPlace",
     "Tally",

@@ -1,4 +1,4 @@
-"""Delivery: from items that are handed over to parcels that the receiver has."""
+"""Delivery: from items that are handed over to requests that the receiver has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from otel_netagent.outputs.sending.outage_log import Journal
 from otel_netagent.outputs.sending.outbox import Outbox
 from otel_netagent.outputs.sending.outcome import Accepted, Outcome, Refused, Retryable, TooLarge, Transport
 from otel_netagent.outputs.sending.queue import ItemQueue, Limits
-from otel_netagent.outputs.sending.request import NO_POD, Encoder, Parcel
+from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, Encoder
 from otel_netagent.outputs.sending.request_size import RequestSize
 from otel_netagent.outputs.sending.splitting import Splitting
 from otel_netagent.outputs.sending.spool import SpoolPlace, open_spool
@@ -22,10 +22,10 @@ ItemT = TypeVar("ItemT")
 
 
 class Delivery(Generic[ItemT]):
-    """Sends the items of one signal, in two threads of its own: one packs them into parcels, one sends these.
+    """Sends the items of one signal, in two threads of its own: one packs them into requests, one sends these.
 
     A request that the receiver cannot take now is tried again until it is taken or refused for good, while
-    what comes meanwhile is kept behind it. What is let go is counted. Delivery is at least once: a parcel whose
+    what comes meanwhile is kept behind it. What is let go is counted. Delivery is at least once: a request whose
     answer is lost is sent again, and so is one that was split when the agent ends halfway.
     """
 
@@ -101,16 +101,16 @@ class Delivery(Generic[ItemT]):
     def _pack_batch(self) -> None:
         with self._packing:  # one batch after the other, so that they keep their order
             if batch := self._queue.take():
-                for parcel in self._encoder.encode(batch):
-                    self._outbox.add(parcel)
+                for request in self._encoder.encode(batch):
+                    self._outbox.add(request)
 
     def _send(self) -> None:
-        while (parcel := self._outbox.take()) and self._deliver(parcel):
+        while (request := self._outbox.take()) and self._deliver(request):
             pass
 
-    def _deliver(self, parcel: Parcel) -> bool:
-        """Send until the fate of the parcel is known; False if there is no time to learn it."""
-        parts = Splitting(parcel, self._encoder.halves, self._request_size, self._patience_s)
+    def _deliver(self, request: EncodedRequest) -> bool:
+        """Send until the fate of the request is known; False if there is no time to learn it."""
+        parts = Splitting(request, self._encoder.halves, self._request_size, self._patience_s)
         for part in parts:
             if isinstance(self._try(part, parts), Retryable):
                 return False
@@ -120,7 +120,7 @@ class Delivery(Generic[ItemT]):
                 self._settle(part, outcome)
         return True
 
-    def _try(self, part: Parcel, parts: Splitting) -> Outcome:
+    def _try(self, part: EncodedRequest, parts: Splitting) -> Outcome:
         """Send until the receiver accepts or rejects it; Retryable only if there is no more time."""
         for pause in self._backoff.pauses():
             answer = self._transport.send(part.body)
@@ -138,7 +138,7 @@ class Delivery(Generic[ItemT]):
             self._stopping.wait(self._backoff.wait_s(pause, outcome.delay_s))
         raise AssertionError("pauses never end")
 
-    def _settle(self, part: Parcel, outcome: Outcome) -> None:
+    def _settle(self, part: EncodedRequest, outcome: Outcome) -> None:
         match outcome:
             case Accepted(rejected=rejected):
                 rejected = min(rejected, part.count)
@@ -150,16 +150,16 @@ class Delivery(Generic[ItemT]):
             case Refused(reason=reason):
                 self._lose(Cause.PERMANENT, part, reason)
 
-    def _lose_part(self, parcel: Parcel, rejected: int) -> None:
+    def _lose_part(self, request: EncodedRequest, rejected: int) -> None:
         """Count what the receiver rejected; whose it was is known if it was all, or all of one pod."""
-        contents = self._encoder.contents(parcel)
-        if rejected < parcel.count:
+        contents = self._encoder.contents(request)
+        if rejected < request.count:
             contents = {next(iter(contents)) if len(contents) == 1 else NO_POD: rejected}
         self._account.let_go(Cause.REJECTED, contents)
 
-    def _lose(self, cause: Cause, parcel: Parcel, reason: str = "") -> None:
-        self._account.let_go(cause, self._encoder.contents(parcel))
-        self._journal.lost(cause, parcel.count, reason)
+    def _lose(self, cause: Cause, request: EncodedRequest, reason: str = "") -> None:
+        self._account.let_go(cause, self._encoder.contents(request))
+        self._journal.lost(cause, request.count, reason)
 
     def _lose_damaged(self, count: int) -> None:
         self._account.let_go(Cause.DAMAGED, {NO_POD: count})

@@ -1,4 +1,4 @@
-"""The outbox: parcels that wait to be sent, in memory while all is well, on disk when it is not."""
+"""The outbox: requests that wait to be sent, in memory while all is well, on disk when it is not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from otel_netagent.open_files import ShortageLog
-from otel_netagent.outputs.sending.request import Parcel
+from otel_netagent.outputs.sending.request import EncodedRequest
 from otel_netagent.outputs.sending.spool import Spool
 from otel_netagent.outputs.sending.statistics import Cause
 
@@ -23,21 +23,21 @@ _OPEN_AGAIN_S: Final = 1.0
 
 
 class Outbox:
-    """A queue of parcels between the thread that packs and the one that sends.
+    """A queue of requests between the thread that packs and the one that sends.
 
     What is in the spool is always older than what is in memory. As long as the receiver takes things
     nothing is written. Everything moves to the spool when a try has failed (`keep`), when the receiver is
     slow or memory full; and until the spool is empty again whatever is added goes there at once.
     """
 
-    def __init__(self, memory_bytes: int, spool: Spool | None, let_go: Callable[[Cause, Parcel], None]) -> None:
+    def __init__(self, memory_bytes: int, spool: Spool | None, let_go: Callable[[Cause, EncodedRequest], None]) -> None:
         """Keep up to `memory_bytes` in memory; `let_go` is told what cannot be kept, and must not come back here."""
         self._memory_limit = memory_bytes
         self._spool = spool
         self._let_go = let_go
-        self._memory: deque[Parcel] = deque()
+        self._memory: deque[EncodedRequest] = deque()
         self._memory_bytes = 0
-        self._in_hand: Parcel | None = None  # of the sender; stays in its place until it is settled
+        self._in_hand: EncodedRequest | None = None  # of the sender; stays in its place until it is settled
         self._since = 0.0  # when it was taken, monotonic time
         self._ended = False
         self._closed = False
@@ -48,9 +48,9 @@ class Outbox:
 
     @property
     def queued(self) -> int:
-        """How much waits in memory, in the parcels' counts."""
+        """How much waits in memory, in the requests' counts."""
         with self._changed:
-            return sum(parcel.count for parcel in self._memory)
+            return sum(request.count for request in self._memory)
 
     @property
     def spool_bytes(self) -> int:
@@ -63,14 +63,14 @@ class Outbox:
         """Whether it is over, and with it the fate of what was in hand."""
         return self._closed  # without the lock: it is set once, before anything else is closed
 
-    def add(self, parcel: Parcel) -> None:
-        """Add the newest parcel."""
+    def add(self, request: EncodedRequest) -> None:
+        """Add the newest request."""
         with self._changed:
             if self._closed:
-                self._let_go(Cause.SHUTDOWN, parcel)
+                self._let_go(Cause.SHUTDOWN, request)
                 return
-            self._memory.append(parcel)
-            self._memory_bytes += len(parcel.body)
+            self._memory.append(request)
+            self._memory_bytes += len(request.body)
             if self._spool and (self._spool.bytes or self._is_slow() or self._memory_bytes > self._memory_limit):
                 self._move_to(self._spool)
             self._shrink()
@@ -82,8 +82,8 @@ class Outbox:
             self._ended = True
             self._changed.notify()
 
-    def take(self) -> Parcel | None:
-        """Wait for the oldest parcel, which stays here until it is settled; None when there will be no more."""
+    def take(self) -> EncodedRequest | None:
+        """Wait for the oldest request, which stays here until it is settled; None when there will be no more."""
         with self._changed:
             head = None
             while not self._closed and not (head := self._head()) and not self._ended:
@@ -93,7 +93,7 @@ class Outbox:
             return self._in_hand
 
     def settle(self) -> bool:
-        """Be done with the parcel that was taken; False if it is too late to say so, since all was closed."""
+        """Be done with the request that was taken; False if it is too late to say so, since all was closed."""
         with self._changed:
             if self._in_hand is None:
                 return False
@@ -122,21 +122,21 @@ class Outbox:
             if self._spool:
                 self._move_to(self._spool)
                 self._spool.close()
-            for parcel in self._memory:
-                self._let_go(Cause.SHUTDOWN, parcel)
+            for request in self._memory:
+                self._let_go(Cause.SHUTDOWN, request)
             self._memory.clear()
             self._changed.notify_all()
 
-    def _head(self) -> Parcel | None:
+    def _head(self) -> EncodedRequest | None:
         try:
-            parcel = self._spool.head() if self._spool else None
+            request = self._spool.head() if self._spool else None
         except OSError as error:  # memory waits too, to keep the order
             self._shortage.note(f"what waits in {self._spool} is not sent", error)
             self._unreadable = True
             return None
         self._unreadable = False
-        if parcel:
-            return parcel
+        if request:
+            return request
         return self._memory[0] if self._memory else None
 
     def _is_slow(self) -> bool:
@@ -161,10 +161,10 @@ class Outbox:
         """Let the oldest go of what memory has no room for, but neither the newest nor what is being sent."""
         oldest = 1 if self._memory and self._memory[0] is self._in_hand else 0
         while self._memory_bytes > self._memory_limit and len(self._memory) > oldest + 1:
-            parcel = self._memory[oldest]
+            request = self._memory[oldest]
             del self._memory[oldest]
-            self._memory_bytes -= len(parcel.body)
-            self._let_go(Cause.QUEUE_FULL, parcel)
+            self._memory_bytes -= len(request.body)
+            self._let_go(Cause.QUEUE_FULL, request)
 
     def _pop(self) -> None:
         self._memory_bytes -= len(self._memory.popleft().body)

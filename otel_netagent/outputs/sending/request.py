@@ -1,4 +1,4 @@
-"""What is delivered: parcels, each a whole request of a protocol, and who makes them."""
+"""What is delivered: requests, each a whole request of a protocol, and who makes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_POD: Final = Pod("", "")
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class EncodedRequest:
     """A request in its protocol's encoding, uncompressed, and how much is in it: log records, or data points."""
 
     body: bytes
@@ -31,7 +31,7 @@ class Parcel:
 class Encoder(Protocol[ItemT_contra]):
     """Turns items of a signal into requests of a protocol, and can read those again that a spool kept."""
 
-    def encode(self, items: Sequence[ItemT_contra]) -> Sequence[Parcel]:
+    def encode(self, items: Sequence[ItemT_contra]) -> Sequence[EncodedRequest]:
         """These items in their order, as one request or several."""
 
     def count(self, item: ItemT_contra) -> int:
@@ -40,8 +40,8 @@ class Encoder(Protocol[ItemT_contra]):
     def pod(self, item: ItemT_contra) -> Pod:
         """Whom the item speaks of."""
 
-    def contents(self, parcel: Parcel) -> Mapping[Pod, int]:
-        """How much of the parcel speaks of whom."""
+    def contents(self, request: EncodedRequest) -> Mapping[Pod, int]:
+        """How much of the request speaks of whom."""
 
-    def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel] | None:
+    def halves(self, request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
         """The same as two requests of about half the size; None if there is nothing to part."""

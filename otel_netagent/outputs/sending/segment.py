@@ -11,34 +11,34 @@ from typing import BinaryIO
 
 from otel_netagent.open_files import raise_shortage
 from otel_netagent.outputs.sending.records import SETTLED, Damage, Record, read_record, write_record
-from otel_netagent.outputs.sending.request import Parcel
+from otel_netagent.outputs.sending.request import EncodedRequest
 
 logger = logging.getLogger(__name__)
 
 
 class Segment:
-    """Records of parcels in a file; not for several threads at once."""
+    """Records of requests in a file; not for several threads at once."""
 
     def __init__(self, path: Path, damaged: Callable[[int], None]) -> None:
         """The file at this path, which need not exist; `damaged` is told how much could not be read. Raises OSError."""
         self._path = path
         self._damaged = damaged
         self._file: BinaryIO | None = None
-        self._head: Parcel | None = None
+        self._head: EncodedRequest | None = None
         self._position = 0  # where the head begins, or is looked for
         self._end = 0  # where the head ends
         self._told = False
         self.size = path.stat().st_size if path.exists() else 0
 
-    def head(self) -> Parcel | None:
-        """The oldest parcel that waits, the same object until it is passed; None if nothing waits.
+    def head(self) -> EncodedRequest | None:
+        """The oldest request that waits, the same object until it is passed; None if nothing waits.
 
         Raises OSError where no file can be opened for now (open_files.is_shortage).
         """
         while self._head is None and self._position < self.size:
             match self._read():
-                case Record(parcel=parcel, settled=False, end=end):
-                    self._head, self._end = parcel, end
+                case Record(request=request, settled=False, end=end):
+                    self._head, self._end = request, end
                 case Record(end=end):
                     self._position = end
                 case Damage(count=count, end=end):
@@ -59,9 +59,9 @@ class Segment:
         self._head = None
         self._position = self._end
 
-    def append(self, parcel: Parcel) -> None:
-        """Add a parcel. Raises OSError, with nothing added."""
-        record = write_record(parcel)
+    def append(self, request: EncodedRequest) -> None:
+        """Add a request. Raises OSError, with nothing added."""
+        record = write_record(request)
         file = self._open()
         try:
             end = self.size
@@ -71,7 +71,7 @@ class Segment:
             os.ftruncate(file.fileno(), self.size)
             raise
         if self._head is None and self._position == self.size:
-            self._head, self._end = parcel, end
+            self._head, self._end = request, end
         self.size = end
 
     def close(self) -> None:

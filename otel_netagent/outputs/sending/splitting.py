@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 from otel_netagent.outputs.sending.outcome import Accepted, Outcome, Refused, Retryable, TooLarge
-from otel_netagent.outputs.sending.request import Parcel
+from otel_netagent.outputs.sending.request import EncodedRequest
 from otel_netagent.outputs.sending.request_size import FLOOR_BYTES, RequestSize
 
 _MOST_SUSPECTS: Final = 4
@@ -23,25 +23,25 @@ _MOST_SUSPECTS: Final = 4
 _CREDIT: Final = 16
 """Single items whose rejection is believed once a part of what was rejected has been accepted."""
 
-Halves: TypeAlias = Callable[[Parcel], tuple[Parcel, Parcel] | None]
+Halves: TypeAlias = Callable[[EncodedRequest], tuple[EncodedRequest, EncodedRequest] | None]
 
 
 class Splitting:
     """One request on its way, in as many parts as it takes. Iterating gives what to send next."""
 
-    def __init__(self, parcel: Parcel, halves: Halves, size: RequestSize, patience_s: float) -> None:
+    def __init__(self, request: EncodedRequest, halves: Halves, size: RequestSize, patience_s: float) -> None:
         """Begin with all of it; a receiver that accepts nothing for `patience_s` seconds refuses it."""
-        self._parts = deque([parcel])
+        self._parts = deque([request])
         self._halves = halves
         self._size = size
         self._patience_s = patience_s
-        self._suspects: list[Parcel] = []  # single items, rejected by a receiver that may reject everything
+        self._suspects: list[EncodedRequest] = []  # single items, rejected by a receiver that may reject everything
         self._least_rejected: float = math.inf  # bytes of the smallest part that was split after it had been sent
         self._credit = 0
         self._doubtful_since: float | None = None  # monotonic time
-        self.fates: list[tuple[Parcel, Outcome]] = []
+        self.fates: list[tuple[EncodedRequest, Outcome]] = []
 
-    def __iter__(self) -> Iterator[Parcel]:
+    def __iter__(self) -> Iterator[EncodedRequest]:
         """The next part, until each has its fate."""
         while self._parts:
             part = self._parts.popleft()
@@ -49,7 +49,7 @@ class Splitting:
             if acceptable or not self._divide(part):
                 yield part
 
-    def judge(self, part: Parcel, outcome: Outcome) -> Outcome:
+    def judge(self, part: EncodedRequest, outcome: Outcome) -> Outcome:
         """What the receiver's answer to a part means: Retryable for a rejection whose reason is not the size."""
         match outcome:
             case Retryable():
@@ -64,7 +64,7 @@ class Splitting:
         self._try_suspects_again()
         return outcome
 
-    def _rejected(self, part: Parcel, outcome: Outcome, reason: str) -> Outcome:
+    def _rejected(self, part: EncodedRequest, outcome: Outcome, reason: str) -> Outcome:
         self._size.rejected(len(part.body))
         if self._divide(part):
             self._least_rejected = len(part.body)
@@ -77,7 +77,7 @@ class Splitting:
             return self._doubt(part, f"{reason} (for {len(part.body)} bytes: hardly for their size)")
         return outcome
 
-    def _doubt(self, part: Parcel, reason: str) -> Outcome:
+    def _doubt(self, part: EncodedRequest, reason: str) -> Outcome:
         """Wait, and begin again with this part; give up what is left once that has lasted too long."""
         self._size.restore()
         self._least_rejected = math.inf
@@ -95,7 +95,7 @@ class Splitting:
         self._parts.extendleft(reversed(self._suspects))
         self._suspects.clear()
 
-    def _divide(self, part: Parcel) -> bool:
+    def _divide(self, part: EncodedRequest) -> bool:
         if halves := self._halves(part):
             self._parts.extendleft(reversed(halves))
         return halves is not None

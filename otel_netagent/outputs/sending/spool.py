@@ -1,4 +1,4 @@
-"""The spool: parcels on disk, in order, while their receiver is away or the agent is."""
+"""The spool: requests on disk, in order, while their receiver is away or the agent is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_netagent.outputs.sending.records import record_size
-from otel_netagent.outputs.sending.request import Parcel
+from otel_netagent.outputs.sending.request import EncodedRequest
 from otel_netagent.outputs.sending.segment import Segment
 
 logger = logging.getLogger(__name__)
@@ -32,11 +32,11 @@ class SpoolPlace:
 
 
 class Spool:
-    """A queue of parcels in the files ("segments") of a directory; not for several threads at once.
+    """A queue of requests in the files ("segments") of a directory; not for several threads at once.
 
-    Every parcel is handed to the kernel at once, so that it outlives the agent however that ends. Nothing
+    Every request is handed to the kernel at once, so that it outlives the agent however that ends. Nothing
     is flushed to the disk beyond what the kernel does by itself, within half a minute by default
-    (vm.dirty_expire_centisecs): that much a node may lose with its power. A parcel that is done is marked in
+    (vm.dirty_expire_centisecs): that much a node may lose with its power. A request that is done is marked in
     place, and a segment is deleted once all of it is.
     """
 
@@ -70,14 +70,14 @@ class Spool:
         """Size of all segments; 0 if nothing waits, as soon as `head` has seen that."""
         return sum(segment.size for segment in self._segments)
 
-    def head(self) -> Parcel | None:
-        """The oldest parcel, the same object until it is settled or had to make room; None if nothing waits.
+    def head(self) -> EncodedRequest | None:
+        """The oldest request, the same object until it is settled or had to make room; None if nothing waits.
 
         Raises OSError where no file can be opened for now.
         """
         while self._segments:
-            if parcel := self._segments[0].head():
-                return parcel
+            if request := self._segments[0].head():
+                return request
             self._segments.popleft().delete()
         return None
 
@@ -87,33 +87,33 @@ class Spool:
         with contextlib.suppress(OSError):  # what comes next is opened later
             self.head()
 
-    def make_room(self, parcel: Parcel) -> Iterator[Parcel]:
-        """Delete as many of the oldest segments as must be for this parcel; what waited in them, the oldest first.
+    def make_room(self, request: EncodedRequest) -> Iterator[EncodedRequest]:
+        """Delete as many of the oldest segments as must be for this request; what waited in them, the oldest first.
 
         Raises OSError where no file can be opened for now; what was not given yet stays.
         """
-        while self._segments and self.bytes + record_size(parcel) > self._place.limit_bytes:
+        while self._segments and self.bytes + record_size(request) > self._place.limit_bytes:
             oldest = self._segments[0]
             while head := oldest.head():
                 oldest.pass_head()
                 yield head
             self._segments.popleft().delete()
 
-    def append(self, parcel: Parcel) -> None:
-        """Add the newest parcel. Raises OSError, with nothing added."""
+    def append(self, request: EncodedRequest) -> None:
+        """Add the newest request. Raises OSError, with nothing added."""
         last = self._segments[-1] if self._segments else None
         if last is None or last is not self._writing or last.size >= self._segment_bytes:
             self._last_number += 1
             last = Segment(self._place.directory / f"{self._last_number:012}.spool", self._damaged)
             try:
-                last.append(parcel)
+                last.append(request)
             except OSError:
                 last.delete()
                 raise
             self._segments.append(last)
             self._writing = last
         else:
-            last.append(parcel)
+            last.append(request)
 
     def close(self) -> None:
         """Leave what waits to the next start."""

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from otel_netagent.outputs.sending import NO_POD, Cause, Delivery, Limits, Parcel, Pod, SpoolPlace
+from otel_netagent.outputs.sending import NO_POD, Cause, Delivery, EncodedRequest, Limits, Pod, SpoolPlace
 from otel_netagent.outputs.sending.outage_log import Journal
 from otel_netagent.outputs.sending.outbox import Outbox
 from otel_netagent.outputs.sending.queue import ItemQueue
@@ -17,7 +17,7 @@ from otel_netagent.outputs.sending.spool import Spool
 from otel_netagent.outputs.sending.statistics import Account
 from tests.outputs.rival import Crossing, Rival
 from tests.outputs.sending.deliveries import NOTHING, lines
-from tests.outputs.sending.numbers import Numbers, Steady, make_parcel
+from tests.outputs.sending.numbers import Numbers, Steady, make_request
 
 
 class _Disk:
@@ -25,38 +25,38 @@ class _Disk:
 
     def __init__(self) -> None:
         self.rival: Callable[[], object] = lambda: None
-        self.parcels: list[Parcel] = []
+        self.requests: list[EncodedRequest] = []
 
     @property
     def bytes(self) -> int:
         self.rival()
-        return sum(len(parcel.body) for parcel in self.parcels)
+        return sum(len(request.body) for request in self.requests)
 
-    def head(self) -> Parcel | None:
+    def head(self) -> EncodedRequest | None:
         self.rival()
-        return self.parcels[0] if self.parcels else None
+        return self.requests[0] if self.requests else None
 
     def settle(self) -> None:
         self.rival()
-        del self.parcels[0]
+        del self.requests[0]
 
-    def make_room(self, _: Parcel) -> list[Parcel]:
+    def make_room(self, _: EncodedRequest) -> list[EncodedRequest]:
         self.rival()
         return []
 
-    def append(self, parcel: Parcel) -> None:
+    def append(self, request: EncodedRequest) -> None:
         self.rival()
-        self.parcels.append(parcel)
+        self.requests.append(request)
 
     def close(self) -> None:
         self.rival()
 
 
 def _outbox() -> tuple[Outbox, _Disk]:
-    """One parcel is in the spool, one in memory, and the first of them in hand."""
+    """One request is in the spool, one in memory, and the first of them in hand."""
     disk = _Disk()
     outbox = Outbox(1_000, cast(Spool, disk), lambda *_: None)
-    outbox.add(make_parcel(1))
+    outbox.add(make_request(1))
     outbox.keep()
     outbox.take()
     return outbox, disk
@@ -65,7 +65,7 @@ def _outbox() -> tuple[Outbox, _Disk]:
 _USES: Mapping[str, Callable[[Outbox], object]] = {
     "queued": lambda outbox: outbox.queued,
     "spool_bytes": lambda outbox: outbox.spool_bytes,
-    "add": lambda outbox: outbox.add(make_parcel(2)),
+    "add": lambda outbox: outbox.add(make_request(2)),
     "end": lambda outbox: outbox.end(),
     "take": lambda outbox: outbox.take(),
     "settle": lambda outbox: outbox.settle(),
@@ -78,7 +78,7 @@ _USES: Mapping[str, Callable[[Outbox], object]] = {
 def test_outbox_is_used_by_one_at_a_time(use: str) -> None:
     outbox, disk = _outbox()
     disk.rival = rival = Rival(lambda: _USES[use](outbox))
-    outbox.add(make_parcel(3))
+    outbox.add(make_request(3))
     rival.check()
 
 
@@ -92,7 +92,7 @@ def test_outbox_is_let_alone_by_others_while_it_is_used(use: str) -> None:
 
 def test_outbox_is_let_alone_while_everything_goes_to_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     outbox, disk = _outbox()
-    monkeypatch.setattr(outbox, "_memory", Crossing([make_parcel(2)]))
+    monkeypatch.setattr(outbox, "_memory", Crossing([make_request(2)]))
     disk.rival = rival = Rival(lambda: outbox.queued)
     outbox.keep()
     rival.check()
@@ -100,9 +100,9 @@ def test_outbox_is_let_alone_while_everything_goes_to_the_disk(monkeypatch: pyte
 
 def test_what_waits_is_counted_while_nothing_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
     outbox = Outbox(1_000, None, lambda *_: None)
-    memory = Crossing([make_parcel(1), make_parcel(2)])
+    memory = Crossing([make_request(1), make_request(2)])
     monkeypatch.setattr(outbox, "_memory", memory)
-    memory.rival = rival = Rival(lambda: outbox.add(make_parcel(3)))
+    memory.rival = rival = Rival(lambda: outbox.add(make_request(3)))
     assert outbox.queued == 2
     rival.check()
     assert outbox.queued == 3
@@ -129,7 +129,7 @@ def test_queue_is_used_by_one_at_a_time(use: str, rivals: str, monkeypatch: pyte
 
 
 class _Contents(dict[Pod, int]):
-    """What a parcel holds, and who comes when it is looked at."""
+    """What a request holds, and who comes when it is looked at."""
 
     def __init__(self, rival: Rival) -> None:
         super().__init__({NO_POD: 1})
@@ -211,7 +211,7 @@ class _Visited(Numbers):
     def __init__(self) -> None:
         self.rival: Callable[[], object] = lambda: None
 
-    def encode(self, items: Sequence[int]) -> list[Parcel]:
+    def encode(self, items: Sequence[int]) -> list[EncodedRequest]:
         self.rival()
         return super().encode(items)
 

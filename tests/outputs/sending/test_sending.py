@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from lab.waiting import eventually
 from otel_netagent.outputs.otlp.logs import Observed
 from otel_netagent.outputs.otlp.metrics import MetricsEncoder
-from otel_netagent.outputs.sending import NO_POD, Cause, Delivery, Limits, Parcel, Pod, SpoolPlace, close_all
+from otel_netagent.outputs.sending import NO_POD, Cause, Delivery, EncodedRequest, Limits, Pod, SpoolPlace, close_all
 from tests.outputs.otlp.receivers import HttpAnswer, fail, grpc_receiver, hang, http_receiver, respond
 from tests.outputs.otlp.sending import dead_port, grpc_destination, http_destination
 from tests.outputs.samples import NODE, TIME_NS, make_entity, make_event, make_snapshot
@@ -96,8 +96,8 @@ def test_refused_request_is_let_go_and_the_next_one_sent() -> None:
 
 def test_full_memory_keeps_the_newest() -> None:
     with grpc_receiver(hang) as receiver:
-        [parcel] = MetricsEncoder(Resource({}), NODE).encode([make_snapshot()])
-        three = Limits(capacity=12, memory_bytes=3 * len(parcel.body))
+        [request] = MetricsEncoder(Resource({}), NODE).encode([make_snapshot()])
+        three = Limits(capacity=12, memory_bytes=3 * len(request.body))
         delivery = metric_delivery(grpc_destination(receiver.port), three)
         delivery.put(make_snapshot(time_ns=TIME_NS))
         eventually(lambda: receiver.received)
@@ -164,12 +164,12 @@ class _OneAtATime(Numbers):
         self._busy = threading.Lock()
         self.disturbed = False
 
-    def encode(self, items: Sequence[int]) -> list[Parcel]:
+    def encode(self, items: Sequence[int]) -> list[EncodedRequest]:
         self.disturbed |= not self._busy.acquire(blocking=False)
         time.sleep(0)  # lets other threads run
-        parcels = super().encode(items)
+        requests = super().encode(items)
         self._busy.release()
-        return parcels
+        return requests
 
 
 def test_who_puts_more_than_is_packed_helps_and_keeps_the_order() -> None:

@@ -25,7 +25,7 @@ def destination(protocol: str, receiver: Receiver, signal: Signal = Signal.LOGS)
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 @pytest.mark.parametrize("most", [2_000, 100_000])
-def test_parcel_above_the_receivers_limit_arrives_in_parts(protocol: str, most: int) -> None:
+def test_request_above_the_receivers_limit_arrives_in_parts(protocol: str, most: int) -> None:
     make = grpc_receiver if protocol == "grpc" else http_receiver
     with make(most_bytes=most) as receiver:
         delivery = log_delivery(destination(protocol, receiver), Limits(capacity=100, batch=50, linger_s=60))
