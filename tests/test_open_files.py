@@ -23,7 +23,7 @@ from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.proc import processes
 from otel_netagent.open_files import ShortageLog, is_shortage, raise_limit, require
 from otel_netagent.outputs.http.server import HttpServer
-from otel_netagent.outputs.self_telemetry.agent_state import Vitals
+from otel_netagent.outputs.self_telemetry.agent_state import AgentState
 from otel_netagent.outputs.self_telemetry.instruments import OBSERVABLES
 from otel_netagent.outputs.sending.outbox import Outbox
 from otel_netagent.outputs.sending.records import record_size
@@ -184,8 +184,8 @@ def test_spool_that_cannot_make_room_loses_nothing(tmp_path: Path) -> None:
 def test_memory_of_the_agent_is_left_out_where_it_cannot_be_read() -> None:
     (memory,) = [each for each in OBSERVABLES if each.name == "process.memory.usage"]
     with no_file_left():
-        assert list(memory.points(Vitals())) == []
-    assert list(memory.points(Vitals()))
+        assert list(memory.points(AgentState())) == []
+    assert list(memory.points(AgentState()))
 
 
 @pytest.mark.parametrize("files_left", [0, 16])

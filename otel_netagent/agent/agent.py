@@ -31,7 +31,7 @@ from otel_netagent.outputs.otlp.connect import connect
 from otel_netagent.outputs.otlp.environment import Destination, Signal, destination
 from otel_netagent.outputs.otlp.logs import LogsEncoder, Observed
 from otel_netagent.outputs.otlp.metrics import MetricsEncoder
-from otel_netagent.outputs.self_telemetry.agent_state import Tallies, Vitals
+from otel_netagent.outputs.self_telemetry.agent_state import AgentState, DeliveryTotals
 from otel_netagent.outputs.self_telemetry.export import SelfExport
 from otel_netagent.outputs.self_telemetry.telemetry import SelfTelemetry
 from otel_netagent.outputs.sending import Delivery, Limits, SpoolPlace, close_all
@@ -67,7 +67,7 @@ class Agent:
         self._entities: Mapping[int, Entity] = {}
         self._standard_error = standard_error
         self._text = TextSink(standard_error)
-        self._tallies = Tallies()
+        self._delivery_totals = DeliveryTotals()
         self._sends = _sends(config)
         # Parts end in the reverse order: first the sources, then the outputs, the walk over the namespaces last.
         with contextlib.ExitStack() as parts:
@@ -75,7 +75,7 @@ class Agent:
             self._access = _started(access, parts, lambda access: access.walk.walk.close())
             self._sending_parts = _started(contextlib.ExitStack(), parts, contextlib.ExitStack.close)
             self._sending = self._start_sending(*self._sends, self._destinations())
-            own = SelfTelemetry(self._resource, self._node, self._vitals)
+            own = SelfTelemetry(self._resource, self._node, self._agent_state)
             self._own = _started(own, parts, SelfTelemetry.close)
             self._servers = _started(Servers(self._node, lambda: self.status().to_json()), parts, Servers.close)
             # Before the first collection, so that pods have their names in it.
@@ -189,7 +189,7 @@ class Agent:
         self._start_otlp(config, where, sending)
         if loki_url is not None:
             self._start_loki(config, loki_url, sending)
-        self._tallies.follow(sending.deliveries)
+        self._delivery_totals.follow(sending.deliveries)
         return sending
 
     def _start_otlp(self, config: DeliveryConfig, where: Mapping[Signal, Destination], outputs: _Outputs) -> None:
@@ -216,12 +216,12 @@ class Agent:
         outputs.deliveries.append(loki)
         outputs.events.append(loki.put)
 
-    def _vitals(self) -> Vitals:
+    def _agent_state(self) -> AgentState:
         sources = self._sources
-        return Vitals(
+        return AgentState(
             sources.statuses,
             self._entities,
-            self._tallies.read(),
+            self._delivery_totals.read(),
             sources.discarded,
             self._standard_error.lost(LineKind.EVENT),
             self._standard_error.lost(LineKind.LOG),

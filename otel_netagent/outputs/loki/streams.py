@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_netagent.attribution.event import AttributedEvent
-from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, Pod
+from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, PodName
 from otel_netagent.outputs.text.event_lines import one_line
 from otel_netagent.unicode import well_formed
 
@@ -52,15 +52,15 @@ class StreamsEncoder:
         """Number of entries that an event is encoded as."""
         return 1
 
-    def pod(self, item: AttributedEvent) -> Pod:
+    def pod(self, item: AttributedEvent) -> PodName:
         """Whom the event happened to."""
-        return Pod(item.entity.namespace, item.entity.pod)
+        return PodName(item.entity.namespace, item.entity.pod)
 
-    def contents(self, request: EncodedRequest) -> Mapping[Pod, int]:
+    def contents(self, request: EncodedRequest) -> Mapping[PodName, int]:
         """How many entries of whom a request holds; of nobody, if it is no request of this encoder's."""
         try:
             return Counter(
-                Pod(stream["stream"]["namespace"], metadata["pod"])
+                PodName(stream["stream"]["namespace"], metadata["pod"])
                 for stream in _streams(request.body)
                 for _, _, metadata in stream["values"]
             )

@@ -12,18 +12,18 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
-from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, Pod
+from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, PodName
 
 T = TypeVar("T")
 
 
-def pods_of_logs(request: EncodedRequest) -> Mapping[Pod, int]:
+def pods_of_logs(request: EncodedRequest) -> Mapping[PodName, int]:
     """How many log records of each pod are in a request of LogsEncoder's; of nobody, if it is no such request."""
     try:
         message = ExportLogsServiceRequest.FromString(request.body)
     except DecodeError:
         return {NO_POD: request.count}
-    found: Counter[Pod] = Counter()
+    found: Counter[PodName] = Counter()
     for resource in message.resource_logs:
         found[_pod(resource)] += sum(len(scope.log_records) for scope in resource.scope_logs)
     return found
@@ -96,6 +96,6 @@ def _drop(items: MutableSequence[T], unwanted: Callable[[T], bool]) -> None:
             del items[index]
 
 
-def _pod(resource: ResourceLogs) -> Pod:
+def _pod(resource: ResourceLogs) -> PodName:
     labels = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
-    return Pod(labels.get("namespace", ""), labels.get("pod", ""))
+    return PodName(labels.get("namespace", ""), labels.get("pod", ""))

@@ -180,7 +180,7 @@ def _url(endpoint: _Variable) -> SplitResult:
 
 
 def _headers(variables: _Variables) -> dict[str, str]:
-    """Headers as W3C Baggage writes them: `key=value` parted by commas, values percent-encoded."""
+    """Headers as W3C Baggage writes them: `key=value` separated by commas, values percent-encoded."""
     variable = variables.get("HEADERS")
     headers = {}
     for number, entry in enumerate(variable.value.split(",") if variable else (), start=1):
@@ -191,7 +191,7 @@ def _headers(variables: _Variables) -> dict[str, str]:
         # What both HTTP and gRPC take: lower-case names, printable ASCII values. gRPC's binary headers
         # (`-bin`) have no form here.
         if not equals or not re.fullmatch(r"[0-9a-z_.-]+", key) or key.endswith("-bin"):
-            raise variable.hidden_error(f"entry {number} is not of the form name=value; entries are parted by commas")
+            raise variable.hidden_error(f"entry {number} is not of the form name=value; separate entries by commas")
         if not re.fullmatch(r"[ -~]*", value):
             raise variable.hidden_error(f"the value of header {key} holds characters that no header may hold")
         headers[key] = value

@@ -26,7 +26,7 @@ from otel_netagent.model.event import AttributeValue, EventType, Severity
 from otel_netagent.outputs.otlp.attributes import INT64, add_attributes, entity_attributes, scope_name
 from otel_netagent.outputs.otlp.dividing import halves_of_logs, pods_of_logs
 from otel_netagent.outputs.otlp.wire import fixed_tag, framed, integer_field, message_field
-from otel_netagent.outputs.sending.request import EncodedRequest, Pod
+from otel_netagent.outputs.sending.request import EncodedRequest, PodName
 from otel_netagent.unicode import well_formed
 
 _REQUEST_RESOURCE: Final = ExportLogsServiceRequest.RESOURCE_LOGS_FIELD_NUMBER
@@ -85,11 +85,11 @@ class LogsEncoder:
         """Number of log records that an event is encoded as."""
         return 1
 
-    def pod(self, item: Observed) -> Pod:
+    def pod(self, item: Observed) -> PodName:
         """Whom the event happened to."""
-        return Pod(item.event.entity.namespace, item.event.entity.pod)
+        return PodName(item.event.entity.namespace, item.event.entity.pod)
 
-    def contents(self, request: EncodedRequest) -> Mapping[Pod, int]:
+    def contents(self, request: EncodedRequest) -> Mapping[PodName, int]:
         """How many log records of whom a request holds."""
         return pods_of_logs(request)
 

@@ -27,7 +27,7 @@ from otel_netagent.outputs.otlp.dividing import halves_of_metrics
 from otel_netagent.outputs.otlp.points import Points, points_of
 from otel_netagent.outputs.otlp.wire import Parts, framed
 from otel_netagent.outputs.row_forms import metric_labels
-from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, Pod
+from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, PodName
 
 _Row: TypeAlias = tuple[Entity, tuple[str, ...], int]
 """(whose it is, values of the table's labels, Unix time at which it began to count in ns)."""
@@ -79,11 +79,11 @@ class MetricsEncoder:
             len(table.rows) * sum(len(self._names(series)) for series in table.series) for table in _tables(item)
         )
 
-    def pod(self, item: Snapshot) -> Pod:  # noqa: ARG002 - whichever it is
+    def pod(self, item: Snapshot) -> PodName:  # noqa: ARG002 - whichever it is
         """Nobody's: a snapshot speaks of all pods."""
         return NO_POD
 
-    def contents(self, request: EncodedRequest) -> Mapping[Pod, int]:
+    def contents(self, request: EncodedRequest) -> Mapping[PodName, int]:
         """All points as nobody's."""
         return {NO_POD: request.count}
 

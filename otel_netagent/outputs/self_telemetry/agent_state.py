@@ -13,11 +13,11 @@ from typing import Any
 from otel_netagent.identity.entity import Entity
 from otel_netagent.identity.kubernetes.watch_condition import OFF, WatchCondition
 from otel_netagent.model.probe_status import ProbeStatus
-from otel_netagent.outputs.sending import Delivery, Tally
+from otel_netagent.outputs.sending import Delivery, DeliveryStatistics
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class AgentState:
     """State of the agent, its counts since it was started.
 
     `deliveries` are by what they deliver ("OTLP logs"). `discarded_records` were read from ring buffers and were no
@@ -26,40 +26,40 @@ class Vitals:
 
     probes: Sequence[ProbeStatus] = ()
     entities: Mapping[int, Entity] = field(default_factory=dict)
-    deliveries: Mapping[str, Tally] = field(default_factory=dict)
+    deliveries: Mapping[str, DeliveryStatistics] = field(default_factory=dict)
     discarded_records: int = 0
     lost_event_lines: int = 0
     lost_log_lines: int = 0
     kubernetes: WatchCondition = OFF
 
 
-class Tallies:
+class DeliveryTotals:
     """What deliveries have counted, those before included that another configuration has ended."""
 
     def __init__(self) -> None:
         """Nothing has been delivered."""
         self._deliveries: Sequence[Delivery[Any]] = ()
-        self._ended: Mapping[str, Tally] = {}
+        self._ended: Mapping[str, DeliveryStatistics] = {}
 
     def follow(self, deliveries: Sequence[Delivery[Any]]) -> None:
         """Go over to these; those until now have ended, and count no more."""
-        self._ended = {name: replace(tally, queued=0, spool_bytes=0) for name, tally in self.read().items()}
+        self._ended = {name: replace(statistics, queued=0, spool_bytes=0) for name, statistics in self.read().items()}
         self._deliveries = deliveries
 
-    def read(self) -> Mapping[str, Tally]:
+    def read(self) -> Mapping[str, DeliveryStatistics]:
         """The sums of this moment, by the names of the deliveries."""
-        running = {delivery.name: delivery.tally for delivery in self._deliveries}
-        both = {name: _sum(tally, running[name]) for name, tally in self._ended.items() if name in running}
+        running = {delivery.name: delivery.statistics for delivery in self._deliveries}
+        both = {name: _sum(statistics, running[name]) for name, statistics in self._ended.items() if name in running}
         return {**self._ended, **running, **both}
 
 
-def _sum(ended: Tally, running: Tally) -> Tally:
+def _sum(ended: DeliveryStatistics, running: DeliveryStatistics) -> DeliveryStatistics:
     return replace(
         running,
         delivered=ended.delivered + running.delivered,
         failed_tries=ended.failed_tries + running.failed_tries,
-        let_go={cause: ended.let_go[cause] + count for cause, count in running.let_go.items()},
-        let_go_by_pod=Counter(ended.let_go_by_pod) + Counter(running.let_go_by_pod),
+        dropped={cause: ended.dropped[cause] + count for cause, count in running.dropped.items()},
+        dropped_by_pod=Counter(ended.dropped_by_pod) + Counter(running.dropped_by_pod),
     )
 
 

@@ -14,12 +14,12 @@ from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
 
 from otel_netagent import __version__
-from otel_netagent.outputs.self_telemetry.agent_state import Vitals
+from otel_netagent.outputs.self_telemetry.agent_state import AgentState
 from otel_netagent.outputs.self_telemetry.instruments import (
     COLLECTION_DURATION,
     DURATION_BOUNDS,
     OBSERVABLES,
-    Kind,
+    InstrumentKind,
     Observable,
 )
 
@@ -27,11 +27,11 @@ from otel_netagent.outputs.self_telemetry.instruments import (
 class SelfTelemetry:
     """Looks at the agent when it is asked to, once for all instruments. From any thread."""
 
-    def __init__(self, resource: Resource, node: str, look: Callable[[], Vitals]) -> None:
+    def __init__(self, resource: Resource, node: str, look: Callable[[], AgentState]) -> None:
         """`resource` is the agent, on the node of this name. Nothing is looked at yet."""
         self._own = {"node": node}
         self._look = look
-        self._vitals = Vitals()
+        self._agent_state = AgentState()
         self._looking = threading.Lock()
         self._registry = CollectorRegistry()
         self._shown = PrometheusMetricReader(scope_info_enabled=False, registry=self._registry)
@@ -54,13 +54,13 @@ class SelfTelemetry:
     def page(self) -> bytes:
         """All instruments in the Prometheus text format, under the names that Prometheus' conventions give them."""
         with self._looking:
-            self._vitals = self._look()
+            self._agent_state = self._look()
             return generate_latest(self._registry)
 
     def data(self) -> MetricsData | None:
         """All instruments as the SDK's exporters take them; None where there is nothing to say."""
         with self._looking:
-            self._vitals = self._look()
+            self._agent_state = self._look()
             return self._exported.get_metrics_data()
 
     def close(self) -> None:
@@ -69,10 +69,12 @@ class SelfTelemetry:
 
     def _register(self, meter: Meter, declared: Observable) -> None:
         create = {
-            Kind.COUNTER: meter.create_observable_counter,
-            Kind.AMOUNT: meter.create_observable_up_down_counter,
+            InstrumentKind.COUNTER: meter.create_observable_counter,
+            InstrumentKind.AMOUNT: meter.create_observable_up_down_counter,
         }[declared.kind]
         create(declared.name, [partial(self._observe, declared)], declared.unit, declared.description)
 
     def _observe(self, declared: Observable, _: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(value, {**self._own, **attributes}) for attributes, value in declared.points(self._vitals)]
+        return [
+            Observation(value, {**self._own, **attributes}) for attributes, value in declared.points(self._agent_state)
+        ]

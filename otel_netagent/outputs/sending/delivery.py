@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from otel_netagent.backoff import Backoff
-from otel_netagent.outputs.sending.outage_log import Journal
+from otel_netagent.outputs.sending.outage_log import OutageLog
 from otel_netagent.outputs.sending.outbox import Outbox
 from otel_netagent.outputs.sending.outcome import Accepted, Outcome, Refused, Retryable, TooLarge, Transport
 from otel_netagent.outputs.sending.queue import ItemQueue, Limits
@@ -16,7 +16,7 @@ from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, Encode
 from otel_netagent.outputs.sending.request_size import RequestSize
 from otel_netagent.outputs.sending.splitting import Splitting
 from otel_netagent.outputs.sending.spool import SpoolPlace, open_spool
-from otel_netagent.outputs.sending.statistics import Account, Cause, Tally
+from otel_netagent.outputs.sending.statistics import Cause, DeliveryCounters, DeliveryStatistics
 
 ItemT = TypeVar("ItemT")
 
@@ -46,11 +46,11 @@ class Delivery(Generic[ItemT]):
         self._backoff = backoff or Backoff()
         self._request_size = RequestSize(limits.request_bytes)
         self._patience_s = limits.patience_s
-        self._journal = Journal(name, transport.target)
-        self._account = Account()
+        self._outage_log = OutageLog(name, transport.target)
+        self._counters = DeliveryCounters()
         self._queue: ItemQueue[ItemT] = ItemQueue(limits)
-        kept = open_spool(spool, self._lose_damaged) if spool else None
-        self._outbox = Outbox(limits.memory_bytes, kept, self._lose)
+        kept = open_spool(spool, self._drop_damaged) if spool else None
+        self._outbox = Outbox(limits.memory_bytes, kept, self._drop)
         self._packing = threading.Lock()
         self._stopping = threading.Event()
         self._packer = threading.Thread(target=self._pack, name=f"{name}, packing", daemon=True)
@@ -65,16 +65,16 @@ class Delivery(Generic[ItemT]):
     def put(self, item: ItemT) -> None:
         """Hand an item over. It never waits for the receiver, but helps to pack when the packing is behind."""
         if not self._queue.put(item):
-            self._account.let_go(Cause.SHUTDOWN, {self._encoder.pod(item): self._encoder.count(item)})
+            self._counters.dropped(Cause.SHUTDOWN, {self._encoder.pod(item): self._encoder.count(item)})
         elif self._queue.full:
             self._pack_batch()
 
     @property
-    def tally(self) -> Tally:
+    def statistics(self) -> DeliveryStatistics:
         """The state of this moment."""
         with self._packing:  # what is being packed is in neither
             queued = sum(map(self._encoder.count, self._queue.items())) + self._outbox.queued
-        return self._account.tally(queued, self._outbox.spool_bytes)
+        return self._counters.statistics(queued, self._outbox.spool_bytes)
 
     def stop(self) -> None:
         """Take nothing more and send what is left at once; does not wait."""
@@ -90,8 +90,8 @@ class Delivery(Generic[ItemT]):
         with self._packing:
             self._outbox.close()
         self._transport.close()
-        tally = self.tally
-        self._journal.end(tally.let_go[Cause.SHUTDOWN], tally.spool_bytes)
+        statistics = self.statistics
+        self._outage_log.end(statistics.dropped[Cause.SHUTDOWN], statistics.spool_bytes)
 
     def _pack(self) -> None:
         while self._queue.wait():
@@ -127,9 +127,9 @@ class Delivery(Generic[ItemT]):
             if self._outbox.closed:  # too late: what is in hand has been kept, or dropped
                 return Retryable("the end came first")
             if not isinstance(answer, Accepted):
-                self._account.failed()
+                self._counters.failed()
             outcome = parts.judge(part, answer)
-            self._journal.note(outcome, len(part.body))
+            self._outage_log.note(outcome, len(part.body))
             if not isinstance(outcome, Retryable):
                 return outcome
             self._outbox.keep()
@@ -142,27 +142,27 @@ class Delivery(Generic[ItemT]):
         match outcome:
             case Accepted(rejected=rejected):
                 rejected = min(rejected, part.count)
-                self._account.delivered(part.count - rejected)
+                self._counters.delivered(part.count - rejected)
                 if rejected:
-                    self._lose_part(part, rejected)
+                    self._drop_part(part, rejected)
             case TooLarge(reason=reason):
-                self._lose(Cause.TOO_LARGE, part, reason)
+                self._drop(Cause.TOO_LARGE, part, reason)
             case Refused(reason=reason):
-                self._lose(Cause.PERMANENT, part, reason)
+                self._drop(Cause.PERMANENT, part, reason)
 
-    def _lose_part(self, request: EncodedRequest, rejected: int) -> None:
+    def _drop_part(self, request: EncodedRequest, rejected: int) -> None:
         """Count what the receiver rejected; whose it was is known if it was all, or all of one pod."""
         contents = self._encoder.contents(request)
         if rejected < request.count:
             contents = {next(iter(contents)) if len(contents) == 1 else NO_POD: rejected}
-        self._account.let_go(Cause.REJECTED, contents)
+        self._counters.dropped(Cause.REJECTED, contents)
 
-    def _lose(self, cause: Cause, request: EncodedRequest, reason: str = "") -> None:
-        self._account.let_go(cause, self._encoder.contents(request))
-        self._journal.lost(cause, request.count, reason)
+    def _drop(self, cause: Cause, request: EncodedRequest, reason: str = "") -> None:
+        self._counters.dropped(cause, self._encoder.contents(request))
+        self._outage_log.dropped(cause, request.count, reason)
 
-    def _lose_damaged(self, count: int) -> None:
-        self._account.let_go(Cause.DAMAGED, {NO_POD: count})
+    def _drop_damaged(self, count: int) -> None:
+        self._counters.dropped(Cause.DAMAGED, {NO_POD: count})
 
 
 def close_all(deliveries: Sequence[Delivery[Any]], within_s: float = 1.0) -> None:

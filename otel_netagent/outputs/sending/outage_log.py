@@ -20,7 +20,7 @@ _SIZE_AGAIN_S: Final = 3600.0
 """How often a rejection for its size is logged: trying whether larger requests are accepted again provokes some."""
 
 
-class Journal:
+class OutageLog:
     """Tells when a receiver stops and begins again to take things, its new complaints, and when a loss begins."""
 
     def __init__(self, name: str, target: str) -> None:
@@ -44,7 +44,7 @@ class Journal:
             case TooLarge(reason=reason):
                 self._too_large(reason, size)
 
-    def lost(self, cause: Cause, count: int, reason: str = "") -> None:
+    def dropped(self, cause: Cause, count: int, reason: str = "") -> None:
         """Something was dropped; logged once for each cause until the receiver is back. `end` logs that of the end."""
         with self._lock:
             if cause in self._losses or cause is Cause.SHUTDOWN:
@@ -82,7 +82,7 @@ class Journal:
         if self._failing_since is not None:
             seconds = time.monotonic() - self._failing_since
             self._failing_since = None
-            self._losses.clear()  # without the lock: it is one step, and `lost` comes before or after
+            self._losses.clear()  # without the lock: it is one step, and `dropped` comes before or after
             logger.warning("%s: %s takes them again, after %.0f s", self._name, self._target, seconds)
 
     def _complained(self, complaint: str) -> None:

@@ -30,11 +30,11 @@ class Outbox:
     slow or memory full; and until the spool is empty again whatever is added goes there at once.
     """
 
-    def __init__(self, memory_bytes: int, spool: Spool | None, let_go: Callable[[Cause, EncodedRequest], None]) -> None:
-        """Keep up to `memory_bytes` in memory; `let_go` is told what cannot be kept, and must not come back here."""
+    def __init__(self, memory_bytes: int, spool: Spool | None, drop: Callable[[Cause, EncodedRequest], None]) -> None:
+        """Keep up to `memory_bytes` in memory; `drop` is told what cannot be kept, and must not come back here."""
         self._memory_limit = memory_bytes
         self._spool = spool
-        self._let_go = let_go
+        self._drop = drop
         self._memory: deque[EncodedRequest] = deque()
         self._memory_bytes = 0
         self._in_hand: EncodedRequest | None = None  # of the sender; stays in its place until it is settled
@@ -67,7 +67,7 @@ class Outbox:
         """Add the newest request."""
         with self._changed:
             if self._closed:
-                self._let_go(Cause.SHUTDOWN, request)
+                self._drop(Cause.SHUTDOWN, request)
                 return
             self._memory.append(request)
             self._memory_bytes += len(request.body)
@@ -123,7 +123,7 @@ class Outbox:
                 self._move_to(self._spool)
                 self._spool.close()
             for request in self._memory:
-                self._let_go(Cause.SHUTDOWN, request)
+                self._drop(Cause.SHUTDOWN, request)
             self._memory.clear()
             self._changed.notify_all()
 
@@ -147,7 +147,7 @@ class Outbox:
             try:
                 for displaced in spool.make_room(self._memory[0]):
                     if displaced is not self._in_hand:  # whose fate is open
-                        self._let_go(Cause.SPOOL_FULL, displaced)
+                        self._drop(Cause.SPOOL_FULL, displaced)
                 spool.append(self._memory[0])
             except OSError as error:
                 if self._writable:
@@ -164,7 +164,7 @@ class Outbox:
             request = self._memory[oldest]
             del self._memory[oldest]
             self._memory_bytes -= len(request.body)
-            self._let_go(Cause.QUEUE_FULL, request)
+            self._drop(Cause.QUEUE_FULL, request)
 
     def _pop(self) -> None:
         self._memory_bytes -= len(self._memory.popleft().body)

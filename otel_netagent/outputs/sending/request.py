@@ -9,15 +9,15 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 ItemT_contra = TypeVar("ItemT_contra", contravariant=True)
 
 
-class Pod(NamedTuple):
-    """Whom something undelivered spoke of, by the labels `namespace` and `pod`."""
+class PodName(NamedTuple):
+    """Namespace and name of the pod that something undelivered concerns, as the labels `namespace` and `pod`."""
 
     namespace: str
     name: str
 
 
-NO_POD: Final = Pod("", "")
-"""What speaks of many pods at once, as a snapshot does, or of one that cannot be told any more."""
+NO_POD: Final = PodName("", "")
+"""For what concerns many pods at once, as a snapshot does, or a pod that is not known any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ class Encoder(Protocol[ItemT_contra]):
         """These items in their order, as one request or several."""
 
     def count(self, item: ItemT_contra) -> int:
-        """How much the item counts in a tally: its data points, or 1 for a log record."""
+        """Number of data points in the item, or 1 for a log record: what the statistics count."""
 
-    def pod(self, item: ItemT_contra) -> Pod:
+    def pod(self, item: ItemT_contra) -> PodName:
         """Whom the item speaks of."""
 
-    def contents(self, request: EncodedRequest) -> Mapping[Pod, int]:
+    def contents(self, request: EncodedRequest) -> Mapping[PodName, int]:
         """How much of the request speaks of whom."""
 
     def halves(self, request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:

@@ -1,4 +1,4 @@
-"""The account of a delivery: what has arrived and what was let go, by cause and by pod."""
+"""The counters of a delivery: what has arrived and what was let go, by cause and by pod."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from otel_netagent.outputs.sending.request import NO_POD, Pod
+from otel_netagent.outputs.sending.request import NO_POD, PodName
 
 _MOST_PODS: Final = 1_000
-"""Pods that the account tells apart: they come and go for as long as the agent runs."""
+"""Pods that the counters tells apart: they come and go for as long as the agent runs."""
 
 
 class Cause(enum.StrEnum):
@@ -35,24 +35,24 @@ class Cause(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class DeliveryStatistics:
     """State of a delivery at one moment.
 
-    Log records or data points are counted in `delivered`, in `let_go` (which has every cause), in
-    `let_go_by_pod` (which has what was not zero) and in `queued`, which are those that wait in memory.
+    Log records or data points are counted in `delivered`, in `dropped` (which has every cause), in
+    `dropped_by_pod` (which has what was not zero) and in `queued`, which are those that wait in memory.
     `failed_tries` counts requests that a receiver did not take at once. `spool_bytes` is the size of the
     spool's files, 0 without a spool.
     """
 
     delivered: int
-    let_go: Mapping[Cause, int]
-    let_go_by_pod: Mapping[tuple[Cause, Pod], int]
+    dropped: Mapping[Cause, int]
+    dropped_by_pod: Mapping[tuple[Cause, PodName], int]
     failed_tries: int
     queued: int
     spool_bytes: int
 
 
-class Account:
+class DeliveryCounters:
     """Counts, from any thread."""
 
     def __init__(self) -> None:
@@ -60,8 +60,8 @@ class Account:
         self._lock = threading.Lock()
         self._delivered = 0
         self._failed_tries = 0
-        self._let_go: Counter[tuple[Cause, Pod]] = Counter()
-        self._pods: set[Pod] = {NO_POD}
+        self._dropped: Counter[tuple[Cause, PodName]] = Counter()
+        self._pods: set[PodName] = {NO_POD}
 
     def delivered(self, count: int) -> None:
         """Count what has arrived."""
@@ -73,18 +73,20 @@ class Account:
         with self._lock:
             self._failed_tries += 1
 
-    def let_go(self, cause: Cause, contents: Mapping[Pod, int]) -> None:
+    def dropped(self, cause: Cause, contents: Mapping[PodName, int]) -> None:
         """Count what was let go, by whom it spoke of."""
         with self._lock:
             for pod, count in contents.items():
                 if pod not in self._pods and len(self._pods) <= _MOST_PODS:
                     self._pods.add(pod)
-                self._let_go[cause, pod if pod in self._pods else NO_POD] += count
+                self._dropped[cause, pod if pod in self._pods else NO_POD] += count
 
-    def tally(self, queued: int, spool_bytes: int) -> Tally:
+    def statistics(self, queued: int, spool_bytes: int) -> DeliveryStatistics:
         """The counts of this moment, beside what the others know."""
         with self._lock:
             by_cause = dict.fromkeys(Cause, 0)
-            for (cause, _), count in self._let_go.items():
+            for (cause, _), count in self._dropped.items():
                 by_cause[cause] += count
-            return Tally(self._delivered, by_cause, dict(self._let_go), self._failed_tries, queued, spool_bytes)
+            return DeliveryStatistics(
+                self._delivered, by_cause, dict(self._dropped), self._failed_tries, queued, spool_bytes
+            )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.outputs.loki.streams import StreamsEncoder, without_metadata
-from otel_netagent.outputs.sending import NO_POD, EncodedRequest, Pod
+from otel_netagent.outputs.sending import NO_POD, EncodedRequest, PodName
 from tests.outputs.samples import NODE, TIME_NS, events, make_entity, make_event
 
 ENCODER = StreamsEncoder(NODE)
@@ -98,8 +98,8 @@ def test_without_metadata_is_the_rest(items: list[AttributedEvent]) -> None:
 def test_contents_are_by_pod() -> None:
     web, db = make_entity(pod="web", namespace="shop"), make_entity(pod="db", namespace="shop")
     request = encoded(make_event(web), make_event(web), make_event(db))
-    assert ENCODER.contents(request) == {Pod("shop", "web"): 2, Pod("shop", "db"): 1}
-    assert ENCODER.pod(make_event(web)) == Pod("shop", "web")
+    assert ENCODER.contents(request) == {PodName("shop", "web"): 2, PodName("shop", "db"): 1}
+    assert ENCODER.pod(make_event(web)) == PodName("shop", "web")
 
 
 def test_what_is_no_request_is_nobodys_and_has_no_halves() -> None:

@@ -142,12 +142,12 @@ def test_delivery_comes_through_what_loki_does() -> None:
         delivery = Delivery("Loki", StreamsEncoder(NODE), transport, Limits(64, batch=8, linger_s=0.05), backoff=QUICK)
         for number in range(8):
             delivery.put(make_event(time_ns=TIME_NS + number))
-        eventually(lambda: delivery.tally.delivered == 7)
-        tally = delivery.tally
+        eventually(lambda: delivery.statistics.delivered == 7)
+        statistics = delivery.statistics
         delivery.stop()
         delivery.join(0.0)
     assert sorted(entry.time_ns - TIME_NS for entry in loki.entries) == list(range(1, 8))
-    assert (tally.delivered, tally.let_go[Cause.REJECTED], tally.failed_tries) == (7, 1, 3)
+    assert (statistics.delivered, statistics.dropped[Cause.REJECTED], statistics.failed_tries) == (7, 1, 3)
 
 
 def test_proxy_that_rejects_everything_for_its_size_is_outlasted() -> None:
@@ -157,13 +157,13 @@ def test_proxy_that_rejects_everything_for_its_size_is_outlasted() -> None:
         delivery = Delivery("Loki", StreamsEncoder(NODE), transport, Limits(64, batch=8, linger_s=60), backoff=QUICK)
         for number in range(8):
             delivery.put(make_event(time_ns=TIME_NS + number))
-        eventually(lambda: delivery.tally.delivered == 8)
+        eventually(lambda: delivery.statistics.delivered == 8)
         before = len(loki.headers)
         for number in range(8, 24):
             delivery.put(make_event(time_ns=TIME_NS + number))
-        eventually(lambda: delivery.tally.delivered == 24)
+        eventually(lambda: delivery.statistics.delivered == 24)
         delivery.stop()
         delivery.join(0.0)
     assert sorted(entry.time_ns - TIME_NS for entry in loki.entries) == list(range(24))
     assert len(loki.headers) - before == 2, "requests are as large as before"
-    assert sum(delivery.tally.let_go.values()) == 0
+    assert sum(delivery.statistics.dropped.values()) == 0

@@ -15,7 +15,7 @@ from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.outputs.otlp.logs import LogsEncoder, Observed
 from otel_netagent.outputs.otlp.metrics import MetricsEncoder
-from otel_netagent.outputs.sending import NO_POD, EncodedRequest, Pod
+from otel_netagent.outputs.sending import NO_POD, EncodedRequest, PodName
 from otel_netagent.unicode import well_formed
 from tests.outputs.samples import NODE, TIME_NS, events, make_snapshot, snapshots
 
@@ -57,18 +57,18 @@ def data_points(requests: Sequence[EncodedRequest]) -> list[bytes]:
 @given(st.lists(events(), min_size=1, max_size=9))
 def test_log_records_in_pieces_are_all_of_them(occurrences: list[AttributedEvent]) -> None:
     [whole] = LOGS.encode([Observed(event, TIME_NS) for event in occurrences])
-    parted = pieces(LOGS, whole)
-    assert len(parted) == len(occurrences)
-    assert log_records(parted) == log_records([whole])
-    assert all(sum(LOGS.contents(piece).values()) == 1 for piece in parted)
+    split = pieces(LOGS, whole)
+    assert len(split) == len(occurrences)
+    assert log_records(split) == log_records([whole])
+    assert all(sum(LOGS.contents(piece).values()) == 1 for piece in split)
 
 
 @given(snapshots())
 def test_data_points_in_pieces_are_all_of_them(snapshot: Snapshot) -> None:
     requests = METRICS.encode([snapshot])
-    parted = [piece for whole in requests for piece in pieces(METRICS, whole)]
-    assert len(parted) == METRICS.count(snapshot)
-    assert data_points(parted) == data_points(requests)
+    split = [piece for whole in requests for piece in pieces(METRICS, whole)]
+    assert len(split) == METRICS.count(snapshot)
+    assert data_points(split) == data_points(requests)
 
 
 def test_a_piece_keeps_nothing_that_is_empty() -> None:
@@ -82,7 +82,9 @@ def test_a_piece_keeps_nothing_that_is_empty() -> None:
 @given(st.lists(events(), max_size=9))
 def test_records_are_told_apart_by_pod(occurrences: list[AttributedEvent]) -> None:
     [whole] = LOGS.encode([Observed(event, TIME_NS) for event in occurrences])
-    expected = Counter(Pod(well_formed(event.entity.namespace), well_formed(event.entity.pod)) for event in occurrences)
+    expected = Counter(
+        PodName(well_formed(event.entity.namespace), well_formed(event.entity.pod)) for event in occurrences
+    )
     assert LOGS.contents(whole) == expected
 
 

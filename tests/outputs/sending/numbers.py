@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from otel_netagent.outputs.sending import EncodedRequest, Pod
+from otel_netagent.outputs.sending import EncodedRequest, PodName
 from otel_netagent.outputs.sending.outcome import Accepted, Outcome, Refused, Retryable, TooLarge
 
 
@@ -22,8 +22,8 @@ def make_request(*numbers: int) -> EncodedRequest:
     return EncodedRequest(json.dumps(numbers).encode(), len(numbers))
 
 
-def pod_of(number: int) -> Pod:
-    return Pod("shop", f"web-{number % 3}")
+def pod_of(number: int) -> PodName:
+    return PodName("shop", f"web-{number % 3}")
 
 
 class Numbers:
@@ -37,11 +37,11 @@ class Numbers:
         """One."""
         return 1
 
-    def pod(self, item: int) -> Pod:
+    def pod(self, item: int) -> PodName:
         """Whom it belongs to."""
         return pod_of(item)
 
-    def contents(self, request: EncodedRequest) -> Mapping[Pod, int]:
+    def contents(self, request: EncodedRequest) -> Mapping[PodName, int]:
         """How many belong to whom."""
         return Counter(map(pod_of, numbers_in(request.body)))
 
@@ -91,7 +91,7 @@ class Whims(Steady):
         super().__init__()
         self._random = random.Random(seed)  # noqa: S311 - no secret
         self.rejected = 0
-        self.refused: Counter[Pod] = Counter()
+        self.refused: Counter[PodName] = Counter()
 
     def send(self, body: bytes) -> Outcome:
         """Whatever comes to mind."""
