@@ -19,9 +19,9 @@ from otel_netagent.identity.kubernetes.pod_store import (
     ApiFailed,
     ConnectionLost,
     Listing,
-    Notice,
     VersionAhead,
     VersionGone,
+    WatchEvent,
 )
 from otel_netagent.root_cause import root_cause
 
@@ -66,7 +66,7 @@ class NodePods:
             raise ApiFailed(f"the answer is no list of pods: {error!r}") from error
 
     @contextlib.contextmanager
-    def watch(self, version: str) -> Iterator[Iterator[Notice]]:
+    def watch(self, version: str) -> Iterator[Iterator[WatchEvent]]:
         """See PodsApi."""
         seconds = random.SystemRandom().choice(_WATCH_S)
         query = {
@@ -76,7 +76,7 @@ class NodePods:
             "timeoutSeconds": str(seconds),
         }
         with self._answer(query, seconds + _GRACE_S) as response:
-            yield map(_notice, response)
+            yield map(_watch_event, response)
 
     def interrupt(self) -> None:
         """End what is under way, as the end of its connection would. From any thread; every later request fails."""
@@ -136,7 +136,7 @@ def _refusal(code: int, complaint: str, retry_after: str = "") -> ApiFailed:
     return ApiFailed(f"HTTP status {code}: {complaint}{right}", float(retry_after) if retry_after.isdecimal() else None)
 
 
-def _notice(line: bytes) -> Notice:
+def _watch_event(line: bytes) -> WatchEvent:
     """One message of a watch, which is a line of JSON. Raises ApiFailed where it reports an error."""
     try:
         document = json.loads(line)
@@ -145,4 +145,4 @@ def _notice(line: bytes) -> Notice:
             raise _refusal(int(thing.get("code") or 0), str(thing.get("message")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ApiFailed(f"the watch says what cannot be read: {error!r}") from error
-    return Notice(kind, thing)
+    return WatchEvent(kind, thing)

@@ -64,7 +64,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class WatchEvent:
     """One message of a watch: ADDED, MODIFIED, DELETED with the pod, or BOOKMARK with nothing but a version."""
 
     kind: str
@@ -77,14 +77,14 @@ class PodsApi(Protocol):
     def list(self, version: str) -> Listing:
         """All pods, of this version or a later one, of any version ("0"), or as of now ("")."""
 
-    def watch(self, version: str) -> AbstractContextManager[Iterator[Notice]]:
+    def watch(self, version: str) -> AbstractContextManager[Iterator[WatchEvent]]:
         """What has changed since this version, until the API ends it, which it does after minutes."""
 
 
 _AT_ONCE: Final = float("-inf")
 
 
-class Mirror:
+class PodStore:
     """Keeps the copy. `know` is given all pods by UID, another mapping after each change that matters.
 
     Most changes of a pod do not: its status is written again and again. Not for several threads at once.
@@ -127,9 +127,9 @@ class Mirror:
     def follow(self) -> Iterator[None]:
         """Watch: yields after each message, until the watch ends or a list is due. Raises ApiFailed."""
         try:
-            with self._api.watch(self._version) as notices:
-                for notice in notices:
-                    self._take(notice)
+            with self._api.watch(self._version) as events:
+                for event in events:
+                    self._take(event)
                     yield
                     if self.must_list:
                         return
@@ -149,18 +149,18 @@ class Mirror:
         except (VersionGone, VersionAhead):
             return self._api.list(_NEWEST_VERSION)
 
-    def _take(self, notice: Notice) -> None:
-        match notice.kind:
+    def _take(self, event: WatchEvent) -> None:
+        match event.kind:
             case "ADDED" | "MODIFIED":
-                pod = pod_of(notice.object)
+                pod = pod_of(event.object)
                 self._change({**self._pods, pod.uid: pod})
             case "DELETED":
-                gone = pod_of(notice.object).uid
+                gone = pod_of(event.object).uid
                 self._change({uid: pod for uid, pod in self._pods.items() if uid != gone})
         try:
-            self._version = str(notice.object["metadata"]["resourceVersion"])
+            self._version = str(event.object["metadata"]["resourceVersion"])
         except (KeyError, TypeError):
-            raise NoPod(f"an object without a version, as {notice.kind}") from None
+            raise NoPod(f"an object without a version, as {event.kind}") from None
 
     def _change(self, pods: Mapping[str, Pod]) -> None:
         if pods == self._pods:

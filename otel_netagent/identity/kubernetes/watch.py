@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from otel_netagent.backoff import Backoff
-from otel_netagent.identity.kubernetes.pod_store import ApiFailed, Mirror, PodsApi, VersionGone
+from otel_netagent.identity.kubernetes.pod_store import ApiFailed, PodsApi, PodStore, VersionGone
 from otel_netagent.identity.kubernetes.watch_condition import WatchCondition, WatchState
 from otel_netagent.identity.pod import Pod
 
@@ -49,7 +49,7 @@ class PodWatch:
         """`know` is given the pods of the node of this name after each change that matters."""
         self._api = api
         self._node = node
-        self._mirror = Mirror(api, know, clock)
+        self._store = PodStore(api, know, clock)
         self._clock = clock
         self._listed = clock()
         self._backoff = backoff
@@ -91,12 +91,12 @@ class PodWatch:
 
     def _list_and_watch(self) -> None:
         """One list, where it is needed, and one watch, to its end. Raises ApiFailed."""
-        if self._mirror.must_list:
+        if self._store.must_list:
             self._listed = self._clock()
-            self._mirror.list()
+            self._store.list()
             self._note_list()
         began, reported = self._clock(), False
-        for _ in self._mirror.follow():
+        for _ in self._store.follow():
             reported = True
             self._note_following()
         if not reported and self._clock() - began < _SHORT_S:
@@ -105,14 +105,14 @@ class PodWatch:
 
     def _note_list(self) -> None:
         before = self.condition
-        self.condition = replace(before, lists=before.lists + 1, pods=self._mirror.count)
+        self.condition = replace(before, lists=before.lists + 1, pods=self._store.count)
         if before.lists == 0:
             self._log_first_list()
         self._tried.set()
 
     def _log_first_list(self) -> None:
-        logger.info("Kubernetes: listed the pods of node %s: %d", self._node, self._mirror.count)
-        if self._mirror.count == 0:
+        logger.info("Kubernetes: listed the pods of node %s: %d", self._node, self._store.count)
+        if self._store.count == 0:
             logger.warning(
                 "Kubernetes knows of no pod on a node named %s: NODE_NAME must be the node's name there", self._node
             )
@@ -120,9 +120,9 @@ class PodWatch:
     def _note_following(self) -> None:
         """The watch has reported something: it works, which its mere beginning does not say."""
         before = self.condition
-        self.condition = replace(before, state=WatchState.FOLLOWING, reason="", pods=self._mirror.count)
+        self.condition = replace(before, state=WatchState.FOLLOWING, reason="", pods=self._store.count)
         if before.state is not WatchState.FOLLOWING:
-            logger.info("Kubernetes: following the pods of node %s: %d", self._node, self._mirror.count)
+            logger.info("Kubernetes: following the pods of node %s: %d", self._node, self._store.count)
         self._pauses = self._backoff.pauses()
 
     def _note_failure(self, reason: str) -> None:
