@@ -20,7 +20,7 @@ from otel_netagent.identity.entity import Entity
 from otel_netagent.identity.kubernetes.watch import NOWHERE, follow_pods
 from otel_netagent.identity.kubernetes.watch_condition import WatchState
 from otel_netagent.identity.metric_labels import Chosen, ChosenLabels, all_labels
-from otel_netagent.identity.naming import Labelling, Naming, unlabelled
+from otel_netagent.identity.naming import EntityNaming, Labelling, unlabelled
 from otel_netagent.identity.node_name import node_name
 from otel_netagent.outputs.http.prometheus import PrometheusText
 from otel_netagent.outputs.http.status import AgentStatus
@@ -79,7 +79,7 @@ class Agent:
             self._own = _started(own, parts, SelfTelemetry.close)
             self._servers = _started(Servers(self._node, lambda: self.status().to_json()), parts, Servers.close)
             # Before the first collection, so that pods have their names in it.
-            self._naming = Naming()
+            self._naming = EntityNaming()
             self._pods = follow_pods(environ, self._node, self._naming.know)
             parts.callback(self._pods.close)
             sources = Sources(self._kinds, self._access, own.collected, self._naming)

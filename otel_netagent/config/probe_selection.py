@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from otel_netagent.config.schema import Config, Known
-from otel_netagent.pipeline.probe_set import Wanted
+from otel_netagent.config.schema import Config, KnownNames
+from otel_netagent.pipeline.probe_set import ProbeSelection
 from otel_netagent.probing.declaration import EventSettings, Probe
 from otel_netagent.probing.occurrences import EVENTS
 from otel_netagent.unknown_name import similar
@@ -15,12 +15,12 @@ NECESSARY: Final = "necessary"
 """What a configuration calls all the necessary probes together, so that it can name others besides."""
 
 
-def known_names(catalogue: Mapping[str, Probe]) -> Known:
+def known_names(catalogue: Mapping[str, Probe]) -> KnownNames:
     """What a configuration may name of these probes."""
     probes = catalogue.values()
     types = (each for probe in probes for each in probe.events if each.threshold_ms is not None)
     series = (EVENTS, *(each for probe in probes for each in probe.series))
-    return Known(
+    return KnownNames(
         metric_probes=_names(probe for probe in probes if probe.series),
         event_probes=_names(probe for probe in probes if probe.events),
         thresholds={name: each.name for each in types for name in (each.name, *each.aliases)},
@@ -32,7 +32,7 @@ def _names(probes: Iterable[Probe]) -> Mapping[str, str]:
     return {name: probe.name for probe in probes for name in (probe.name, *probe.aliases)} | {NECESSARY: NECESSARY}
 
 
-def selected_probes(config: Config, catalogue: Mapping[str, Probe]) -> Wanted:
+def selected_probes(config: Config, catalogue: Mapping[str, Probe]) -> ProbeSelection:
     """What a configuration asks for.
 
     A section without names means the necessary probes; one that is switched off means none.
@@ -42,7 +42,7 @@ def selected_probes(config: Config, catalogue: Mapping[str, Probe]) -> Wanted:
     telling = {name for name, probe in catalogue.items() if probe.events}
     metrics = _named(config.metric.probes, necessary & measuring) if config.metric.enable else frozenset()
     events = _named(config.event.probes, necessary & telling) if config.event.enable else frozenset()
-    return Wanted(
+    return ProbeSelection(
         metrics & measuring,
         events & telling,
         EventSettings(config.event.events_per_second, config.event.thresholds, config.event.harmless),

@@ -27,7 +27,7 @@ from otel_netagent.config.schema import (
     DeliveryConfig,
     EventConfig,
     ExposedLabel,
-    Known,
+    KnownNames,
     MetricConfig,
     names_of_probes,
     written,
@@ -92,7 +92,7 @@ class Content:
         """The file, as a log line calls it."""
         return "the defaults" if self.file is None else str(self.file)
 
-    def parsed(self, known: Known) -> Parsed:
+    def parsed(self, known: KnownNames) -> Parsed:
         """The configuration that it says. Raises ConfigError."""
         if self.unreadable:
             raise ConfigError([f"{self.file}: cannot be read: {self.unreadable}"])
@@ -118,7 +118,7 @@ def read(path: Path | None = None, places: Sequence[Path] = DEFAULT_PLACES) -> C
     return Content(file, data)
 
 
-def parse(data: bytes, file: str, known: Known) -> Parsed:
+def parse(data: bytes, file: str, known: KnownNames) -> Parsed:
     """The configuration that the content of a file says. Raises ConfigError. Lines call the file `file`."""
     try:
         document = marked_yaml.read(data)
@@ -134,7 +134,7 @@ def parse(data: bytes, file: str, known: Known) -> Parsed:
     return Parsed(config, tuple(_line(file, problem) for problem in in_vain))
 
 
-def _validated(settings: object, known: Known) -> Config:
+def _validated(settings: object, known: KnownNames) -> Config:
     return Config.model_validate(settings, by_alias=True, by_name=False, context=known)
 
 
@@ -161,7 +161,7 @@ def _value_at(value: object, place: Location) -> object:
     return value
 
 
-def _invalid(settings: object, document: Document, known: Known) -> Iterator[Problem]:
+def _invalid(settings: object, document: Document, known: KnownNames) -> Iterator[Problem]:
     """What pydantic finds wrong. It compares the ports only when all else is right, so they are tried alone too."""
     ports = {
         section: {"port": port}
@@ -176,7 +176,7 @@ def _invalid(settings: object, document: Document, known: Known) -> Iterator[Pro
                 yield _problem(detail, document)
 
 
-def _unknown_probes(settings: object, document: Document, known: Known) -> Iterator[Problem]:
+def _unknown_probes(settings: object, document: Document, known: KnownNames) -> Iterator[Problem]:
     """Names in the lists of probes that are of none, or of one that has nothing for the section."""
     for section, kind, allowed in (
         ("metric_config", "a probe with metrics", known.metric_probes),

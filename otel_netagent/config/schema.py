@@ -35,7 +35,7 @@ NO_LABEL = "no_label"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownNames:
     """Names that a file may use, each with the one that is meant: itself, or that of which it is an alias.
 
     `thresholds` are the types of events that have one, `labels` those that series have of their own. It is handed to
@@ -53,7 +53,7 @@ def written(name: str) -> str:
     return name if name.isprintable() else json.dumps(name)
 
 
-def _meant(names: Callable[[Known], Mapping[str, str]]) -> AfterValidator:
+def _meant(names: Callable[[KnownNames], Mapping[str, str]]) -> AfterValidator:
     """Turns a name into the one that is meant; one that is not known, or not read from a file, is taken as it is."""
     return AfterValidator(lambda name, info: name if info.context is None else names(info.context).get(name, name))
 

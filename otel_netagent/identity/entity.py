@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from otel_netagent.identity.pod import Workload
 
-Labels: TypeAlias = tuple[tuple[str, str], ...]
+LabelPairs: TypeAlias = tuple[tuple[str, str], ...]
 """Names and values, in their order."""
 
 
@@ -43,7 +43,7 @@ class Entity:
     pod_uid: str = ""
     container_id: str = ""
     workload: Workload | None = field(default=None, hash=False)
-    labels: Labels = field(default=(), hash=False)
+    labels: LabelPairs = field(default=(), hash=False)
     labels_left_out: int = field(default=0, hash=False)
 
     @property

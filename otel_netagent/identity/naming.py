@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
-from otel_netagent.identity.entity import Entity, Labels
+from otel_netagent.identity.entity import Entity, LabelPairs
 from otel_netagent.identity.pod import Pod
 
 
 class Labelled(NamedTuple):
     """Labels of an entity's metrics, and how many more there would have been."""
 
-    labels: Labels
+    labels: LabelPairs
     left_out: int = 0
 
 
@@ -28,7 +28,7 @@ def unlabelled(entity: Entity, pod: Pod | None) -> Labelled:  # noqa: ARG001 - a
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class EntityNames:
     """What is known at one moment: pods by the UIDs that cgroup paths have, and how their metrics are labelled."""
 
     pods: Mapping[str, Pod] = field(default_factory=dict)
@@ -49,12 +49,12 @@ class Names:
         return entity if named == entity else named
 
 
-class Naming:
-    """Holds the Names of the present. From any thread; `names` is another object after each change, and only then."""
+class EntityNaming:
+    """Holds the current EntityNames. From any thread; `names` is a new object after each change, and only then."""
 
     def __init__(self) -> None:
         """No pod is known, and nothing labelled."""
-        self.names = Names()
+        self.names = EntityNames()
         self._changing = threading.Lock()
 
     def know(self, pods: Mapping[str, Pod]) -> None:

@@ -24,8 +24,8 @@ from typing import Protocol
 
 from otel_netagent.identity import netns_names, netns_processes
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.identity.naming import Names, Naming
-from otel_netagent.identity.owner import Finding, examine, host_entity
+from otel_netagent.identity.naming import EntityNames, EntityNaming
+from otel_netagent.identity.owner import NamespaceOwner, examine, host_entity
 from otel_netagent.kernel.proc import files, processes
 from otel_netagent.open_files import ShortageLog
 
@@ -59,17 +59,17 @@ class LiveNamespace(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownNamespace:
     """A namespace with processes, and what is needed to judge later whether its entity is still right."""
 
-    finding: Finding
+    owner: NamespaceOwner
     first_seen: float
     examined: float
     witness_left: bool = False
 
     @property
     def owned(self) -> bool:
-        return self.finding.entity.kind is not EntityKind.NETNS
+        return self.owner.entity.kind is not EntityKind.NETNS
 
     @property
     def settled(self) -> bool:
@@ -79,24 +79,24 @@ class _Known:
         """Whether to examine it again."""
         return not self.settled and (now - self.first_seen < SETTLING_S or now - self.examined >= SETTLING_S)
 
-    def called(self, names: Names) -> _Known:
+    def called(self, names: EntityNames) -> _KnownNamespace:
         """The same by what is known of names now."""
-        return replace(self, finding=_called(self.finding, names))
+        return replace(self, owner=_called(self.owner, names))
 
 
 @dataclass(frozen=True, slots=True)
-class _Until:
-    """A finding that is believed until a moment of the clock."""
+class _DepartedOwner:
+    """The owner of a departed namespace, believed until a moment of the clock."""
 
-    finding: Finding
+    owner: NamespaceOwner
     end: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Sought:
+class _SearchResult:
     """What a search found, believed until `end`. The namespace was there `since` it was first sought."""
 
-    finding: Finding
+    owner: NamespaceOwner
     since: float
     end: float
 
@@ -122,21 +122,21 @@ class Registry:
         proc: Path = files.PROC,
         netns_dir: Path = netns_names.NETNS_DIR,
         clock: Callable[[], float] = time.monotonic,
-        naming: Naming | None = None,
+        naming: EntityNaming | None = None,
     ) -> None:
         """Know the host's namespace from the beginning."""
         self._proc = proc
         self._netns_dir = netns_dir
         self._clock = clock
-        self._naming = naming or Naming()
+        self._naming = naming or EntityNaming()
         self._names = self._naming.names
         self._lock = threading.Lock()
         self._host = self._know_host()
         # The keys of what follows are cookies; inode numbers as soon as an update shows that its walk has no cookies.
         self._by_cookie = True
-        self._known: Mapping[int, _Known] = {}
-        self._departed: Mapping[int, _Until] = {}
-        self._found: dict[int, _Sought] = {}
+        self._known: Mapping[int, _KnownNamespace] = {}
+        self._departed: Mapping[int, _DepartedOwner] = {}
+        self._search_results: dict[int, _SearchResult] = {}
         self._scan = _Scan()
         self._shortage = ShortageLog()
 
@@ -158,7 +158,7 @@ class Registry:
             self._remember_departed(known, now)
             self._known = known
             self._by_cookie = any(each.cookie != each.inode for each in live)
-            return {each.inode: known[each.cookie].finding.entity for each in live}
+            return {each.inode: known[each.cookie].owner.entity for each in live}
 
     def lookup(self, netns: int, cookie: int) -> Entity:
         """Entity of the namespace that an event speaks of: one of the last update, or one sought now.
@@ -168,7 +168,7 @@ class Registry:
         """
         key = cookie if self._by_cookie else netns
         known = self._known.get(key) or self._host.get(netns)
-        return known.finding.entity if known is not None else self._search(netns, key)
+        return known.owner.entity if known is not None else self._search(netns, key)
 
     def _follow_names(self) -> None:
         """Call all by the names of the present; most of the time these are those of the update before."""
@@ -178,29 +178,29 @@ class Registry:
         self._host = {key: known.called(self._names) for key, known in self._host.items()}
         self._known = {key: known.called(self._names) for key, known in self._known.items()}
 
-    def _know_host(self) -> Mapping[int, _Known]:
+    def _know_host(self) -> Mapping[int, _KnownNamespace]:
         """The host by its inode number, which nobody else can get."""
         netns = processes.host_netns(self._proc)
         if netns is None:
             return {}
         now = self._clock()
-        finding = _called(Finding(host_entity(netns, self._proc), witness=1), self._names)
-        return {netns: _Known(finding, first_seen=now, examined=now)}
+        owner = _called(NamespaceOwner(host_entity(netns, self._proc), witness=1), self._names)
+        return {netns: _KnownNamespace(owner, first_seen=now, examined=now)}
 
-    def _still_known(self, live: LiveNamespace) -> _Known | None:
+    def _still_known(self, live: LiveNamespace) -> _KnownNamespace | None:
         """What is known of a namespace, unless its number, for want of a cookie, now means another one."""
         if live.inode in self._host:
             return self._host[live.inode]
         known = self._known.get(live.cookie)
-        if known is None or live.pid == known.finding.witness:
+        if known is None or live.pid == known.owner.witness:
             return known
-        witness = known.finding.witness
+        witness = known.owner.witness
         left = witness is None or processes.netns_of(witness, self._proc) != live.inode
         if left and live.cookie == live.inode:
             return None
         return known if left == known.witness_left else replace(known, witness_left=left)
 
-    def _examine(self, live: LiveNamespace, known: _Known | None) -> _Known:
+    def _examine(self, live: LiveNamespace, known: _KnownNamespace | None) -> _KnownNamespace:
         """Find the owner of a live namespace. Of a known one the start stays, since its counters go on.
 
         Where only a thread is in the namespace, as of a CNI plugin, the scan has not seen it, but its pid is given.
@@ -208,25 +208,25 @@ class Registry:
         now, proven = self._scan.time, self._is_in(live.pid, live.inode)
         pids = (self._scan.processes.get(live.inode) or (live.pid,)) if proven else ()
         name = self._scan.names.get(live.inode) if proven else None
-        finding = _called(examine(live.inode, pids, name, self._proc), self._names)
+        owner = _called(examine(live.inode, pids, name, self._proc), self._names)
         if known is None:
-            return _Known(finding, first_seen=now, examined=now)
+            return _KnownNamespace(owner, first_seen=now, examined=now)
         # A pod ends, and its last containers have gone; or the scan may speak of the next namespace of this number.
-        if (known.owned and finding.entity.kind is EntityKind.NETNS) or not proven:
+        if (known.owned and owner.entity.kind is EntityKind.NETNS) or not proven:
             return replace(known, examined=now)
-        entity = replace(finding.entity, start_ns=known.finding.entity.start_ns or finding.entity.start_ns)
-        if entity.pod_uid and entity.pod_uid == known.finding.entity.pod_uid:  # told by another container of the pod
-            entity = known.finding.entity
-        return _Known(replace(finding, entity=entity), known.first_seen, examined=now)
+        entity = replace(owner.entity, start_ns=known.owner.entity.start_ns or owner.entity.start_ns)
+        if entity.pod_uid and entity.pod_uid == known.owner.entity.pod_uid:  # told by another container of the pod
+            entity = known.owner.entity
+        return _KnownNamespace(replace(owner, entity=entity), known.first_seen, examined=now)
 
-    def _remember_departed(self, known: Mapping[int, _Known], now: float) -> None:
+    def _remember_departed(self, known: Mapping[int, _KnownNamespace], now: float) -> None:
         """Remember the owners of namespaces that are gone, but for those of whom no process has told anything."""
         gone = self._known.keys() - known.keys()
         for key in gone:
-            self._found.pop(key, None)
+            self._search_results.pop(key, None)
         remembered = {key: it for key, it in self._departed.items() if now < it.end}
-        told = {key: it.finding for key in gone if (it := self._known[key]).finding.witness is not None}
-        self._departed = remembered | {key: _Until(finding, now + DEPARTED_S) for key, finding in told.items()}
+        owners = {key: it.owner for key in gone if (it := self._known[key]).owner.witness is not None}
+        self._departed = remembered | {key: _DepartedOwner(owner, now + DEPARTED_S) for key, owner in owners.items()}
 
     def _search(self, netns: int, key: int) -> Entity:
         with self._lock:
@@ -235,51 +235,51 @@ class Registry:
             if remembered := self._remembered(netns, key, now):
                 return remembered.entity
             try:
-                return self._sought(netns, key, now).entity
+                return self._search_again(netns, key, now).entity
             except OSError as error:
                 self._shortage.note("events of new namespaces are emitted without the name of their pod", error)
                 departed = self._departed.get(key)
-                return (departed.finding if departed else examine(netns, (), None, self._proc)).entity
+                return (departed.owner if departed else examine(netns, (), None, self._proc)).entity
 
-    def _sought(self, netns: int, key: int, now: float) -> Finding:
+    def _search_again(self, netns: int, key: int, now: float) -> NamespaceOwner:
         """What a search finds, which is remembered. Raises OSError where no file can be opened."""
-        since = self._found[key].since if key in self._found else now
+        since = self._search_results[key].since if key in self._search_results else now
         next_scan = self._scan.time + SEARCH_EVERY_S
         if now < next_scan:
             end = next_scan
         else:
             self._scan = self._scan_now(now)
-            self._found = {other: it for other, it in self._found.items() if now < it.end}
+            self._search_results = {other: it for other, it in self._search_results.items() if now < it.end}
             end = now + SEARCH_AGAIN_S
-        finding = self._find(netns, key, since)
-        self._found[key] = _Sought(finding, since, end)
-        return finding
+        owner = self._find(netns, key, since)
+        self._search_results[key] = _SearchResult(owner, since, end)
+        return owner
 
-    def _remembered(self, netns: int, key: int, now: float) -> Finding | None:
+    def _remembered(self, netns: int, key: int, now: float) -> NamespaceOwner | None:
         """What needs no scan: what a search found lately, and whose a departed namespace with a cookie was."""
-        it = self._found.get(key) or (self._departed.get(key) if key != netns else None)
-        return it.finding if it is not None and now < it.end else None
+        it = self._search_results.get(key) or (self._departed.get(key) if key != netns else None)
+        return it.owner if it is not None and now < it.end else None
 
-    def _find(self, netns: int, key: int, since: float) -> Finding:
+    def _find(self, netns: int, key: int, since: float) -> NamespaceOwner:
         """Owner by the last scan: by the namespace's processes, else the last owner, else by its name."""
-        finding = examine(netns, self._scan.processes.get(netns, ()), self._scan.names.get(netns), self._proc)
-        if self._is_of_another(netns, key) or not self._is_proven(finding, since):
-            finding = examine(netns, (), None, self._proc)
+        owner = examine(netns, self._scan.processes.get(netns, ()), self._scan.names.get(netns), self._proc)
+        if self._is_of_another(netns, key) or not self._is_proven(owner, since):
+            owner = examine(netns, (), None, self._proc)
         departed = self._departed.get(key)
-        if finding.witness is None and departed is not None and self._clock() < departed.end:
-            return departed.finding
-        return _called(finding, self._names)
+        if owner.witness is None and departed is not None and self._clock() < departed.end:
+            return departed.owner
+        return _called(owner, self._names)
 
-    def _is_proven(self, finding: Finding, since: float) -> bool:
+    def _is_proven(self, owner: NamespaceOwner, since: float) -> bool:
         """Whether what the last scan says holds for a namespace that was first sought at `since`.
 
         If the scan was before that, the number may have been another's then, whom nobody need have seen.
         """
-        netns = finding.entity.netns
+        netns = owner.entity.netns
         if self._scan.time >= since:
             return True
-        if finding.witness is not None:
-            return self._is_in(finding.witness, netns)
+        if owner.witness is not None:
+            return self._is_in(owner.witness, netns)
         return netns_names.by_netns(self._netns_dir).get(netns) == self._scan.names.get(netns)
 
     def _is_in(self, pid: int, netns: int) -> bool:
@@ -287,8 +287,12 @@ class Registry:
 
     def _is_of_another(self, netns: int, key: int) -> bool:
         """Whether the last scan speaks of another namespace with this number: that one's witness was still there."""
-        seen: dict[int, _Known | _Until | _Sought] = {**self._known, **self._departed, **self._found}
-        others = [it.finding for other, it in seen.items() if other != key and it.finding.entity.netns == netns]
+        seen: dict[int, _KnownNamespace | _DepartedOwner | _SearchResult] = {
+            **self._known,
+            **self._departed,
+            **self._search_results,
+        }
+        others = [it.owner for other, it in seen.items() if other != key and it.owner.entity.netns == netns]
         pids = self._scan.processes.get(netns, ())
         return any(other.witness in pids for other in others)
 
@@ -296,7 +300,7 @@ class Registry:
         return _Scan(now, netns_processes.by_netns(self._proc), netns_names.by_netns(self._netns_dir))
 
 
-def _called(finding: Finding, names: Names) -> Finding:
-    """The finding with its entity by the name that it has; itself where nothing new is known of it."""
-    entity = names.of(finding.entity)
-    return finding if entity is finding.entity else replace(finding, entity=entity)
+def _called(owner: NamespaceOwner, names: EntityNames) -> NamespaceOwner:
+    """The owner with its entity by the name that it has; itself where nothing new is known of it."""
+    entity = names.of(owner.entity)
+    return owner if entity is owner.entity else replace(owner, entity=entity)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from otel_netagent.config import reading
 from otel_netagent.config.reading import ConfigError, read
-from otel_netagent.config.schema import Config, EventConfig, ExposedLabel, Known, MetricConfig, differences
+from otel_netagent.config.schema import Config, EventConfig, ExposedLabel, KnownNames, MetricConfig, differences
 
-KNOWN = Known(
+KNOWN = KnownNames(
     metric_probes={"tcp": "tcp", "udp": "udp", "virtcmdlat": "virtcmdlat", "virtcmdlatency": "virtcmdlat"},
     event_probes={"packetloss": "packetloss", "tcpreset": "tcpreset"},
     thresholds={"RXKERNEL_SLOW": "RXKERNEL_SLOW", "RX_SLOW": "RXKERNEL_SLOW", "TXKERNEL_SLOW": "TXKERNEL_SLOW"},
@@ -25,7 +25,7 @@ KNOWN = Known(
 )
 
 
-def parse(data: bytes, file: str, known: Known = KNOWN) -> Config:
+def parse(data: bytes, file: str, known: KnownNames = KNOWN) -> Config:
     parsed = reading.parse(data, file, known)
     assert not parsed.warnings
     return parsed.config

@@ -9,8 +9,8 @@ import click
 
 from otel_netagent.cli.inspector.address import Address, AddressType
 from otel_netagent.cli.inspector.event_name import EventNameType
+from otel_netagent.cli.inspector.event_streams import Broken, EventStreams, Received
 from otel_netagent.cli.inspector.lines import json_line, text_line
-from otel_netagent.cli.inspector.sources import Broken, Received, Sources
 from otel_netagent.outputs.stream import inspector_pb2 as pb
 from otel_netagent.outputs.stream.rpc import DEFAULT_PORT
 
@@ -114,7 +114,7 @@ def _request(types: Sequence[str], pods: Sequence[str], namespaces: Sequence[str
 def _show(addresses: Sequence[Address], request: pb.WatchRequest, verbose: bool) -> None:
     reached: set[Address] = set()
     broken: set[Address] = set()
-    with Sources(addresses, request) as news_of_all:
+    with EventStreams(addresses, request) as news_of_all:
         for news in news_of_all:
             if isinstance(news, Broken):
                 if news.source not in broken:

@@ -59,7 +59,7 @@ class Received:
 News: TypeAlias = Opened | Broken | Received
 
 
-class Sources:
+class EventStreams:
     """What several agents say, in the order in which it comes.
 
     A thread reads each stream. When the reader of this iterator is slow, the threads wait for it, and the agents count
