@@ -45,7 +45,7 @@ def selected_probes(config: Config, catalogue: Mapping[str, Probe]) -> ProbeSele
     return ProbeSelection(
         metrics & measuring,
         events & telling,
-        EventSettings(config.event.events_per_second, config.event.thresholds, config.event.harmless),
+        EventSettings(config.event.events_per_second, config.event.thresholds, harmless=config.event.expected),
         {name: _why_not(name, "metrics", measuring, catalogue) for name in metrics - measuring}
         | {name: _why_not(name, "events", telling, catalogue) for name in events - telling},
     )

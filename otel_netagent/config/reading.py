@@ -7,7 +7,7 @@ had, but stops nothing else, is only warned of: a probe that there is not, label
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from otel_netagent.config.schema import (
     ITEMS,
     NO_ADDRESS,
     NO_LABEL,
+    OLD_KEYS,
     SAME_PORT,
     UNKNOWN_NAME,
     Config,
@@ -29,6 +30,7 @@ from otel_netagent.config.schema import (
     ExposedLabel,
     KnownNames,
     MetricConfig,
+    key_of,
     names_of_probes,
     written,
 )
@@ -209,7 +211,7 @@ def _problem(detail: ErrorDetails, document: Document) -> Problem:
     if detail["type"] in {UNKNOWN_NAME, NO_ADDRESS, NO_LABEL}:
         return Problem(mark.line, f"{spelled(place)}: {detail['msg']}")
     if detail["type"] == "extra_forbidden":
-        return Problem(mark.line, f"{spelled(place)}: unknown key; {advice(str(place[-1]), _keys(place[:-1]))}")
+        return Problem(mark.line, f"{spelled(place)}: {_unknown_key(str(place[-1]), _keys(place[:-1]))}")
     text = f"{spelled(place)}: {mark.written} is not {_allowed(place)}"
     quoted = _QUOTED_BY_MISTAKE.get(detail["type"])
     if quoted and isinstance(detail["input"], str) and quoted.fullmatch(detail["input"]):
@@ -223,9 +225,16 @@ def _place(detail: ErrorDetails) -> Location:
     return place[:3] if place[3:] == ("[key]",) else place
 
 
+def _unknown_key(key: str, keys: Collection[str]) -> str:
+    """What is wrong with a key that the section does not have, or has by a new name that the file gives as well."""
+    if (new := OLD_KEYS.get(key)) in keys:
+        return f"is the old name of {new}; this section has both: remove {key}"
+    return f"unknown key; {advice(key, keys)}"
+
+
 def _keys(section: Location) -> list[str]:
     model = _section(section)
-    return sorted(str(field.validation_alias or name) for name, field in model.model_fields.items()) if model else []
+    return sorted(key_of(name, field) for name, field in model.model_fields.items()) if model else []
 
 
 def _allowed(place: Location) -> str:
@@ -234,7 +243,7 @@ def _allowed(place: Location) -> str:
         case _ if _section(place):
             return f"a mapping with the keys {', '.join(_keys(place))}"
         case (*section, str(key)) if model := _section(tuple(section)):
-            return model.model_fields[key].description or ""
+            return model.model_fields[OLD_KEYS.get(key, key)].description or ""
         case (_, str(key), _):
             return ITEMS[key]
     raise AssertionError(f"{place} is no place of the schema")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,6 +20,7 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from otel_netagent.identity.metric_labels import META, MOST_LABELS, NAME, RESERVED, as_name
@@ -32,6 +34,9 @@ UNKNOWN_NAME = "unknown_name"
 NO_ADDRESS = "no_address"
 NO_LABEL = "no_label"
 """Types of the errors that are raised here; all others are pydantic's."""
+
+OLD_KEYS: Mapping[str, str] = {"harmless": "expected"}
+"""Former names of keys, which a file may still use, with the name of today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,8 @@ class EventConfig(BaseModel):
     """Section `event_config`. No `probes` means the necessary ones; `infotolog` writes events to standard error.
 
     `thresholds` are in milliseconds, by the name of the type of event. `events_per_second` bounds the events of one
-    kind at one place in one namespace; `harmless` has drops told that are ordinary. `loki_enable` pushes events to Loki
+    kind at one place in one namespace; `expected` emits events also for what is
+    no fault. `loki_enable` pushes events to Loki
     without a collector.
     """
 
@@ -221,7 +227,7 @@ class EventConfig(BaseModel):
     infotolog: _Switch = True
     thresholds: _Thresholds = {}
     events_per_second: _Rate = 100
-    harmless: _Switch = False
+    expected: _Switch = Field(default=False, validation_alias=AliasChoices("expected", "harmless"))
     loki_enable: _Switch = False
     loki_address: _LokiAddress = ""
 
@@ -259,6 +265,11 @@ class Config(BaseModel):
         return self
 
 
+def key_of(name: str, field: FieldInfo) -> str:
+    """The key of a field in the file, as it is spelled today."""
+    return field.validation_alias if isinstance(field.validation_alias, str) else name
+
+
 def differences(before: Config, after: Config) -> Iterator[str]:
     """What the second says otherwise than the first, one setting after another: `metric_config.interval 5 -> 10`."""
     old, new = dict(_settings(before)), dict(_settings(after))
@@ -267,7 +278,7 @@ def differences(before: Config, after: Config) -> Iterator[str]:
 
 def _settings(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, field in type(model).model_fields.items():
-        key, value = f"{prefix}{field.validation_alias or name}", getattr(model, name)
+        key, value = f"{prefix}{key_of(name, field)}", getattr(model, name)
         if isinstance(value, BaseModel):
             yield from _settings(value, f"{key}.")
         else:

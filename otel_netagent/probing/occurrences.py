@@ -53,21 +53,23 @@ class Occurrence(NamedTuple):
 
 
 EVENTS: Final = Series(
-    "netagent_events",
+    "netagent_events_total",
     Kind.COUNTER,
     "{event}",
-    "occurrences that make events, by what became of them: told, suppressed by the rate limit, lost (buffer full)",
+    "occurrences that make events, by what became of them: emitted, suppressed by the rate limit, lost (buffer full)",
     "eBPF, counted where it happens",
     labels=("type", "outcome"),
+    aliases=("netagent_events",),
 )
 UNCOUNTED: Final = Series(
-    "netagent_uncounted",
+    "netagent_uncounted_total",
     Kind.COUNTER,
     "{occurrence}",
     "occurrences that no series has, since a table of the probe in the kernel was full; of the node, shown as the "
     "host's",
     "eBPF, counted where it happens",
     labels=("probe",),
+    aliases=("netagent_uncounted",),
 )
 COMMON: Final = (EVENTS, UNCOUNTED)
 """The series of every probe that counts occurrences."""
@@ -79,7 +81,7 @@ def events_table(probe: str, occurrences: Iterable[Occurrence], types: Sequence[
     for each in occurrences:
         if each.total > each.untold:
             name = types[each.kind if len(types) > 1 else 0].name
-            outcomes[each.netns, (name, "told")] += each.told
+            outcomes[each.netns, (name, "emitted")] += each.told
             outcomes[each.netns, (name, "suppressed")] += each.suppressed
             outcomes[each.netns, (name, "lost")] += each.lost
     return Table(probe, (EVENTS,), {key: (count,) for key, count in outcomes.items()})

@@ -208,7 +208,9 @@ def test_fault_moves_its_counters(
     for pod in case.stage.pods:
         outcomes = collected.of(pod, "type", "outcome")
         told = Counter(each.type for each in map(Told.of, lines) if each and each.pod == pod)
-        assert {f"netagent_events,{name},told": count for name, count in told.items()}.items() <= outcomes.items()
+        assert {
+            f"netagent_events_total,{name},emitted": count for name, count in told.items()
+        }.items() <= outcomes.items()
 
 
 def test_delivered_as_exposed(outputs: Outputs, collected: Exposition) -> None:

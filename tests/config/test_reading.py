@@ -60,7 +60,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
             infotolog=True,
             thresholds={},
             events_per_second=100,
-            harmless=False,
+            expected=False,
         ),
     )
 
@@ -80,7 +80,7 @@ def test_every_key_is_obeyed() -> None:
     metric_config: {enable: no, port: 9200, interval: 1.5, probes: [tcp, udp], aliases: false, timestamps: false}
     event_config:
       {enable: off, port: 19200, probes: [packetloss], infotolog: false, thresholds: {RXKERNEL_SLOW: 20},
-       events_per_second: 7, harmless: true}
+       events_per_second: 7, expected: true}
     """
     assert parse(text.encode(), "c.yaml") == Config(
         debugmode=True,
@@ -95,7 +95,7 @@ def test_every_key_is_obeyed() -> None:
             infotolog=False,
             thresholds={"RXKERNEL_SLOW": 20},
             events_per_second=7,
-            harmless=True,
+            expected=True,
         ),
     )
 
@@ -103,6 +103,24 @@ def test_every_key_is_obeyed() -> None:
 def test_probes_may_be_spelled_as_in_the_twin_and_count_once() -> None:
     text = "metric_config: {probes: [{name: tcp}, udp, tcp, {name: udp}]}"
     assert parse(text.encode(), "c.yaml").metric.probes == ("tcp", "udp")
+
+
+def test_the_old_name_of_a_key_means_the_same() -> None:
+    assert parse(b"event_config: {harmless: true}", "c.yaml") == Config(event=EventConfig(expected=True))
+    assert list(differences(Config(), parse(b"event_config: {harmless: true}", "c.yaml"))) == [
+        "event_config.expected false -> true"
+    ]
+
+
+def test_both_names_of_a_key_are_refused_whatever_they_say() -> None:
+    remedy = "is the old name of expected; this section has both: remove harmless"
+    for text in ("expected: true\n  harmless: true", "expected: true\n  harmless: false"):
+        assert problems_of(f"event_config:\n  {text}\n") == [f"c.yaml:3: event_config.harmless: {remedy}"]
+    assert parse(b"event_config: {expected: true, harmless: }", "c.yaml").event.expected
+
+
+def test_a_wrong_value_is_reported_by_the_name_that_the_file_uses() -> None:
+    assert problems_of("event_config: {harmless: 5}") == ["c.yaml:1: event_config.harmless: 5 is not true or false"]
 
 
 def test_an_alias_means_the_same_and_counts_once() -> None:
@@ -439,7 +457,7 @@ configurations = st.builds(
         infotolog=st.booleans(),
         thresholds=st.dictionaries(st.sampled_from(sorted(set(KNOWN.thresholds.values()))), st.integers(1, 3_600_000)),
         events_per_second=st.integers(1, 1_000_000),
-        harmless=st.booleans(),
+        expected=st.booleans(),
     ),
 )
 
@@ -497,6 +515,8 @@ names = st.sampled_from(
         "name",
         "thresholds",
         "RXKERNEL_SLOW",
+        "expected",
+        "harmless",
         "delivery",
     ]
 )

@@ -20,7 +20,7 @@ def snapshot(*rows: tuple[int, str, int, int, int]) -> Snapshot:
     """One with (namespace, type, told, suppressed, lost)."""
     counts: dict[RowKey, tuple[int]] = {}
     for netns, name, *outcomes in rows:
-        for outcome, count in zip(("told", "suppressed", "lost"), outcomes, strict=True):
+        for outcome, count in zip(("emitted", "suppressed", "lost"), outcomes, strict=True):
             counts[netns, (name, outcome)] = (count,)
     return make_snapshot(Table("packetloss", (EVENTS,), counts), entities=(WEB, DB))
 

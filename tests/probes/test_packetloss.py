@@ -138,10 +138,12 @@ def test_a_burst_is_counted_whole_and_told_in_bounds(
     told = Counter(event.netns for event in events)
     values = packetloss.values(netns)
     assert values["inspector_pod_packetloss_total"] == values["inspector_pod_packetloss_abnormal"] == BURST
-    outcomes = {name: values[f"netagent_events{{PACKETLOSS,{name}}}"] for name in ("told", "suppressed", "lost")}
+    outcomes = {
+        name: values[f"netagent_events_total{{PACKETLOSS,{name}}}"] for name in ("emitted", "suppressed", "lost")
+    }
     assert sum(outcomes.values()) == BURST
     assert outcomes["lost"] == 0
-    assert outcomes["told"] == told[netns.inode]
+    assert outcomes["emitted"] == told[netns.inode]
     assert PER_SECOND <= told[netns.inode] <= PER_SECOND * seconds
     assert told[other_netns.inode] == 1
     assert packetloss.values(other_netns)["inspector_pod_packetloss_total"] == 1
