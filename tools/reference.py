@@ -53,9 +53,9 @@ packet (PACKETLOSS, TCPRESET_NOSOCK), the packet's source.
 | | `netagent.packet.length` | bytes, from the layer on that the packet was in |
 | | `netagent.harmless` | 1: no fault; emitted because `event_config.expected` is true |
 
-What happened and was not told is in `netagent_events_total` (see [Metrics](metrics.md)): at most 100 events a second of one
-kind, place and namespace (`event_config.events_per_second`). Drops that are no fault are counted, and make an event
-only where `event_config.expected` is true: `otel_netagent/probing/drop_reasons.py` says which and why.
+`netagent_events_total` counts also what was not emitted (see [Metrics](metrics.md)): at most 100 events a second of one
+kind, location and namespace are (`event_config.events_per_second`). Drops that are no fault are counted, and make an
+event only where `event_config.expected` is true: `otel_netagent/probing/drop_reasons.py` says which and why.
 
 Healthy TCP too sends segments that the kernel frees as if it dropped them. These are expected; similar segments that
 are lost at the same location are reported:

@@ -32,9 +32,9 @@ from otel_netagent.config.schema import (
     MetricConfig,
     key_of,
     names_of_probes,
-    written,
 )
 from otel_netagent.open_files import raise_shortage
+from otel_netagent.printable import printable
 from otel_netagent.unknown_name import advice
 
 DEFAULT_PLACES = (
@@ -189,7 +189,9 @@ def _unknown_probes(settings: object, document: Document, known: KnownNames) -> 
             if name not in allowed:
                 place = (section, "probes", number)
                 remedy = advice(name, set(allowed.values()))
-                yield Problem(document.marks[place].line, f"{spelled(place)}: {written(name)} is not {kind}; {remedy}")
+                yield Problem(
+                    document.marks[place].line, f"{spelled(place)}: {printable(name)} is not {kind}; {remedy}"
+                )
 
 
 def _labels_unasked_for(config: Config, document: Document) -> Iterator[Problem]:

@@ -5,7 +5,6 @@ The keys are those of the original and of its open-source twin, so their files g
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -25,6 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from otel_netagent.identity.metric_labels import META, MOST_LABELS, NAME, RESERVED, as_name
 from otel_netagent.outputs.loki.address import LokiAddressError, push_url
+from otel_netagent.printable import printable
 from otel_netagent.unknown_name import advice
 
 _SETTING = ConfigDict(strict=True, frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
@@ -53,11 +53,6 @@ class KnownNames:
     labels: Collection[str] = ()
 
 
-def written(name: str) -> str:
-    """A name as a line can show it."""
-    return name if name.isprintable() else json.dumps(name)
-
-
 def _meant(names: Callable[[KnownNames], Mapping[str, str]]) -> AfterValidator:
     """Turns a name into the one that is meant; one that is not known, or not read from a file, is taken as it is."""
     return AfterValidator(lambda name, info: name if info.context is None else names(info.context).get(name, name))
@@ -69,7 +64,7 @@ def _type_with_threshold(name: str, info: ValidationInfo) -> str:
         return name
     known: Mapping[str, str] = info.context.thresholds
     if name not in known:
-        text = f"{written(name)} is not a type of event with a threshold; {advice(name, set(known.values()))}"
+        text = f"{printable(name)} is not a type of event with a threshold; {advice(name, set(known.values()))}"
         raise PydanticCustomError(UNKNOWN_NAME, "{text}", {"text": text})
     return known[name]
 
@@ -157,9 +152,11 @@ class ExposedLabel(BaseModel):
     @model_validator(mode="after")
     def _can_be_had(self, info: ValidationInfo) -> ExposedLabel:
         if self.type == "meta" and self.source not in META:
-            raise _no_label(f"{written(self.source)} is not a source of type meta; {advice(self.source, META.keys())}")
+            raise _no_label(
+                f"{printable(self.source)} is not a source of type meta; {advice(self.source, META.keys())}"
+            )
         if not NAME.fullmatch(self.name):
-            raise _no_label(f"{written(self.name)} is no name of a label; say one in replace: letters, digits, _")
+            raise _no_label(f"{printable(self.name)} is no name of a label; say one in replace: letters, digits, _")
         taken = {*RESERVED, *(info.context.labels if info.context else ())}
         if self.name in taken and not self.changes_nothing:
             raise _no_label(f"{self.name} is a label that series have already; say another name in replace")

@@ -11,8 +11,8 @@ PROBE = mib_probe(
         "tcpexttcpabortontimeout",
         ("TcpExt", "TCPAbortOnTimeout"),
         "1",
-        "connections given up because the peer answered no retransmission, window probe or keepalive; an RST is sent only "
-        "after keepalives",
+        "connections given up because the peer answered no retransmission, window probe or keepalive; an RST is sent "
+        "only after keepalives",
     ),
     counter(
         "tcpexttcpabortonlinger",

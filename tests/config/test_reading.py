@@ -274,7 +274,7 @@ SECONDS = "a number of seconds from 1 to 3600"
         ),
         (
             'metric_config: {expose_labels: [{source: "i\\np", type: meta}]}',
-            '1: metric_config.expose_labels[0]: "i\\np" is not a source of type meta; did you mean ip? '
+            "1: metric_config.expose_labels[0]: i\\np is not a source of type meta; did you mean ip? "
             "allowed here: ip, netns, workload, workload_kind",
         ),
         (

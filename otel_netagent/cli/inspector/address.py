@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -22,6 +24,9 @@ class Address:
     def __str__(self) -> str:
         """The address as URLs spell it, an IPv6 address in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+LOCAL_HOST = "127.0.0.1"
 
 
 class AddressType(click.ParamType[Address]):
@@ -47,3 +52,21 @@ class AddressType(click.ParamType[Address]):
                 ctx,
             )
         return Address(parts["bracketed"] or parts["name"], port)
+
+
+def agent_option(
+    *names: str,
+    purpose: str,
+    port: int,
+    multiple: bool = False,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option that says which agent is asked, at this port unless it names another; without it, this node's."""
+    return click.option(
+        "-e",
+        "--endpoint",
+        *names,
+        type=AddressType(port),
+        multiple=multiple,
+        default=None if multiple else LOCAL_HOST,
+        help=f"{purpose} Default: {LOCAL_HOST}, port {port}.",
+    )

@@ -8,6 +8,7 @@ import time
 
 from otel_netagent.outputs.stream import inspector_pb2 as pb
 from otel_netagent.outputs.stream.messages import EVENTS_LOST
+from otel_netagent.printable import printable
 
 _TUPLE = re.compile(r"(?<!\S)(?:protocol=TCP )?saddr=(\S+) sport=(\d+) daddr=(\S+) dport=(\d+)(?!\S)")
 
@@ -52,13 +53,6 @@ def rfc3339(time_ns: int) -> str:
     """A Unix time in UTC, to the nanosecond (RFC 3339)."""
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09}Z"
-
-
-def printable(text: str) -> str:
-    """The text with what a terminal would act on, instead of showing it, escaped."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _level(event: pb.Event) -> str:

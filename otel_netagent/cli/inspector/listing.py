@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otel_netagent.cli.inspector.address import Address, AddressType
-from otel_netagent.cli.inspector.lines import printable
+from otel_netagent.cli.inspector.address import Address, agent_option
 from otel_netagent.cli.inspector.status_page import read_status
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.identity.kubernetes.watch_condition import WatchState
 from otel_netagent.model.probe_status import ProbeState, ProbeStatus
 from otel_netagent.outputs.http.status import AgentStatus
+from otel_netagent.printable import printable
 
 _DEFAULT_PORT = 9102
 _SHORT_ID = 12
@@ -66,13 +66,7 @@ Examples:
   inspector list entity -o json
 """
 
-_endpoint = click.option(
-    "-e",
-    "--endpoint",
-    type=AddressType(_DEFAULT_PORT),
-    default="127.0.0.1",
-    help=f"The agent to ask. Default: 127.0.0.1, port {_DEFAULT_PORT}.",
-)
+_endpoint = agent_option(purpose="The agent to ask.", port=_DEFAULT_PORT)
 _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
 

@@ -7,14 +7,14 @@ from itertools import product
 
 import click
 
-from otel_netagent.cli.inspector.address import Address, AddressType
+from otel_netagent.cli.inspector.address import LOCAL_HOST, Address, agent_option
 from otel_netagent.cli.inspector.event_name import EventNameType
 from otel_netagent.cli.inspector.event_streams import Broken, EventStreams, Received
 from otel_netagent.cli.inspector.lines import json_line, text_line
 from otel_netagent.outputs.stream import inspector_pb2 as pb
 from otel_netagent.outputs.stream.rpc import DEFAULT_PORT
 
-_LOCAL = Address("127.0.0.1", DEFAULT_PORT)
+_LOCAL = Address(LOCAL_HOST, DEFAULT_PORT)
 _INTERRUPTED = 130
 """128 + SIGINT, as a shell reports a program that Ctrl-C ended."""
 
@@ -35,15 +35,8 @@ A line names the event, whom it happened to, and the connection:
 
 
 @click.command(epilog=_EXAMPLES)
-@click.option(
-    "-e",
-    "--endpoint",
-    "-s",
-    "--source",
-    "named",
-    type=AddressType(DEFAULT_PORT),
-    multiple=True,
-    help=f"An agent to watch; may be repeated. Default: 127.0.0.1, port {DEFAULT_PORT}.",
+@agent_option(
+    "-s", "--source", "named", purpose="An agent to watch; may be repeated.", port=DEFAULT_PORT, multiple=True
 )
 @click.option("-d", "--direct", is_flag=True, help="This node's agent (127.0.0.1), beside those named.")
 @click.option("-v", "--verbose", is_flag=True, help="One JSON object a line, with the event's time in the kernel.")

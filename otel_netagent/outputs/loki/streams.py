@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, PodName
-from otel_netagent.outputs.text.event_lines import one_line
+from otel_netagent.printable import printable
 from otel_netagent.unicode import well_formed
 
 JOB: Final = "otel-netagent"
@@ -96,7 +96,7 @@ class StreamsEncoder:
             "event_name": event.type.event_name,
             "severity_text": event.type.severity.name,
         }
-        return [str(event.time_ns), one_line(item.line), metadata]
+        return [str(event.time_ns), printable(item.line), metadata]
 
     def _name(self, attribute: str) -> str:
         """The name of an attribute as Loki spells it: LogQL knows no dots in names."""

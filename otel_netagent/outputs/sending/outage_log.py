@@ -9,7 +9,7 @@ from typing import Final
 
 from otel_netagent.outputs.sending.outcome import Accepted, Outcome, Refused, Retryable, TooLarge
 from otel_netagent.outputs.sending.statistics import Cause
-from otel_netagent.outputs.text.event_lines import one_line
+from otel_netagent.printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -93,4 +93,4 @@ class OutageLog:
 
 def _words(text: str) -> str:
     """What a receiver says, as one line of bounded length that no terminal obeys."""
-    return one_line(" ".join(text[:_MOST_WORDS].split()))
+    return printable(" ".join(text[:_MOST_WORDS].split()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.outputs.text.line_queue import LineKind, LineQueue
+from otel_netagent.printable import printable
 
 
 class TextSink:
@@ -15,15 +16,4 @@ class TextSink:
 
     def write(self, event: AttributedEvent) -> None:
         """Have its line written."""
-        self._queue.put(LineKind.EVENT, one_line(event.line))
-
-
-def one_line(text: str) -> str:
-    r"""The text with everything unprintable as an escape (`\n`, `\x1b`, `\udc80`).
-
-    A process chooses its own command name: a line break in it must not forge a second event, nor an
-    escape sequence reach the reader's terminal.
-    """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+        self._queue.put(LineKind.EVENT, printable(event.line))
