@@ -20,8 +20,8 @@ _QUIET_S: Final = 60.0
 SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 REMEDY: Final = (
-    "raise the limit of open files (LimitNOFILE= of systemd, `ulimit -n`, the container runtime's nofile), or end who "
-    "holds them (`ss -tnp` shows connections to the agent)"
+    "raise the limit of open files (LimitNOFILE= of systemd, `ulimit -n`, the container runtime's nofile), or stop "
+    "the clients that hold them (`ss -tnp` shows connections to the agent)"
 )
 
 

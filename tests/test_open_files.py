@@ -166,7 +166,7 @@ def test_spool_that_cannot_be_opened_is_not_damaged_and_sent_later(
     assert taken == requests[:1]
     assert not damages
     (line,) = caplog.messages
-    assert line.startswith(f"what waits in {tmp_path} is not sent: Too many open files; ")
+    assert line.startswith(f"requests in the spool {tmp_path} wait: Too many open files; ")
     outbox.close()
 
 

@@ -47,14 +47,14 @@ Without -c the configuration is the first of these that there is, if any:
     "file",
     type=click.Path(path_type=Path, readable=False),  # that it cannot be read is said in our own words
     metavar="FILE",
-    help="Take the configuration from here, and look nowhere else.",
+    help="Read the configuration from this file, and from no other place.",
 )
 def run(file: Path | None) -> None:
     """Run the agent until SIGTERM or Ctrl-C.
 
     Metrics are served on port 9102, events on 19102 and as lines on standard error; OTLP goes where
     OTEL_EXPORTER_OTLP_ENDPOINT says, if it is set. A changed configuration is loaded within seconds; SIGHUP loads
-    it anew at once.
+    it at once.
     """
     give_back_freed_memory()
     raise_limit()
@@ -111,9 +111,7 @@ def _end_with_any_thread(stopping: threading.Event) -> threading.Event:
 def _say_own_error(thread: str, error: BaseException | None, at: TracebackType | None) -> None:
     what = "".join(traceback.format_exception_only(error)).strip()
     place = traceback.extract_tb(at)[-1]
-    logging.critical(
-        "the agent ends, by an error of its own in %s: %s (%s:%s)", thread, what, place.filename, place.lineno
-    )
+    logging.critical("internal error in %s: %s (%s:%s); exiting", thread, what, place.filename, place.lineno)
 
 
 def _fail(text: str) -> NoReturn:

@@ -208,7 +208,7 @@ def _problem(detail: ErrorDetails, document: Document) -> Problem:
         return Problem(None, detail["msg"])
     place = _place(detail)
     if detail["type"] == "missing":
-        return Problem(document.marks[place[:-1]].line, f"{spelled(place)}: is missing; say {_allowed(place)}")
+        return Problem(document.marks[place[:-1]].line, f"{spelled(place)}: is missing; set it to {_allowed(place)}")
     mark = document.marks[place]
     if detail["type"] in {UNKNOWN_NAME, NO_ADDRESS, NO_LABEL}:
         return Problem(mark.line, f"{spelled(place)}: {detail['msg']}")

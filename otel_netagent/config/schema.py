@@ -156,10 +156,10 @@ class ExposedLabel(BaseModel):
                 f"{printable(self.source)} is not a source of type meta; {advice(self.source, META.keys())}"
             )
         if not NAME.fullmatch(self.name):
-            raise _no_label(f"{printable(self.name)} is no name of a label; say one in replace: letters, digits, _")
+            raise _no_label(f"{printable(self.name)} is not a valid label name; set replace to one: letters, digits, _")
         taken = {*RESERVED, *(info.context.labels if info.context else ())}
         if self.name in taken and not self.changes_nothing:
-            raise _no_label(f"{self.name} is a label that series have already; say another name in replace")
+            raise _no_label(f"{self.name} is a label that series have already; set replace to another name")
         return self
 
 
@@ -170,7 +170,7 @@ def _no_label(text: str) -> PydanticCustomError:
 def _names_differ(labels: tuple[ExposedLabel, ...]) -> tuple[ExposedLabel, ...]:
     names = [label.name for label in labels]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise _no_label(f"two items are called {twice}; say another name in replace of one of them")
+        raise _no_label(f"two items are called {twice}; set replace of one of them to another name")
     return labels
 
 

@@ -242,8 +242,8 @@ SECONDS = "a number of seconds from 1 to 3600"
         ("debugmode: 1", "1: debugmode: 1 is not true or false"),
         (
             "event_config:\n  loki_address: loki:port",
-            "2: event_config.loki_address: loki:port is no address of Loki; "
-            "write it as loki, loki:3100 or https://loki.example/path",
+            "2: event_config.loki_address: loki:port is not an address of Loki; "
+            "write loki, loki:3100 or https://loki.example/path",
         ),
         (
             "event_config: {loki_address: 'https://me:secret@loki'}",
@@ -262,7 +262,7 @@ SECONDS = "a number of seconds from 1 to 3600"
         ),
         (
             "metric_config:\n  expose_labels:\n  - source: app",
-            "3: metric_config.expose_labels[0].type: is missing; say meta or label",
+            "3: metric_config.expose_labels[0].type: is missing; set it to meta or label",
         ),
         (
             "metric_config: {expose_labels: [{source: app, type: annotation}]}",
@@ -279,24 +279,25 @@ SECONDS = "a number of seconds from 1 to 3600"
         ),
         (
             "metric_config: {expose_labels: [{source: app, type: label, replace: 2nd}]}",
-            "1: metric_config.expose_labels[0]: 2nd is no name of a label; say one in replace: letters, digits, _",
+            "1: metric_config.expose_labels[0]: 2nd is not a valid label name; set replace to one: letters, digits, _",
         ),
         (
             "metric_config: {expose_labels: [{source: app, type: label, replace: __app}]}",
-            "1: metric_config.expose_labels[0]: __app is no name of a label; say one in replace: letters, digits, _",
+            "1: metric_config.expose_labels[0]: __app is not a valid label name; "
+            "set replace to one: letters, digits, _",
         ),
         (
             "metric_config: {expose_labels: [{source: ip, type: meta, replace: pod}]}",
-            "1: metric_config.expose_labels[0]: pod is a label that series have already; say another name in replace",
+            "1: metric_config.expose_labels[0]: pod is a label that series have already; set replace to another name",
         ),
         (
             "metric_config: {expose_labels: [{source: reason, type: label}]}",
             "1: metric_config.expose_labels[0]: reason is a label that series have already; "
-            "say another name in replace",
+            "set replace to another name",
         ),
         (
             "metric_config: {expose_labels: [{source: a-b, type: label}, {source: a/b, type: label}]}",
-            "1: metric_config.expose_labels: two items are called a_b; say another name in replace of one of them",
+            "1: metric_config.expose_labels: two items are called a_b; set replace of one of them to another name",
         ),
         ("metric_config:\n  port: 1\n  port: 2", "3: metric_config.port: given twice, first in line 2"),
         ("a: [", "1: not valid YAML: expected the node content, but found '<stream end>'"),
@@ -353,7 +354,7 @@ event_config:
             'event_config: {probes: [tcp, "a\\nb"]}',
             [
                 "1: event_config.probes[0]: tcp is not a probe with events; allowed here: packetloss, tcpreset",
-                '1: event_config.probes[1]: "a\\nb" is not a probe with events; allowed here: packetloss, tcpreset',
+                "1: event_config.probes[1]: a\\nb is not a probe with events; allowed here: packetloss, tcpreset",
             ],
         ),
         (

@@ -31,7 +31,7 @@ Examples:
 @click.option(
     "--headers",
     is_flag=True,
-    help="Where there is none, make it from the kernel's headers, as the agent does by enable_legacy_version.",
+    help="Where there is none, make it from the kernel's headers, as the agent does with enable_legacy_version.",
 )
 def btf(directory: Path | None, *, headers: bool) -> None:
     """Find the BTF of this kernel, which eBPF programs need, and try it.

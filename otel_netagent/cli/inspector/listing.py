@@ -78,7 +78,7 @@ def list_() -> None:
 @list_.command(epilog=_PROBE_EXAMPLES)
 @_endpoint
 @_output
-@click.option("-v", "--verbose", is_flag=True, help="Also every way of attaching that the kernel refused, and why.")
+@click.option("-v", "--verbose", is_flag=True, help="Also show each attach method that the kernel rejected, and why.")
 def probe(endpoint: Address, output: str, verbose: bool) -> None:
     """Show the probes: whether each runs, how it is attached, why not.
 
@@ -112,7 +112,7 @@ def entity(endpoint: Address, output: str) -> None:
         _print_json(status, "entities")
         return
     if status.kubernetes.state is WatchState.FAILING:
-        click.echo(f"pods may have other names by now: {printable(status.kubernetes.reason)}", err=True)
+        click.echo(f"pod names may be out of date: {printable(status.kubernetes.reason)}", err=True)
     table = _table("NETNS", "KIND", "POD", "NAMESPACE", "CONTAINER", "AGE")
     now_ns = time.time_ns()
     for each in sorted(status.entities.values(), key=_host_first):

@@ -63,7 +63,7 @@ class NodePods:
             document = json.loads(content)
             return Listing(str(document["metadata"]["resourceVersion"]), tuple(document["items"] or ()))
         except (ValueError, KeyError, TypeError) as error:
-            raise ApiFailed(f"the answer is no list of pods: {error!r}") from error
+            raise ApiFailed(f"the answer is not a list of pods: {error!r}") from error
 
     @contextlib.contextmanager
     def watch(self, version: str) -> Iterator[Iterator[WatchEvent]]:
@@ -103,11 +103,11 @@ class NodePods:
             ) as response:
                 self._response = response
                 if self._interrupted.is_set():
-                    raise ConnectionLost("the agent ends")
+                    raise ConnectionLost("the agent is stopping")
                 _check(response)
                 yield response
         except ProtocolError as error:
-            raise ConnectionLost("the connection broke off") from error
+            raise ConnectionLost("the connection was lost") from error
         except (HTTPError, OSError) as error:
             raise ConnectionLost(root_cause(error)) from error
         finally:
@@ -132,7 +132,7 @@ def _refusal(code: int, complaint: str, retry_after: str = "") -> ApiFailed:
         return VersionGone(complaint)
     if code == HTTPStatus.GATEWAY_TIMEOUT and _AHEAD in complaint:
         return VersionAhead(f"HTTP status {code}: {complaint}")
-    right = "; it needs the right to list and watch pods" if code == HTTPStatus.FORBIDDEN else ""
+    right = "; allow the service account of the agent to list and watch pods" if code == HTTPStatus.FORBIDDEN else ""
     return ApiFailed(f"HTTP status {code}: {complaint}{right}", float(retry_after) if retry_after.isdecimal() else None)
 
 
@@ -144,5 +144,5 @@ def _watch_event(line: bytes) -> WatchEvent:
         if kind == "ERROR":
             raise _refusal(int(thing.get("code") or 0), str(thing.get("message")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ApiFailed(f"the watch says what cannot be read: {error!r}") from error
+        raise ApiFailed(f"cannot decode a message of the watch: {error!r}") from error
     return WatchEvent(kind, thing)

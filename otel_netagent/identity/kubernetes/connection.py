@@ -60,9 +60,9 @@ def _in_cluster(address: str, account: Path) -> Connection:
             ca_certs=str((account / "ca.crt").resolve(strict=True)), socket_options=_KEEPALIVE, retries=False
         )
     except (OSError, UnicodeDecodeError) as error:
-        raise ApiFailed(f"the service account of this pod cannot be used: {error}") from error
+        raise ApiFailed(f"cannot use the service account of this pod: {error}") from error
     if not token or not token.isprintable():
-        raise ApiFailed(f"the service account of this pod cannot be used: {account / 'token'} holds no token")
+        raise ApiFailed(f"cannot use the service account of this pod: {account / 'token'} contains no token")
     return Connection(pool, address, {"Authorization": f"Bearer {token}"})
 
 
@@ -76,7 +76,7 @@ def _by_file(file: str) -> Connection:
         load_kube_config(file, client_configuration=configuration, persist_config=False)
     except (ConfigException, OSError, YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
         # The last four are how it takes a file that is YAML, but no such file, or holds what is no base64.
-        raise ApiFailed(f"KUBECONFIG cannot be used: {root_cause(error)}") from error
+        raise ApiFailed(f"cannot use the file that KUBECONFIG names: {root_cause(error)}") from error
     configuration.socket_options = _KEEPALIVE
     configuration.retries = False
     client = ApiClient(configuration)

@@ -32,7 +32,7 @@ def pod_of(document: Mapping[str, Any]) -> Pod:
             workload=_workload(metadata, labels),
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise NoPod(f"an object that is no pod: {error!r}") from None
+        raise NoPod(f"an object that is not a pod: {error!r}") from None
 
 
 def _workload(metadata: Mapping[str, Any], labels: Mapping[str, str]) -> Workload | None:

@@ -119,7 +119,7 @@ class PodStore:
             listing = self._newest_list()
             pods = {pod.uid: pod for pod in map(pod_of, listing.pods)}
         except NoPod as error:
-            raise ApiFailed(f"it lists {error}") from error
+            raise ApiFailed(f"the API lists {error}") from error
         self._change(pods)
         self._version = listing.version
         self._list_due = self._clock() + random.SystemRandom().choice(LIST_EVERY_S)
@@ -140,7 +140,7 @@ class PodStore:
             raise
         except NoPod as error:
             self._list_due = _AT_ONCE
-            raise ApiFailed(f"it reports {error}") from error
+            raise ApiFailed(f"the watch reports {error}") from error
 
     def _newest_list(self) -> Listing:
         """None older than what has been seen, if the API has that yet or still; else what it has now."""

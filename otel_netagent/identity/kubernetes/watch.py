@@ -100,7 +100,7 @@ class PodWatch:
             reported = True
             self._note_following()
         if not reported and self._clock() - began < _SHORT_S:
-            raise ApiFailed("the watch ends as soon as it begins")
+            raise ApiFailed("the watch ended at once")
         self._pauses = self._backoff.pauses()
 
     def _note_list(self) -> None:
@@ -114,7 +114,7 @@ class PodWatch:
         logger.info("Kubernetes: listed the pods of node %s: %d", self._node, self._store.count)
         if self._store.count == 0:
             logger.warning(
-                "Kubernetes knows of no pod on a node named %s: NODE_NAME must be the node's name there", self._node
+                "Kubernetes has no pod on a node named %s; set NODE_NAME to the node's name in Kubernetes", self._node
             )
 
     def _note_following(self) -> None:
@@ -122,7 +122,7 @@ class PodWatch:
         before = self.condition
         self.condition = replace(before, state=WatchState.FOLLOWING, reason="", pods=self._store.count)
         if before.state is not WatchState.FOLLOWING:
-            logger.info("Kubernetes: following the pods of node %s: %d", self._node, self._store.count)
+            logger.info("Kubernetes: watching the pods of node %s: %d", self._node, self._store.count)
         self._pauses = self._backoff.pauses()
 
     def _note_failure(self, reason: str) -> None:

@@ -30,7 +30,7 @@ class DebugPages:
         """Status and text for a request's target, path and query, from the address `peer`."""
         if not _is_this_machine(peer):
             return HTTPStatus.FORBIDDEN, (
-                "debug pages are for clients on this machine: ask 127.0.0.1, or by way of `kubectl port-forward`\n"
+                "debug pages answer clients on this machine only: use 127.0.0.1, or `kubectl port-forward`\n"
             )
         url = urlsplit(target)
         match url.path:

@@ -155,9 +155,9 @@ def _why(port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"port {port} is in use, perhaps by another otel-netagent (`ss -ltnp 'sport = :{port}'` shows by whom): "
-            "end that one or set metric_config.port to a free port"
+            "stop that process, or set metric_config.port to a free port"
         )
-    return f"cannot listen on port {port}: {error.strerror}; metric_config.port sets another"
+    return f"cannot listen on port {port}: {error.strerror}; set metric_config.port to another port"
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -213,7 +213,12 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the base's signature
         client_left = isinstance(sys.exception(), OSError)
-        logger.log(logging.DEBUG if client_left else logging.ERROR, "no answer to %s", client_address, exc_info=True)
+        logger.log(
+            logging.DEBUG if client_left else logging.ERROR,
+            "cannot answer %s",
+            client_address,
+            exc_info=True,
+        )
 
     def close(self) -> None:
         _cut(self.socket)  # wakes the accepting thread

@@ -39,7 +39,8 @@ def own_headers(environ: Mapping[str, str]) -> dict[str, str]:
         value = environ.get(variable, "").strip()
         if not _PRINTABLE.fullmatch(value):
             raise LokiAddressError(
-                f"{variable} holds a line break, or what else no header may hold; base64 -w0 writes none"
+                f"{variable} contains a line break or another character that a header must not contain; "
+                "base64 -w0 writes no line break"
             )
         if value:
             headers[name] = value
@@ -69,7 +70,7 @@ def push_url(address: str, own_namespace: Path = OWN_NAMESPACE) -> str:
 
 
 def _allowed(address: str) -> str:
-    return f"{address} is no address of Loki; write it as loki, loki:{_PORT} or https://loki.example/path"
+    return f"{address} is not an address of Loki; write loki, loki:{_PORT} or https://loki.example/path"
 
 
 def _namespace(file: Path) -> str:
@@ -77,6 +78,6 @@ def _namespace(file: Path) -> str:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         raise LokiAddressError(
-            f"event_config.loki_address: it is empty, which means the Service {_SERVICE} of the agent's own namespace, "
-            f"but this is no pod of Kubernetes ({file} cannot be read): say where Loki is, as loki:{_PORT}"
+            f"event_config.loki_address is empty, which means the Service {_SERVICE} in the agent's own namespace, "
+            f"but the agent does not run in a pod ({file} cannot be read); set it to Loki's address, as loki:{_PORT}"
         ) from None

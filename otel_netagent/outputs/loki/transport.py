@@ -72,10 +72,10 @@ class PushTransport:
         except PostFailed as error:
             return Retryable(str(error))
         except (ValueError, KeyError, TypeError):
-            return Refused("the request did not read back as it was written")
+            return Refused("the request cannot be decoded")
         if isinstance(outcome, Accepted):
             if self._plain_until is None:
-                logger.warning("%s takes no structured metadata, only lines: %s", self._url, answer.complaint)
+                logger.warning("%s rejects structured metadata, sending it lines only: %s", self._url, answer.complaint)
             self._plain_until = time.monotonic() + self._plain_s
         return outcome
 

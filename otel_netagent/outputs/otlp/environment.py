@@ -157,7 +157,7 @@ def _insecure(endpoint: _Variable, variables: _Variables) -> bool:
 def _http_url(endpoint: _Variable, signal: Signal) -> tuple[str, bool]:
     """The URL, which only a base endpoint gets the signal's path added to, and whether it is secure."""
     if not endpoint.value.startswith(("http://", "https://")):
-        raise endpoint.error("write it with its scheme, as http://host:4318 or https://host:4318")
+        raise endpoint.error("write it with its scheme: http://host:4318 or https://host:4318")
     url = _url(endpoint)
     if not endpoint.of_signal:
         url = url._replace(path=f"{url.path.rstrip('/')}/v1/{signal.value}")
@@ -171,7 +171,7 @@ def _url(endpoint: _Variable) -> SplitResult:
     except ValueError:
         valid = False
     if not valid:
-        raise endpoint.error("no URL with a host and a valid port, as http://host:4317")
+        raise endpoint.error("not a URL with a host and a valid port, as http://host:4317")
     if url.username is not None:
         raise endpoint.hidden_error(
             "credentials do not belong in the URL; set OTEL_EXPORTER_OTLP_HEADERS=authorization=Basic%20..."
@@ -193,7 +193,7 @@ def _headers(variables: _Variables) -> dict[str, str]:
         if not equals or not re.fullmatch(r"[0-9a-z_.-]+", key) or key.endswith("-bin"):
             raise variable.hidden_error(f"entry {number} is not of the form name=value; separate entries by commas")
         if not re.fullmatch(r"[ -~]*", value):
-            raise variable.hidden_error(f"the value of header {key} holds characters that no header may hold")
+            raise variable.hidden_error(f"the value of header {key} contains characters that a header must not contain")
         headers[key] = value
     return headers
 
@@ -227,7 +227,7 @@ def _disabled(environ: Mapping[str, str]) -> bool:
     """What OTEL_SDK_DISABLED says: as the specification wants it, anything but true is false, with a warning."""
     value = environ.get("OTEL_SDK_DISABLED", "").strip()
     if value.lower() not in {"", "true", "false"}:
-        logger.warning("OTEL_SDK_DISABLED=%s: taken for false; allowed are true and false", value)
+        logger.warning("OTEL_SDK_DISABLED=%s: treated as false; allowed are true and false", value)
     return value.lower() == "true"
 
 
@@ -251,7 +251,7 @@ def _tls(variables: _Variables) -> Tls:
         try:
             Tls(ca.value).check()
         except OSError as error:
-            raise ca.error(f"no PEM file of certificates that can be read ({error})") from None
+            raise ca.error(f"cannot read a PEM file of certificates ({error})") from None
     if certificate is not None and key is not None:
         try:
             Tls(None, certificate.value, key.value).check()

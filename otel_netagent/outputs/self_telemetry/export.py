@@ -53,8 +53,10 @@ class SelfExport:
             return
         outcome = self._transport.send(encode_metrics(data).SerializeToString())
         failed = not isinstance(outcome, Accepted)
-        # An outage is told when it begins and when it ends, not at each try.
+        # An outage is logged when it begins and when it ends, not at each try.
         if failed != self._failing and not self._stopping.is_set():
             self._failing = failed
-            takes = "does not take it" if failed else "takes it again"
-            logger.warning("self-telemetry: %s %s", self._transport.target, takes)
+            if isinstance(outcome, Accepted):
+                logger.warning("self-telemetry: %s accepts it again", self._transport.target)
+            else:
+                logger.warning("self-telemetry: cannot export to %s: %s", self._transport.target, outcome.reason)

@@ -39,8 +39,10 @@ class OutageLog:
             case Accepted(rejected=rejected, message=message):
                 self._recovered()
                 self._complained(f"rejected {rejected}: {message or 'no reason given'}" if rejected else message)
-            case Retryable(reason=reason) | Refused(reason=reason):
-                self._failed(reason)
+            case Retryable(reason=reason):
+                self._failed("is unavailable, retrying", reason)
+            case Refused(reason=reason):
+                self._failed("rejects requests", reason)
             case TooLarge(reason=reason):
                 self._too_large(reason, size)
 
@@ -51,27 +53,27 @@ class OutageLog:
                 return
             self._losses.add(cause)
         why = f"{cause}: {_words(reason)}" if reason else cause
-        logger.warning("%s: dropped %d (%s); further ones are only counted", self._name, count, why)
+        logger.warning("%s: dropped %d (%s); further drops are counted, not logged", self._name, count, why)
 
     def end(self, lost: int, spool_bytes: int) -> None:
         """The delivery is over."""
         if lost:
-            logger.warning("%s: %d not delivered to %s before the end", self._name, lost, self._target)
+            logger.warning("%s: dropped %d at shutdown: %s did not accept them in time", self._name, lost, self._target)
         if spool_bytes:
-            logger.info("%s: %d bytes wait in the spool for the next start", self._name, spool_bytes)
+            logger.info("%s: %d bytes stay in the spool until the next start", self._name, spool_bytes)
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, what: str, reason: str) -> None:
         if self._failing_since is None:
             self._failing_since = time.monotonic()
-            logger.warning("%s: %s does not take them: %s", self._name, self._target, _words(reason))
+            logger.warning("%s: %s %s: %s", self._name, self._target, what, _words(reason))
 
     def _too_large(self, reason: str, size: int) -> None:
         now = time.monotonic()
         if self._size_logged is None or now - self._size_logged > _SIZE_AGAIN_S:
             self._size_logged = now
             logger.warning(
-                "%s: %s rejects a request of %d bytes for its size: %s; smaller ones are sent: "
-                "raise its limit, or set delivery.request_kilobytes below it",
+                "%s: %s rejects a request of %d bytes for its size: %s; sending smaller ones: "
+                "raise the receiver's limit, or set delivery.request_kilobytes below it",
                 self._name,
                 self._target,
                 size,
@@ -83,11 +85,11 @@ class OutageLog:
             seconds = time.monotonic() - self._failing_since
             self._failing_since = None
             self._losses.clear()  # without the lock: it is one step, and `dropped` comes before or after
-            logger.warning("%s: %s takes them again, after %.0f s", self._name, self._target, seconds)
+            logger.warning("%s: %s accepts requests again, after %.0f s", self._name, self._target, seconds)
 
     def _complained(self, complaint: str) -> None:
         if complaint and complaint != self._complaint:
-            logger.warning("%s: %s says: %s", self._name, self._target, _words(complaint))
+            logger.warning("%s: %s reports: %s", self._name, self._target, _words(complaint))
         self._complaint = complaint
 
 

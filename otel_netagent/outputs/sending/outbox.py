@@ -131,7 +131,7 @@ class Outbox:
         try:
             request = self._spool.head() if self._spool else None
         except OSError as error:  # memory waits too, to keep the order
-            self._shortage.note(f"what waits in {self._spool} is not sent", error)
+            self._shortage.note(f"requests in the spool {self._spool} wait", error)
             self._unreadable = True
             return None
         self._unreadable = False
@@ -151,7 +151,9 @@ class Outbox:
                 spool.append(self._memory[0])
             except OSError as error:
                 if self._writable:
-                    logger.warning("the spool in %s cannot be written (%s): memory must do", spool, error.strerror)
+                    logger.warning(
+                        "cannot write the spool in %s (%s): keeping requests in memory", spool, error.strerror
+                    )
                 self._writable = False
                 return
             self._writable = True

@@ -27,7 +27,7 @@ class Segment:
         self._head: EncodedRequest | None = None
         self._position = 0  # where the head begins, or is looked for
         self._end = 0  # where the head ends
-        self._told = False
+        self._damage_logged = False
         self.size = path.stat().st_size if path.exists() else 0
 
     def head(self) -> EncodedRequest | None:
@@ -86,20 +86,22 @@ class Segment:
         try:
             self._path.unlink(missing_ok=True)
         except OSError as error:
-            logger.warning("%s cannot be deleted (%s): it will be sent again after a restart", self._path, error)
+            logger.warning("cannot delete %s (%s): its requests are sent again after a restart", self._path, error)
 
     def _read(self) -> Record | Damage | None:
         try:
             return read_record(self._open(), self._position)
         except OSError as error:
             raise_shortage(error)
-            logger.warning("%s cannot be read: %s", self._path, error)
+            logger.warning("cannot read %s: %s; its requests are dropped and counted", self._path, error)
             return Damage(1, self.size)
 
     def _lose(self, count: int) -> None:
-        if not self._told:
-            logger.warning("%s is damaged at byte %d: what does not read back is counted", self._path, self._position)
-        self._told = True
+        if not self._damage_logged:
+            logger.warning(
+                "%s is damaged at byte %d: such requests are dropped and counted", self._path, self._position
+            )
+        self._damage_logged = True
         self._damaged(count)
 
     def _open(self) -> BinaryIO:

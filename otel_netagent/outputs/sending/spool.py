@@ -130,5 +130,5 @@ def open_spool(place: SpoolPlace, damaged: Callable[[int], None]) -> Spool | Non
         reason = "another agent uses it"
     except OSError as error:
         reason = error.strerror or str(error)
-    logger.warning("no spool in %s (%s): what cannot be sent is kept in memory only", place.directory, reason)
+    logger.warning("cannot use the spool in %s (%s): keeping requests in memory", place.directory, reason)
     return None

@@ -145,12 +145,12 @@ class EventStream:
     def query_metric(self, request: pb.QueryMetricRequest, context: grpc.ServicerContext) -> pb.QueryMetricResponse:
         """Serve `QueryMetric`: see `inspector.proto`."""
         if self._snapshot is None:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "no numbers have been collected yet (metric_config.enable)")
+            context.abort(grpc.StatusCode.UNAVAILABLE, "nothing has been collected yet; is metric_config.enable true?")
         response = metric_response(self._node, self._snapshot, request)
         if (size := response.ByteSize()) > _MAX_RESPONSE_BYTES:
             context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"{len(response.metrics)} numbers make {size} bytes, and a client takes {_MAX_RESPONSE_BYTES}; "
+                f"{len(response.metrics)} numbers make {size} bytes, and a client accepts {_MAX_RESPONSE_BYTES}; "
                 "ask for one series, probe, pod or namespace",
             )
         return response
@@ -164,8 +164,8 @@ class EventStream:
         if not room:
             context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"{self._max_subscribers} clients watch the events of {self._node} already, and that is the limit; "
-                "end one of them and try again",
+                f"{self._max_subscribers} clients watch the events of {self._node} already, which is the limit; "
+                "stop one of them and try again",
             )
         if not context.add_callback(lambda: self._unsubscribe(subscription)):
             self._unsubscribe(subscription)

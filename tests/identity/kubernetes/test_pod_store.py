@@ -84,7 +84,7 @@ class Api:
     def _events(self, version: int) -> Iterator[WatchEvent]:
         for told, (at, event) in enumerate([each for each in self.log if each[0] > version]):
             if told == self.breaks_after:
-                raise ConnectionLost("the connection broke off")
+                raise ConnectionLost("the connection was lost")
             assert at > version
             yield event
 
@@ -271,7 +271,7 @@ def test_a_list_that_is_due_ends_the_watch(api: Api) -> None:
 def test_what_is_no_pod_is_reported_and_all_are_listed_again(api: Api) -> None:
     store, _ = followed(api, Clock())
     api.log.append((2, WatchEvent("ADDED", {"metadata": {"name": "x"}})))
-    with pytest.raises(ApiFailed, match="it reports an object that is no pod"):
+    with pytest.raises(ApiFailed, match="the watch reports an object that is not a pod"):
         turn(store)
     assert store.must_list
 

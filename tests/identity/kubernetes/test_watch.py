@@ -30,7 +30,7 @@ from tests.identity.node import Clock
 
 QUICK = Backoff(first_s=0.01, most_s=0.05)
 LISTED_ONE = f"Kubernetes: listed the pods of node {NODE}: 1"
-FOLLOWING_ONE = f"Kubernetes: following the pods of node {NODE}: 1"
+FOLLOWING_ONE = f"Kubernetes: watching the pods of node {NODE}: 1"
 
 
 class PatientAfterTheFirst(Backoff):
@@ -192,7 +192,7 @@ def test_what_the_api_has_forgotten_is_listed_at_once(
         eventually(lambda: "third" in known.names())
         eventually(lambda: (known.condition.lists, known.condition.pods) == (2, 2))
         assert f"Kubernetes: listing the pods of node {NODE} again: too old resource version" in caplog.messages
-        assert [line for line in caplog.messages if "unavailable" in line and "broke off" not in line] == []
+        assert [line for line in caplog.messages if "unavailable" in line and "connection was lost" not in line] == []
         clock.now += DELETED_S
         cluster.put(pod_document("fourth", uid="4"))
         eventually(lambda: known.names() == {"first", "third", "fourth"})
@@ -227,14 +227,14 @@ def test_after_anything_else_that_the_api_says_it_lists_with_back_off(
         assert time.monotonic() - began >= 0.2
         eventually(lambda: (known.condition.lists, known.condition.pods) == (2, 2))
         assert known.condition.state is WatchState.FAILING
-        warned = [line for line in caplog.messages if "broke off" not in line][1:]
+        warned = [line for line in caplog.messages if "connection was lost" not in line][1:]
         assert len(warned) == 1
         assert warned[0].startswith("Kubernetes API unavailable; keeping the last known pod names: HTTP status ")
         clock.now += DELETED_S
         cluster.put(pod_document("fourth", uid="4"))
         eventually(lambda: known.names() == {"first", "third", "fourth"})
         eventually(is_in(known, WatchState.FOLLOWING))
-        eventually(lambda: caplog.messages[-1] == f"Kubernetes: following the pods of node {NODE}: 3")
+        eventually(lambda: caplog.messages[-1] == f"Kubernetes: watching the pods of node {NODE}: 3")
 
 
 def test_a_list_that_fails_after_the_version_has_expired_is_tried_again(
@@ -357,7 +357,7 @@ def test_without_the_right_it_says_which(cluster: Cluster, account: Account, cap
     (line,) = [each for each in caplog.messages if "403" in each]
     assert line == (
         "Kubernetes API unavailable; pods are named by their UID: HTTP status 403: pods is forbidden: "
-        'User "x" cannot list resource "pods"; it needs the right to list and watch pods'
+        'User "x" cannot list resource "pods"; allow the service account of the agent to list and watch pods'
     )
 
 
@@ -374,9 +374,9 @@ def test_it_comes_back_when_it_is_asked_to(cluster: Cluster, account: Account) -
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"what?\n", "the watch says what cannot be read"),
-        (b"[]\n", "the watch says what cannot be read"),
-        (b'{"type": "ADDED", "object": {}}\n', "it reports an object that is no pod"),
+        (b"what?\n", "cannot decode a message of the watch"),
+        (b"[]\n", "cannot decode a message of the watch"),
+        (b'{"type": "ADDED", "object": {}}\n', "the watch reports an object that is not a pod"),
         (b'{"type": "ERROR", "object": {"code": 500, "message": "etcd"}}\n', "HTTP status 500: etcd"),
     ],
 )
@@ -412,7 +412,7 @@ def test_an_account_that_is_of_no_use_is_told_without_its_token(account: Account
 
 def test_a_node_without_a_pod_is_suspected_of_another_name(account: Account, caplog: pytest.LogCaptureFixture) -> None:
     with watching(account):
-        assert any("NODE_NAME must be the node's name there" in line for line in caplog.messages)
+        assert any("set NODE_NAME to the node's name in Kubernetes" in line for line in caplog.messages)
 
 
 # --- The beginning and the end
@@ -453,4 +453,4 @@ def test_outside_of_a_cluster_a_file_leads_to_it(cluster: Cluster, account: Acco
     for wrong in ("{", "[]", "null", "7", '{"clusters": 7}', json.dumps(no_base64)):
         file.write_text(wrong)
         with watching(replace(account, environ={"KUBECONFIG": str(file)})) as known:
-            assert known.condition.reason.startswith("KUBECONFIG cannot be used: "), wrong
+            assert known.condition.reason.startswith("cannot use the file that KUBECONFIG names: "), wrong

@@ -59,7 +59,7 @@ def test_loki_that_takes_no_metadata_gets_the_lines(
     assert not any(entry.metadata for entry in loki.entries)
     assert len(loki.headers) == 3, "it is found out once"
     (line,) = lines(caplog)
-    assert line.startswith(f"{loki.url} takes no structured metadata, only lines: ")
+    assert line.startswith(f"{loki.url} rejects structured metadata, sending it lines only: ")
 
 
 def test_metadata_is_offered_again_later() -> None:
@@ -130,7 +130,7 @@ def test_no_answer_is_asked_again() -> None:
 def test_body_that_a_spool_spoilt_is_refused() -> None:
     with serving(refused(400, "cannot parse")) as loki:
         transport = PushTransport(loki.url, {})
-        assert transport.send(b"{}") == Refused("the request did not read back as it was written")
+        assert transport.send(b"{}") == Refused("the request cannot be decoded")
         transport.close()
 
 

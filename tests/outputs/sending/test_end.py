@@ -80,7 +80,7 @@ def test_end_is_in_time_whatever_the_receiver_does(
         assert time.monotonic() - started < 1.5
     assert (metrics.statistics.delivered, metrics.statistics.dropped) == (0, NOTHING | {Cause.SHUTDOWN: 7 * POINTS})
     assert (logs.statistics.delivered, logs.statistics.dropped) == (0, NOTHING | {Cause.SHUTDOWN: 7})
-    assert any(line.startswith("OTLP logs: 7 not delivered to ") for line in lines(caplog))
+    assert any(line.startswith("OTLP logs: dropped 7 at shutdown: ") for line in lines(caplog))
     eventually(lambda: not any(thread.name.startswith("OTLP") for thread in threading.enumerate()))
 
 
@@ -94,7 +94,7 @@ def test_what_is_left_at_the_end_waits_for_the_next_start(
             delivery.put(observed(number))
         close_all([delivery], within_s)
     assert delivery.statistics.dropped == NOTHING
-    assert lines(caplog)[-1].endswith("bytes wait in the spool for the next start")
+    assert lines(caplog)[-1].endswith("bytes stay in the spool until the next start")
     with grpc_receiver() as receiver:
         delivery = log_delivery(grpc_destination(receiver.port), Limits(capacity=100), tmp_path)
         eventually(lambda: delivery.statistics.delivered == 7)

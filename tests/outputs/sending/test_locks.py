@@ -206,7 +206,7 @@ def test_loss_that_two_threads_meet_is_logged_once(
     causes.rival = rival = Rival(lambda: outage_log.dropped(Cause.QUEUE_FULL, 1))
     outage_log.dropped(Cause.QUEUE_FULL, 1)
     rival.check()
-    assert lines(caplog) == ["OTLP logs: dropped 1 (queue_full); further ones are only counted"]
+    assert lines(caplog) == ["OTLP logs: dropped 1 (queue_full); further drops are counted, not logged"]
 
 
 class _Visited(Numbers):

@@ -53,8 +53,10 @@ def test_what_cannot_be_taken_now_arrives_once_it_can(caplog: pytest.LogCaptureF
     assert times(receiver) == [TIME_NS] * 4
     assert (delivery.statistics.delivered, delivery.statistics.dropped) == (POINTS, NOTHING)
     begins, ends = lines(caplog)
-    assert begins == (f"OTLP metrics: 127.0.0.1:{receiver.port} does not take them: UNAVAILABLE: as the test wants it")
-    assert ends.startswith(f"OTLP metrics: 127.0.0.1:{receiver.port} takes them again, after ")
+    assert begins == (
+        f"OTLP metrics: 127.0.0.1:{receiver.port} is unavailable, retrying: UNAVAILABLE: as the test wants it"
+    )
+    assert ends.startswith(f"OTLP metrics: 127.0.0.1:{receiver.port} accepts requests again, after ")
 
 
 def test_receiver_that_comes_back_is_found_by_the_same_channel() -> None:
@@ -89,7 +91,7 @@ def test_rejected_part_is_counted_and_the_complaint_said_once(caplog: pytest.Log
         eventually(lambda: delivery.statistics.delivered == 2)
         close_all([delivery])
     assert delivery.statistics.dropped == NOTHING | {Cause.REJECTED: 4}
-    assert lines(caplog) == [f"OTLP logs: 127.0.0.1:{receiver.port} says: rejected 2: too old"]
+    assert lines(caplog) == [f"OTLP logs: 127.0.0.1:{receiver.port} reports: rejected 2: too old"]
 
 
 def test_refused_request_is_dropped_and_the_next_one_sent() -> None:
@@ -215,5 +217,5 @@ def test_failures_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
             delivery.put(make_snapshot())
         close_all([delivery])
     first, last = lines(caplog)
-    assert "does not take them: [Errno 111] Connection refused" in first
-    assert "not delivered" in last
+    assert "is unavailable, retrying: [Errno 111] Connection refused" in first
+    assert "dropped 10 at shutdown" in last

@@ -98,7 +98,7 @@ def test_rejection_of_everything_passes_without_loss_and_without_a_trace(
     assert sorted(accepted) == list(range(600))
     assert delivery.statistics.dropped == NOTHING
     logged = lines(caplog)
-    assert next(line for line in logged if "does not take them" in line).endswith("bytes: hardly for their size)")
+    assert next(line for line in logged if "is unavailable" in line).endswith("bytes: hardly for their size)")
     assert len(logged) == 3, "the size, the outage, and its end"
 
 
@@ -133,7 +133,7 @@ def test_real_limit_is_found_once(protocol: str, caplog: pytest.LogCaptureFixtur
     assert re.fullmatch(
         rf"OTLP logs: {re.escape(destination(protocol, receiver).address)} rejects a request of \d+ bytes for its "
         r"size: (HTTP status 413: .*413 Request Entity Too Large.*|RESOURCE_EXHAUSTED: .*larger than max.*); "
-        r"smaller ones are sent: raise its limit, or set delivery.request_kilobytes below it",
+        r"sending smaller ones: raise the receiver's limit, or set delivery.request_kilobytes below it",
         line,
     )
 
@@ -155,7 +155,7 @@ def test_item_that_is_too_large_is_dropped_alone(most: int, place: int, caplog: 
     [dropped] = [line for line in lines(caplog) if "dropped" in line]
     assert dropped == (
         "OTLP logs: dropped 1 (too_large: HTTP status 413: <html> <h1>413 Request Entity Too Large</h1>); "
-        "further ones are only counted"
+        "further drops are counted, not logged"
     )
 
 
