@@ -1,4 +1,4 @@
-"""The entity: whom a network namespace belongs to, as every output names it."""
+"""The entity: the owner of a network namespace, as every output names it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owner of one network namespace, told by the processes in it."""
+"""The owner of a network namespace, found from its processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHORT_ID = 12
 
 @dataclass(frozen=True, slots=True)
 class NamespaceOwner:
-    """Entity of a namespace, and the process that tells it; None if no process was found alive."""
+    """Entity of a namespace, and the process that shows it (`witness`); None if no process was found alive."""
 
     entity: Entity
     witness: int | None

@@ -1,6 +1,6 @@
 """Registry of entities: whose each network namespace is, kept current at little cost.
 
-The processes in a namespace tell whose it is, so procfs is scanned, but only when something may have changed.
+The processes in a namespace show its owner, so procfs is scanned, but only when something may have changed.
 Two facts shape the rest:
 
 - The kernel gives the inode number of a deleted namespace to the next that is created. So a namespace is known by
@@ -9,7 +9,7 @@ Two facts shape the rest:
   procfs shows no cookies. So a scan of it proves nothing of a namespace that was seen first after it, nor of one that a
   walk has met before it, unless the process or the name that it found, or the process that the walk met, is there now.
 - A pod's namespace is born with processes of the runtime in it that are in no container, or in another one: a CNI
-  plugin may itself be a pod. So what no container owns is not settled, nor what was told by a process that has left it:
+  plugin may itself be a pod. So what no container owns is not settled, nor what a process showed that has left it:
   it is examined again.
 """
 
@@ -43,7 +43,7 @@ SEARCH_AGAIN_S = 10.0
 
 
 class LiveNamespace(Protocol):
-    """What a walk over the namespaces tells of one that has a process; `cookie` is the inode where there is none."""
+    """A namespace with a process, found by a walk; `cookie` is the inode number where the kernel has no cookies."""
 
     @property
     def inode(self) -> int:
@@ -215,12 +215,12 @@ class Registry:
         if (known.owned and owner.entity.kind is EntityKind.NETNS) or not proven:
             return replace(known, examined=now)
         entity = replace(owner.entity, start_ns=known.owner.entity.start_ns or owner.entity.start_ns)
-        if entity.pod_uid and entity.pod_uid == known.owner.entity.pod_uid:  # told by another container of the pod
+        if entity.pod_uid and entity.pod_uid == known.owner.entity.pod_uid:  # found from another container of the pod
             entity = known.owner.entity
         return _KnownNamespace(replace(owner, entity=entity), known.first_seen, examined=now)
 
     def _remember_departed(self, known: Mapping[int, _KnownNamespace], now: float) -> None:
-        """Remember the owners of namespaces that are gone, but for those of whom no process has told anything."""
+        """Remember the owners of namespaces that are gone, but not those that no process has shown."""
         gone = self._known.keys() - known.keys()
         for key in gone:
             self._search_results.pop(key, None)

@@ -1,4 +1,4 @@
-"""Ways to the API: by what Kubernetes gives to each pod, or by the file that KUBECONFIG names.
+"""Connections to the API: with the service account of the pod, or with the file that KUBECONFIG names.
 
 Of a cluster there are an address, a token and a certificate to know, and urllib3 needs no more. The `kubernetes`
 package, which sends by urllib3 too, would take 10 MB of memory on every node, and its models three times as much: it is
@@ -28,12 +28,12 @@ _KEEPALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
 )
-"""A watch is silent for minutes; that its other end is gone is to be noticed before. The times are client-go's."""
+"""A watch is silent for minutes; a dead peer must be noticed before. The times are client-go's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A pool that trusts the API, its address, and headers that say who asks."""
+    """A pool that trusts the API's certificate, the API's address, and headers that authenticate the agent."""
 
     pool: urllib3.PoolManager
     address: str
@@ -41,19 +41,19 @@ class Connection:
 
 
 Connect: TypeAlias = Callable[[], Connection]
-"""A new connection, with the token and the certificates of this moment. Raises ApiFailed."""
+"""Returns a new connection with the current token and certificates. Raises ApiFailed."""
 
 
-def way_to_api(environ: Mapping[str, str], account: Path = SERVICE_ACCOUNT) -> Connect:
-    """By the service account in a cluster, else by the file that KUBECONFIG names; one of both there must be."""
+def api_connector(environ: Mapping[str, str], account: Path = SERVICE_ACCOUNT) -> Connect:
+    """For the service account in a cluster, else for the file that KUBECONFIG names; one must be set."""
     if host := environ.get("KUBERNETES_SERVICE_HOST"):
-        place = f"[{host}]" if ":" in host else host
-        return lambda: _in_cluster(f"https://{place}:{environ.get('KUBERNETES_SERVICE_PORT', '443')}", account)
+        address = f"[{host}]" if ":" in host else host
+        return lambda: _in_cluster(f"https://{address}:{environ.get('KUBERNETES_SERVICE_PORT', '443')}", account)
     return lambda: _by_file(environ["KUBECONFIG"])
 
 
 def _in_cluster(address: str, account: Path) -> Connection:
-    """As "Accessing the Kubernetes API from a Pod" says. No proxy is on the way."""
+    """As in "Accessing the Kubernetes API from a Pod". No proxy is used."""
     try:
         token = (account / "token").read_text(encoding="ascii").strip()
         pool = urllib3.PoolManager(

@@ -1,4 +1,4 @@
-"""Pods as the API writes them (Kubernetes API reference, core/v1, Pod), read for the little that is wanted."""
+"""The few fields that the agent uses of a pod in the API's JSON (Kubernetes API reference, core/v1, Pod)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _TEMPLATE_HASH: Final = "pod-template-hash"
 
 
 class NoPod(Exception):
-    """What should be a pod lacks what every pod has."""
+    """An object that should be a pod lacks a field that every pod has."""
 
 
 def pod_of(document: Mapping[str, Any]) -> Pod:
-    """The pod that an object of the API tells. Raises NoPod."""
+    """The pod in an object of the API. Raises NoPod."""
     try:
         metadata = document["metadata"]
         labels = {str(key): str(value) for key, value in (metadata.get("labels") or {}).items()}

@@ -1,4 +1,4 @@
-"""What is in an encoded request, and how to split one that is too large: for what a spool kept, too."""
+"""The content of an encoded request, and how to split one that is too large; also for requests from a spool."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def pods_of_logs(request: EncodedRequest) -> Mapping[PodName, int]:
-    """How many log records of each pod are in a request of LogsEncoder's; of nobody, if it is no such request."""
+    """Number of log records of each pod in a request; all of NO_POD if the request cannot be decoded."""
     try:
         message = ExportLogsServiceRequest.FromString(request.body)
     except DecodeError:
@@ -30,7 +30,7 @@ def pods_of_logs(request: EncodedRequest) -> Mapping[PodName, int]:
 
 
 def halves_of_logs(request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
-    """The log records as two requests, in their order; None if there is but one."""
+    """The log records as two requests, in their order; None if there is only one."""
 
     def part(wanted: range) -> EncodedRequest:
         message = ExportLogsServiceRequest.FromString(request.body)
@@ -44,7 +44,7 @@ def halves_of_logs(request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequ
 
 
 def halves_of_metrics(request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
-    """The data points as two requests, in their order; None if there is but one."""
+    """The data points as two requests, in their order; None if there is only one."""
 
     def part(wanted: range) -> EncodedRequest:
         message = ExportMetricsServiceRequest.FromString(request.body)
@@ -62,7 +62,7 @@ def halves_of_metrics(request: EncodedRequest) -> tuple[EncodedRequest, EncodedR
 
 
 def _data_points(metric: Metric) -> MutableSequence[Any]:
-    """Of whichever kind the metric is; none without data."""
+    """The data points of a metric of any kind; none if it has no data."""
     kind = metric.WhichOneof("data")
     return getattr(metric, kind).data_points if kind else []
 
@@ -80,7 +80,7 @@ def _halves(
 
 
 def _retain(wanted: range, lists: Iterator[MutableSequence[T]]) -> None:
-    """Of the items of all lists together keep those with the wanted numbers."""
+    """Of the items of all lists together, keep those with the wanted numbers."""
     before = 0
     for items in lists:
         length = len(items)

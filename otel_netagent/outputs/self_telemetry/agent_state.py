@@ -1,4 +1,4 @@
-"""What the agent knows of its own condition at one moment, and the deliveries of all its configurations."""
+"""The state of the agent at one moment, and the totals of its deliveries across configurations."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from otel_netagent.outputs.sending import Delivery, DeliveryStatistics
 
 @dataclass(frozen=True, slots=True)
 class AgentState:
-    """State of the agent, its counts since it was started.
+    """State of the agent; counts are since its start.
 
-    `deliveries` are by what they deliver ("OTLP logs"). `discarded_records` were read from ring buffers and were no
-    events, `lost_event_lines` and `lost_log_lines` were not written to standard error.
+    `deliveries` has the name of each as key ("OTLP logs"). `discarded_records` came from ring buffers and could not be
+    decoded. `lost_event_lines` and `lost_log_lines` were not written to standard error.
     """
 
     probes: Sequence[ProbeStatus] = ()
@@ -34,20 +34,20 @@ class AgentState:
 
 
 class DeliveryTotals:
-    """What deliveries have counted, those before included that another configuration has ended."""
+    """Statistics of deliveries by name, including those that ended with an earlier configuration."""
 
     def __init__(self) -> None:
-        """Nothing has been delivered."""
+        """Start with no delivery."""
         self._deliveries: Sequence[Delivery[Any]] = ()
         self._ended: Mapping[str, DeliveryStatistics] = {}
 
     def follow(self, deliveries: Sequence[Delivery[Any]]) -> None:
-        """Go over to these; those until now have ended, and count no more."""
+        """Switch to these deliveries; the previous ones have ended and count no more."""
         self._ended = {name: replace(statistics, queued=0, spool_bytes=0) for name, statistics in self.read().items()}
         self._deliveries = deliveries
 
     def read(self) -> Mapping[str, DeliveryStatistics]:
-        """The sums of this moment, by the names of the deliveries."""
+        """The current totals, by the names of the deliveries."""
         running = {delivery.name: delivery.statistics for delivery in self._deliveries}
         both = {name: _sum(statistics, running[name]) for name, statistics in self._ended.items() if name in running}
         return {**self._ended, **running, **both}

@@ -1,4 +1,4 @@
-"""The agent's own telemetry by OTLP: encoded by the SDK, and sent the way that everything else is."""
+"""The agent's own telemetry over OTLP: encoded by the SDK, sent by the same transports as everything else."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from otel_netagent.outputs.sending.outcome import Accepted
 logger = logging.getLogger(__name__)
 
 _EVERY_S: Final = 15.0
-"""As Prometheus would ask for it. It costs a third of what a collection of 100 pods does."""
+"""Prometheus' usual interval. An export costs a third of a collection of 100 pods."""
 
 _END_S: Final = 0.5
 
 
 class SelfExport:
-    """A thread that exports at a steady pace. What a receiver misses is in what it gets next: counters go on."""
+    """A thread that exports periodically. It does not retry: the next export has the cumulative counters."""
 
     def __init__(
         self, destination: Destination, data: Callable[[], MetricsData | None], every_s: float = _EVERY_S
     ) -> None:
-        """`data` gives what is exported, for the first time now."""
+        """Export the result of `data` now, and then every `every_s` seconds."""
         self._transport = connect(destination)
         self._data = data
         self._every_s = every_s
@@ -38,7 +38,7 @@ class SelfExport:
         self._thread.start()
 
     def close(self) -> None:
-        """Export no more. A request under way is given up, by HTTP left to itself."""
+        """Stop exporting. A request in progress is cancelled over gRPC, and abandoned over HTTP."""
         self._stopping.set()
         self._transport.close()
         self._thread.join(_END_S)

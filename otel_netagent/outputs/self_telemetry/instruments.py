@@ -1,4 +1,4 @@
-"""The instruments of the agent's own telemetry: name, unit and meaning of each, and where its values come from.
+"""The instruments of the agent's own telemetry: name, unit and meaning of each, and the source of its values.
 
 Names follow OpenTelemetry's conventions, `process.*` its semantic conventions ("OS process metrics").
 """
@@ -20,7 +20,7 @@ Points: TypeAlias = Iterator[tuple[Mapping[str, str], float]]
 
 
 class InstrumentKind(enum.Enum):
-    """Kinds of instruments, by the words of the data model."""
+    """Kinds of instruments, as the data model names them."""
 
     COUNTER = "counter"
     AMOUNT = "updowncounter"
@@ -29,7 +29,7 @@ class InstrumentKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """Declaration of an instrument. `attributes` are those that it has beside `node`."""
+    """Declaration of an instrument. `attributes` are those besides `node`."""
 
     name: str
     kind: InstrumentKind
@@ -40,7 +40,7 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True)
 class Observable(Instrument):
-    """An instrument whose values are looked up when they are asked for."""
+    """An instrument whose values are read when they are exported."""
 
     points: Callable[[AgentState], Points] = lambda _: iter(())
 
@@ -50,7 +50,7 @@ def _sole(value: Callable[[AgentState], float]) -> Callable[[AgentState], Points
 
 
 def _memory(_: AgentState) -> Points:
-    """Nothing where it cannot be read: every file may be in use."""
+    """No point if the file cannot be read, as when no file descriptor is free."""
     with contextlib.suppress(OSError):
         yield {}, resident_bytes()
 
@@ -99,27 +99,27 @@ COLLECTION_DURATION: Final = Instrument(
 )
 
 DURATION_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""In seconds, from what a node of few pods needs to twice the usual interval."""
+"""In seconds: from the time for a node with few pods to twice the usual interval."""
 
 OBSERVABLES: Final = (
     Observable(
         "netagent.delivery.delivered", InstrumentKind.COUNTER, "{item}",
-        "Data points or events that the receiver has taken",
+        "Data points or events that the receiver has accepted",
         ("delivery",), _by_delivery(lambda statistics: statistics.delivered),
     ),
     Observable(
         "netagent.delivery.failed_tries", InstrumentKind.COUNTER, "{request}",
-        "Requests that the receiver did not take at once",
+        "Requests that the receiver did not accept, counted at each attempt",
         ("delivery",), _by_delivery(lambda statistics: statistics.failed_tries),
     ),
     Observable(
         "netagent.delivery.dropped", InstrumentKind.COUNTER, "{item}",
-        "Data points or events that were given up undelivered",
+        "Data points or events that were dropped undelivered",
         ("delivery", "cause"), _dropped,
     ),
     Observable(
         "netagent.delivery.dropped_by_pod", InstrumentKind.COUNTER, "{item}",
-        "Those of dropped that spoke of one pod",
+        "The part of dropped that belongs to one pod",
         ("delivery", "cause", "namespace", "pod"), _dropped_by_pod,
     ),
     Observable(
@@ -129,17 +129,17 @@ OBSERVABLES: Final = (
     ),
     Observable(
         "netagent.delivery.spool.size", InstrumentKind.AMOUNT, "By",
-        "Size of what waits on disk",
+        "Size of the requests that wait on disk",
         ("delivery",), _by_delivery(lambda statistics: statistics.spool_bytes),
     ),
     Observable(
         "netagent.events.discarded", InstrumentKind.COUNTER, "{record}",
-        "Records from the kernel that could not be read as events",
+        "Records from the kernel that could not be decoded as events",
         (), _sole(lambda state: state.discarded_records),
     ),
     Observable(
         "netagent.text.lost", InstrumentKind.COUNTER, "{line}",
-        "Event lines that were dropped since standard error was not read, or could not be written",
+        "Event lines that were dropped because standard error was not read, or could not be written",
         (), _sole(lambda state: state.lost_event_lines),
     ),
     Observable(
@@ -154,7 +154,7 @@ OBSERVABLES: Final = (
     ),
     Observable(
         "netagent.entities", InstrumentKind.AMOUNT, "{entity}",
-        "Owners of network namespaces that numbers are collected of",
+        "Owners of the network namespaces that are collected",
         ("kind",), _entities,
     ),
     Observable(
@@ -164,7 +164,7 @@ OBSERVABLES: Final = (
     ),
     Observable(
         "netagent.kubernetes.pods", InstrumentKind.AMOUNT, "{pod}",
-        "Pods of the node that Kubernetes has told of",
+        "Pods of the node that the Kubernetes API has reported",
         (), _sole(lambda state: state.kubernetes.pods),
     ),
     Observable(
@@ -174,12 +174,12 @@ OBSERVABLES: Final = (
     ),
     Observable(
         "netagent.kubernetes.lists", InstrumentKind.COUNTER, "{list}",
-        "Lists of all pods of the node: at the start, after what the API reports as an error, every 30 to 45 minutes",
+        "Lists of all pods of the node: at the start, after an error of the API, and every 30 to 45 minutes",
         (), _sole(lambda state: state.kubernetes.lists),
     ),
     Observable(
         "netagent.labels.left_out", InstrumentKind.AMOUNT, "{label}",
-        "Labels of pods that no series has, since they are too many or too long",
+        "Labels of pods that no series has, because they are too many or too long",
         (), _sole(_labels_left_out),
     ),
     Observable(

@@ -1,4 +1,4 @@
-"""Delivery: shared by all outputs that send. What is handed over arrives, waits on disk, or is counted as let go."""
+"""Delivery, shared by all outputs that send: an item arrives, waits on disk, or is counted as dropped."""
 
 from otel_netagent.backoff import Backoff
 from otel_netagent.outputs.sending.delivery import Delivery, close_all

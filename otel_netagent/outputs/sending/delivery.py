@@ -1,4 +1,4 @@
-"""Delivery: from items that are handed over to requests that the receiver has."""
+"""Delivery: from items to requests that the receiver has accepted."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ItemT = TypeVar("ItemT")
 
 
 class Delivery(Generic[ItemT]):
-    """Sends the items of one signal, in two threads of its own: one packs them into requests, one sends these.
+    """Sends the items of one signal in two threads: one packs items into requests, one sends the requests.
 
-    A request that the receiver cannot take now is tried again until it is taken or refused for good, while
-    what comes meanwhile is kept behind it. What is let go is counted. Delivery is at least once: a request whose
-    answer is lost is sent again, and so is one that was split when the agent ends halfway.
+    A request that the receiver cannot accept now is retried until it is accepted or rejected for good; newer requests
+    wait behind it. Dropped items are counted. Delivery is at least once: a request whose answer is lost is sent again,
+    and so is a split request that is only partly delivered when the agent stops.
     """
 
     def __init__(  # noqa: PLR0913 - what a delivery is made of
@@ -39,7 +39,7 @@ class Delivery(Generic[ItemT]):
         backoff: Backoff | None = None,
         spool: SpoolPlace | None = None,
     ) -> None:
-        """Start sending, first what the spool has kept; log lines and threads bear the `name` ("OTLP metrics")."""
+        """Start sending, first the requests in the spool. Log lines and threads carry the `name` ("OTLP metrics")."""
         self.name = name
         self._encoder = encoder
         self._transport = transport
@@ -59,11 +59,11 @@ class Delivery(Generic[ItemT]):
         self._sender.start()
 
     def __str__(self) -> str:
-        """What is sent, and where to."""
+        """The signal and its receiver."""
         return f"{self.name} to {self._transport.target}"
 
     def put(self, item: ItemT) -> None:
-        """Hand an item over. It never waits for the receiver, but helps to pack when the packing is behind."""
+        """Queue an item. Never waits for the receiver, but helps to pack when the packing thread is behind."""
         if not self._queue.put(item):
             self._counters.dropped(Cause.SHUTDOWN, {self._encoder.pod(item): self._encoder.count(item)})
         elif self._queue.full:
@@ -71,21 +71,21 @@ class Delivery(Generic[ItemT]):
 
     @property
     def statistics(self) -> DeliveryStatistics:
-        """The state of this moment."""
-        with self._packing:  # what is being packed is in neither
+        """The current statistics."""
+        with self._packing:  # a batch that is being packed is in neither
             queued = sum(map(self._encoder.count, self._queue.items())) + self._outbox.queued
         return self._counters.statistics(queued, self._outbox.spool_bytes)
 
     def stop(self) -> None:
-        """Take nothing more and send what is left at once; does not wait."""
+        """Accept no more items, and send the rest at once. Does not wait."""
         self._stopping.set()
         self._queue.close()
 
     def join(self, deadline: float) -> None:
-        """Wait for the sending that `stop` began to end, until `deadline` (monotonic time); keep or let go the rest."""
+        """After `stop`: wait until all is sent, or until `deadline` (monotonic time); then spool or drop the rest."""
         for thread in (self._packer, self._sender):
             thread.join(max(0.0, deadline - time.monotonic()))
-        while self._queue.items():  # what there was no time to pack is kept with the rest
+        while self._queue.items():  # what could not be packed in time is kept with the rest
             self._pack_batch()
         with self._packing:
             self._outbox.close()
@@ -99,7 +99,7 @@ class Delivery(Generic[ItemT]):
         self._outbox.end()
 
     def _pack_batch(self) -> None:
-        with self._packing:  # one batch after the other, so that they keep their order
+        with self._packing:  # one batch at a time, to keep their order
             if batch := self._queue.take():
                 for request in self._encoder.encode(batch):
                     self._outbox.add(request)
@@ -109,23 +109,23 @@ class Delivery(Generic[ItemT]):
             pass
 
     def _deliver(self, request: EncodedRequest) -> bool:
-        """Send until the fate of the request is known; False if there is no time to learn it."""
+        """Send until the outcome of the request is known; False if there was no time for that."""
         parts = Splitting(request, self._encoder.halves, self._request_size, self._patience_s)
         for part in parts:
             if isinstance(self._try(part, parts), Retryable):
                 return False
-        # Only now, when all of it is known: what is given up halfway is kept, or dropped, as a whole.
+        # Only now, when all outcomes are known: a request that is interrupted is kept, or dropped, as a whole.
         if self._outbox.settle():
-            for part, outcome in parts.fates:
+            for part, outcome in parts.outcomes:
                 self._settle(part, outcome)
         return True
 
     def _try(self, part: EncodedRequest, parts: Splitting) -> Outcome:
-        """Send until the receiver accepts or rejects it; Retryable only if there is no more time."""
+        """Send until the receiver accepts or rejects the part; Retryable only if there is no time left."""
         for pause in self._backoff.pauses():
             answer = self._transport.send(part.body)
-            if self._outbox.closed:  # too late: what is in hand has been kept, or dropped
-                return Retryable("the end came first")
+            if self._outbox.closed:  # too late: the request in hand has been spooled or dropped
+                return Retryable("the delivery was closed")
             if not isinstance(answer, Accepted):
                 self._counters.failed()
             outcome = parts.judge(part, answer)
@@ -151,7 +151,7 @@ class Delivery(Generic[ItemT]):
                 self._drop(Cause.PERMANENT, part, reason)
 
     def _drop_part(self, request: EncodedRequest, rejected: int) -> None:
-        """Count what the receiver rejected; whose it was is known if it was all, or all of one pod."""
+        """Count the rejected items; their pods are known if all were rejected, or if all are of one pod."""
         contents = self._encoder.contents(request)
         if rejected < request.count:
             contents = {next(iter(contents)) if len(contents) == 1 else NO_POD: rejected}
@@ -166,7 +166,7 @@ class Delivery(Generic[ItemT]):
 
 
 def close_all(deliveries: Sequence[Delivery[Any]], within_s: float = 1.0) -> None:
-    """Flush all at once and end them, in `within_s` seconds altogether, whatever their receivers do."""
+    """Flush and close all deliveries at the same time, within `within_s` seconds, whatever their receivers do."""
     deadline = time.monotonic() + within_s
     for delivery in deliveries:
         delivery.stop()

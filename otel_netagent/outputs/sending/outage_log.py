@@ -1,4 +1,4 @@
-"""What a delivery tells the log: when an outage begins and ends, not every try."""
+"""Log lines of a delivery: when an outage begins and ends, not each attempt."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from otel_netagent.printable import printable
 
 logger = logging.getLogger(__name__)
 
-_MOST_WORDS: Final = 300
-"""Characters of what a receiver says that are logged: it may say megabytes."""
+_MOST_CHARACTERS: Final = 300
+"""How much of a receiver's message is logged: it may be megabytes long."""
 
 _SIZE_AGAIN_S: Final = 3600.0
-"""How often a rejection for its size is logged: trying whether larger requests are accepted again provokes some."""
+"""A rejection for size is logged once in this time: probing for a larger limit provokes rejections."""
 
 
 class OutageLog:
-    """Tells when a receiver stops and begins again to take things, its new complaints, and when a loss begins."""
+    """Logs when a receiver becomes unavailable, when it is back, its new messages, and the first drop of a cause."""
 
     def __init__(self, name: str, target: str) -> None:
-        """Speak of this delivery."""
+        """Log for the delivery of this name to this target."""
         self._name = name
         self._target = target
         self._failing_since: float | None = None
@@ -34,7 +34,7 @@ class OutageLog:
         self._lock = threading.Lock()
 
     def note(self, outcome: Outcome, size: int) -> None:
-        """What came of sending a request of `size` bytes."""
+        """A request of `size` bytes was sent, with this outcome."""
         match outcome:
             case Accepted(rejected=rejected, message=message):
                 self._recovered()
@@ -47,7 +47,7 @@ class OutageLog:
                 self._too_large(reason, size)
 
     def dropped(self, cause: Cause, count: int, reason: str = "") -> None:
-        """Something was dropped; logged once for each cause until the receiver is back. `end` logs that of the end."""
+        """Items were dropped: logged once for each cause until the receiver is back; those at shutdown by `end`."""
         with self._lock:
             if cause in self._losses or cause is Cause.SHUTDOWN:
                 return
@@ -56,7 +56,7 @@ class OutageLog:
         logger.warning("%s: dropped %d (%s); further drops are counted, not logged", self._name, count, why)
 
     def end(self, lost: int, spool_bytes: int) -> None:
-        """The delivery is over."""
+        """The delivery is closed: `lost` items were dropped, `spool_bytes` stay in the spool."""
         if lost:
             logger.warning("%s: dropped %d at shutdown: %s did not accept them in time", self._name, lost, self._target)
         if spool_bytes:
@@ -84,7 +84,7 @@ class OutageLog:
         if self._failing_since is not None:
             seconds = time.monotonic() - self._failing_since
             self._failing_since = None
-            self._losses.clear()  # without the lock: it is one step, and `dropped` comes before or after
+            self._losses.clear()  # without the lock: clear() is one step, before or after `dropped`
             logger.warning("%s: %s accepts requests again, after %.0f s", self._name, self._target, seconds)
 
     def _complained(self, complaint: str) -> None:
@@ -94,5 +94,5 @@ class OutageLog:
 
 
 def _words(text: str) -> str:
-    """What a receiver says, as one line of bounded length that no terminal obeys."""
-    return printable(" ".join(text[:_MOST_WORDS].split()))
+    """A receiver's message as one line of bounded length without control characters."""
+    return printable(" ".join(text[:_MOST_CHARACTERS].split()))

@@ -1,4 +1,4 @@
-"""The outbox: requests that wait to be sent, in memory while all is well, on disk when it is not."""
+"""The outbox: requests that wait to be sent, in memory while the receiver accepts them, else on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otel_netagent.outputs.sending.statistics import Cause
 logger = logging.getLogger(__name__)
 
 _SLOW_S: Final = 1.0
-"""A receiver that has not answered for this long gets the rest by way of the spool: it may never answer."""
+"""When a receiver has not answered for this long, further requests go to the spool: it may never answer."""
 
 _OPEN_AGAIN_S: Final = 1.0
 
@@ -25,19 +25,19 @@ _OPEN_AGAIN_S: Final = 1.0
 class Outbox:
     """A queue of requests between the thread that packs and the one that sends.
 
-    What is in the spool is always older than what is in memory. As long as the receiver takes things
-    nothing is written. Everything moves to the spool when a try has failed (`keep`), when the receiver is
-    slow or memory full; and until the spool is empty again whatever is added goes there at once.
+    Requests in the spool are always older than those in memory. While the receiver accepts requests, nothing is written
+    to disk. All requests move to the spool when an attempt has failed (`keep`), when the receiver is slow, or when
+    memory is full; until the spool is empty again, new requests go there at once.
     """
 
     def __init__(self, memory_bytes: int, spool: Spool | None, drop: Callable[[Cause, EncodedRequest], None]) -> None:
-        """Keep up to `memory_bytes` in memory; `drop` is told what cannot be kept, and must not come back here."""
+        """Keep up to `memory_bytes` in memory; `drop` is called, under the lock, for what cannot be kept."""
         self._memory_limit = memory_bytes
         self._spool = spool
         self._drop = drop
         self._memory: deque[EncodedRequest] = deque()
         self._memory_bytes = 0
-        self._in_hand: EncodedRequest | None = None  # of the sender; stays in its place until it is settled
+        self._in_hand: EncodedRequest | None = None  # taken by the sender; keeps its position until it is settled
         self._since = 0.0  # when it was taken, monotonic time
         self._ended = False
         self._closed = False
@@ -48,7 +48,7 @@ class Outbox:
 
     @property
     def queued(self) -> int:
-        """How much waits in memory, in the requests' counts."""
+        """Number of log records or data points that wait in memory."""
         with self._changed:
             return sum(request.count for request in self._memory)
 
@@ -60,7 +60,7 @@ class Outbox:
 
     @property
     def closed(self) -> bool:
-        """Whether it is over, and with it the fate of what was in hand."""
+        """Whether the outbox is closed; then the request in hand has been spooled or dropped."""
         return self._closed  # without the lock: it is set once, before anything else is closed
 
     def add(self, request: EncodedRequest) -> None:
@@ -77,13 +77,13 @@ class Outbox:
             self._changed.notify()
 
     def end(self) -> None:
-        """Nothing more will be added."""
+        """Say that no more requests will be added."""
         with self._changed:
             self._ended = True
             self._changed.notify()
 
     def take(self) -> EncodedRequest | None:
-        """Wait for the oldest request, which stays here until it is settled; None when there will be no more."""
+        """Wait for the oldest request, which stays here until it is settled; None if there will be no more."""
         with self._changed:
             head = None
             while not self._closed and not (head := self._head()) and not self._ended:
@@ -93,7 +93,7 @@ class Outbox:
             return self._in_hand
 
     def settle(self) -> bool:
-        """Be done with the request that was taken; False if it is too late to say so, since all was closed."""
+        """Remove the request that was taken; False if the outbox was closed before."""
         with self._changed:
             if self._in_hand is None:
                 return False
@@ -105,18 +105,18 @@ class Outbox:
             return True
 
     def keep(self) -> None:
-        """The receiver is away: have everything on disk, if there is a spool."""
+        """The receiver is unavailable: move everything to disk, if there is a spool."""
         with self._changed:
             if self._spool and not self._closed:
                 self._move_to(self._spool)
 
     def close(self) -> None:
-        """Keep on disk what is left, else let it go."""
+        """Move the rest to disk; drop it if there is no spool."""
         with self._changed:
             if self._closed:
                 return
             self._closed = True
-            if self._in_hand and self._in_hand is not self._head():  # it had to make room while its fate was open
+            if self._in_hand and self._in_hand is not self._head():  # it was displaced while its outcome was unknown
                 self._memory.appendleft(self._in_hand)
             self._in_hand = None
             if self._spool:
@@ -130,7 +130,7 @@ class Outbox:
     def _head(self) -> EncodedRequest | None:
         try:
             request = self._spool.head() if self._spool else None
-        except OSError as error:  # memory waits too, to keep the order
+        except OSError as error:  # requests in memory wait too, to keep the order
             self._shortage.note(f"requests in the spool {self._spool} wait", error)
             self._unreadable = True
             return None
@@ -146,7 +146,7 @@ class Outbox:
         while self._memory:
             try:
                 for displaced in spool.make_room(self._memory[0]):
-                    if displaced is not self._in_hand:  # whose fate is open
+                    if displaced is not self._in_hand:  # whose outcome is unknown
                         self._drop(Cause.SPOOL_FULL, displaced)
                 spool.append(self._memory[0])
             except OSError as error:
@@ -160,7 +160,7 @@ class Outbox:
             self._pop()
 
     def _shrink(self) -> None:
-        """Let the oldest go of what memory has no room for, but neither the newest nor what is being sent."""
+        """Drop the oldest requests that exceed the memory limit, but neither the newest nor the one in hand."""
         oldest = 1 if self._memory and self._memory[0] is self._in_hand else 0
         while self._memory_bytes > self._memory_limit and len(self._memory) > oldest + 1:
             request = self._memory[oldest]

@@ -1,4 +1,4 @@
-"""What is delivered: requests, each a whole request of a protocol, and who makes them."""
+"""What is delivered: encoded requests, and the encoder that makes them."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ NO_POD: Final = PodName("", "")
 
 @dataclass(frozen=True, slots=True)
 class EncodedRequest:
-    """A request in its protocol's encoding, uncompressed, and how much is in it: log records, or data points."""
+    """A request in its protocol's encoding, uncompressed; `count` is its number of log records or data points."""
 
     body: bytes
     count: int
 
 
 class Encoder(Protocol[ItemT_contra]):
-    """Turns items of a signal into requests of a protocol, and can read those again that a spool kept."""
+    """Encodes items of a signal as requests of a protocol, and can read such requests again, also from a spool."""
 
     def encode(self, items: Sequence[ItemT_contra]) -> Sequence[EncodedRequest]:
-        """These items in their order, as one request or several."""
+        """Encode these items in their order, as one request or several."""
 
     def count(self, item: ItemT_contra) -> int:
         """Number of data points in the item, or 1 for a log record: what the statistics count."""
 
     def pod(self, item: ItemT_contra) -> PodName:
-        """Whom the item speaks of."""
+        """The pod that the item concerns."""
 
     def contents(self, request: EncodedRequest) -> Mapping[PodName, int]:
-        """How much of the request speaks of whom."""
+        """Number of data points or log records of each pod in the request."""
 
     def halves(self, request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
-        """The same as two requests of about half the size; None if there is nothing to part."""
+        """The same content as two requests of about half the size; None if it cannot be split."""

@@ -1,4 +1,4 @@
-"""One file of the spool: appended to while it is the last, read while it is the first."""
+"""One file of the spool: appended to while it is the last, read when it is the first."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ logger = logging.getLogger(__name__)
 
 
 class Segment:
-    """Records of requests in a file; not for several threads at once."""
+    """Records of requests in a file. Not thread-safe."""
 
     def __init__(self, path: Path, damaged: Callable[[int], None]) -> None:
-        """The file at this path, which need not exist; `damaged` is told how much could not be read. Raises OSError."""
+        """The file at this path, which need not exist. Raises OSError.
+
+        `damaged` is called with the count of what cannot be read.
+        """
         self._path = path
         self._damaged = damaged
         self._file: BinaryIO | None = None
         self._head: EncodedRequest | None = None
-        self._position = 0  # where the head begins, or is looked for
+        self._position = 0  # where the head begins, or is searched for
         self._end = 0  # where the head ends
         self._damage_logged = False
         self.size = path.stat().st_size if path.exists() else 0
@@ -33,7 +36,7 @@ class Segment:
     def head(self) -> EncodedRequest | None:
         """The oldest request that waits, the same object until it is passed; None if nothing waits.
 
-        Raises OSError where no file can be opened for now (open_files.is_shortage).
+        Raises OSError if no file can be opened now (open_files.is_shortage).
         """
         while self._head is None and self._position < self.size:
             match self._read():
@@ -50,12 +53,12 @@ class Segment:
 
     def settle(self) -> None:
         """Mark the head in the file, and pass it."""
-        with contextlib.suppress(OSError):  # without its mark it is sent once more after a restart
+        with contextlib.suppress(OSError):  # without the mark it is sent again after a restart
             os.pwrite(self._open().fileno(), SETTLED, self._position)
         self.pass_head()
 
     def pass_head(self) -> None:
-        """Go on to what is behind the head."""
+        """Skip the head."""
         self._head = None
         self._position = self._end
 
@@ -65,7 +68,7 @@ class Segment:
         file = self._open()
         try:
             end = self.size
-            while end < self.size + len(record):  # a full disk takes a part before it says so
+            while end < self.size + len(record):  # a full disk accepts a part before it reports an error
                 end += os.pwrite(file.fileno(), record[end - self.size :], end)
         except OSError:
             os.ftruncate(file.fileno(), self.size)
@@ -75,7 +78,7 @@ class Segment:
         self.size = end
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -106,6 +109,6 @@ class Segment:
 
     def _open(self) -> BinaryIO:
         if self._file is None:
-            # Without a buffer of its own: what is written elsewhere in the file is read as it is.
+            # Unbuffered: reads see what `append` and `settle` write elsewhere in the file.
             self._file = self._path.open("r+b" if self._path.exists() else "x+b", buffering=0)
         return self._file

@@ -8,12 +8,12 @@ from otel_netagent.printable import printable
 
 
 class TextSink:
-    """Puts each event's line into the queue for standard error, without waiting for whoever reads that."""
+    """Queues the line of each event for standard error, without waiting for its reader."""
 
     def __init__(self, queue: LineQueue) -> None:
-        """The queue counts what is lost, too."""
+        """The queue also counts the lines that are dropped."""
         self._queue = queue
 
     def write(self, event: AttributedEvent) -> None:
-        """Have its line written."""
+        """Queue the line of this event."""
         self._queue.put(LineKind.EVENT, printable(event.line))

@@ -18,7 +18,7 @@ from lab.waiting import eventually
 from otel_netagent.backoff import Backoff
 from otel_netagent.identity.kubernetes import api
 from otel_netagent.identity.kubernetes.api import NodePods
-from otel_netagent.identity.kubernetes.connection import way_to_api
+from otel_netagent.identity.kubernetes.connection import api_connector
 from otel_netagent.identity.kubernetes.pod_store import DELETED_S
 from otel_netagent.identity.kubernetes.watch import PodWatch, follow_pods
 from otel_netagent.identity.kubernetes.watch_condition import WatchCondition, WatchState
@@ -68,7 +68,7 @@ def watching(
     account: Account, backoff: Backoff = QUICK, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Known]:
     known = Known()
-    pods = NodePods(way_to_api(account.environ, account.directory), NODE)
+    pods = NodePods(api_connector(account.environ, account.directory), NODE)
     known.watch = PodWatch(pods, NODE, known.know, backoff, clock)
     known.watch.start()
     try:
@@ -328,7 +328,7 @@ def test_an_outage_changes_nothing_that_is_known_and_is_logged_once(
     with serving(cluster, certificate) as port:
         known_for_good = Known()
         account = account_at(port, authority, tmp_path)
-        pods = NodePods(way_to_api(account.environ, account.directory), NODE)
+        pods = NodePods(api_connector(account.environ, account.directory), NODE)
         watch = known_for_good.watch = PodWatch(pods, NODE, known_for_good.know, QUICK)
         watch.start()
     try:

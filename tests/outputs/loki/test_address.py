@@ -42,7 +42,7 @@ def test_no_address_means_the_service_beside_the_agent(tmp_path: Path) -> None:
 
 
 def test_no_address_outside_kubernetes_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(LokiAddressError, match=r"no pod of Kubernetes.* say where Loki is, as loki:3100"):
+    with pytest.raises(LokiAddressError, match=r"does not run in a pod.* set it to Loki's address, as loki:3100"):
         push_url("", tmp_path / "namespace")
 
 

@@ -98,7 +98,7 @@ def test_rejection_of_everything_passes_without_loss_and_without_a_trace(
     assert sorted(accepted) == list(range(600))
     assert delivery.statistics.dropped == NOTHING
     logged = lines(caplog)
-    assert next(line for line in logged if "is unavailable" in line).endswith("bytes: hardly for their size)")
+    assert next(line for line in logged if "is unavailable" in line).endswith("bytes: size is hardly the reason)")
     assert len(logged) == 3, "the size, the outage, and its end"
 
 

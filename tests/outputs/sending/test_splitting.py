@@ -51,7 +51,7 @@ def deliver(
     for part in parts:
         while isinstance(parts.judge(part, answer(part)), Retryable):
             pass
-    return sorted(((item, fate) for part, fate in parts.fates for item in items(part)), key=lambda each: each[0])
+    return sorted(((item, fate) for part, fate in parts.outcomes for item in items(part)), key=lambda each: each[0])
 
 
 def limited_to(limit: int) -> Callable[[EncodedRequest], Outcome]:
@@ -90,8 +90,8 @@ ANSWERS = st.sampled_from([Accepted(), Accepted(rejected=1), TOO_LARGE, Retryabl
 
 @given(st.lists(SMALL | AROUND_THE_FLOOR, min_size=1, max_size=20), st.lists(ANSWERS, max_size=60))
 def test_each_item_has_one_fate_whatever_is_answered(sizes: list[int], answers: list[Outcome]) -> None:
-    fates = deliver(sizes, in_turn(*answers), patience_s=0.0)
-    assert [item for item, _ in fates] == list(range(len(sizes)))
+    outcomes = deliver(sizes, in_turn(*answers), patience_s=0.0)
+    assert [item for item, _ in outcomes] == list(range(len(sizes)))
 
 
 @given(st.integers(1, 400), st.integers(1, 200))
@@ -127,18 +127,18 @@ def test_rejection_of_everything_is_a_refusal_in_the_end() -> None:
         sent.append(part)
         return TOO_LARGE
 
-    fates = deliver([1_000] * 300, answer, patience_s=0.0)
-    assert [item for item, _ in fates] == list(range(300))
-    [fate] = {fate for _, fate in fates}
+    outcomes = deliver([1_000] * 300, answer, patience_s=0.0)
+    assert [item for item, _ in outcomes] == list(range(300))
+    [fate] = {fate for _, fate in outcomes}
     assert isinstance(fate, Refused)
-    assert fate.reason == "HTTP status 413: too large (for 1000 bytes: hardly for their size)"
+    assert fate.reason == "HTTP status 413: too large (for 1000 bytes: size is hardly the reason)"
     assert len(sent) < 25, "not each item by itself"
 
 
 def test_outage_amid_a_request_loses_nothing() -> None:
     """What was accepted before the first rejection proves nothing."""
-    fates = deliver([1_000] * 4, in_turn(Accepted(), *[TOO_LARGE] * 30), RequestSize(2_000))
-    assert fates == [(item, Accepted()) for item in range(4)]
+    outcomes = deliver([1_000] * 4, in_turn(Accepted(), *[TOO_LARGE] * 30), RequestSize(2_000))
+    assert outcomes == [(item, Accepted()) for item in range(4)]
 
 
 def test_patience_begins_anew_with_each_outage() -> None:
@@ -151,15 +151,15 @@ def test_patience_begins_anew_with_each_outage() -> None:
             time.sleep(1.1)
         return given_answer(part)
 
-    fates = deliver([1_000] * 8, answer, RequestSize(1_000), patience_s=1.0)
-    assert fates == [(item, Accepted()) for item in range(8)]
+    outcomes = deliver([1_000] * 8, answer, RequestSize(1_000), patience_s=1.0)
+    assert outcomes == [(item, Accepted()) for item in range(8)]
 
 
 def test_outage_after_a_limit_was_met_loses_little() -> None:
     """A receiver that has just accepted a part of what it rejected is believed, but not for ever."""
-    fates = deliver([1_000] * 400, in_turn(TOO_LARGE, Accepted(), *[TOO_LARGE] * 100))
-    assert [item for item, _ in fates] == list(range(400))
-    assert [fate for _, fate in fates].count(TOO_LARGE) == 16
+    outcomes = deliver([1_000] * 400, in_turn(TOO_LARGE, Accepted(), *[TOO_LARGE] * 100))
+    assert [item for item, _ in outcomes] == list(range(400))
+    assert [fate for _, fate in outcomes].count(TOO_LARGE) == 16
 
 
 @pytest.mark.parametrize("answer", [Accepted(), Refused("no")])
