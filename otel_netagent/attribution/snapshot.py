@@ -11,9 +11,10 @@ from otel_netagent.model.table import HistogramTable, Table
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All numbers of one collection, with the entities that they speak of.
+    """All numbers of one collection, with the entities that they concern.
 
-    Every namespace of every row is in `entities`: a row whose namespace is gone is not in a snapshot.
+    `time_ns` is the Unix time at which the collection started. Every namespace of every row is in `entities`: a row
+    whose namespace is gone is not in a snapshot.
     """
 
     time_ns: int

@@ -24,9 +24,9 @@ class Severity(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """What the reference says of an event to whoever meets it for the first time.
+    """What the reference says of an event to a reader who sees it for the first time.
 
-    `example` is a body; `causes` is what usually makes it; `look_at` is what to look at next.
+    `example` is a body; `causes` are the usual causes; `look_at` is what to look at next.
     """
 
     example: str
@@ -39,8 +39,8 @@ class EventType:
     """One kind of occurrence that a probe reports.
 
     `name` is what the text line shows after `type=`, `event_name` the name of the OpenTelemetry log
-    record; both are final. `fires_when` completes the sentence "it fires when ...". A type that tells of something
-    slow fires above `threshold_ms` milliseconds, unless the configuration says otherwise.
+    record; both are final. `fires_when` completes the sentence "it fires when ...". A type for something
+    slow fires above `threshold_ms` milliseconds, unless the configuration sets another threshold.
     """
 
     name: str
@@ -53,10 +53,10 @@ class EventType:
 
 
 class Event(NamedTuple):
-    """One occurrence, as the probe tells it: without knowing whose the namespace is.
+    """One occurrence, as the probe reports it: without the owner of the namespace.
 
     `time_ns` is the Unix time at which it happened in the kernel. `netns` is the inode number of the
-    network namespace, which the kernel uses again once that is gone; `netns_cookie` is never used twice
+    network namespace, which the kernel reuses once the namespace is gone; `netns_cookie` is never used twice
     (bpf/include/netns.h). `attributes` follow OpenTelemetry's
     semantic conventions where these have a name. `body` is the text line after the entity.
     """

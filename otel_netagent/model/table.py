@@ -16,7 +16,7 @@ Values: TypeAlias = tuple[int, ...]
 
 
 class Distribution(NamedTuple):
-    """Value of a histogram: occurrences by bucket, with the one above the last bound, and the sum of their sizes."""
+    """Value of a histogram: occurrences by bucket, with the one above the last bound; sum in the unit of the series."""
 
     counts: tuple[int, ...]
     sum: float

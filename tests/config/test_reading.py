@@ -360,8 +360,8 @@ event_config:
         (
             "metric_config:\n  expose_labels: [{source: app, type: label}]",
             [
-                "2: metric_config.expose_labels: has no effect by itself; "
-                "set metric_config.verbose to true, or leave it out"
+                "2: metric_config.expose_labels: has no effect without metric_config.verbose; "
+                "set that to true, or remove this key"
             ],
         ),
     ],

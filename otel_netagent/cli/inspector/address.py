@@ -35,7 +35,7 @@ class AddressType(click.ParamType[Address]):
     name = "HOST[:PORT]"
 
     def __init__(self, default_port: int) -> None:
-        """Take `default_port` where the address names none."""
+        """Use `default_port` if the address has no port."""
         self._default_port = default_port
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Address:
@@ -60,7 +60,7 @@ def agent_option(
     port: int,
     multiple: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The option that says which agent is asked, at this port unless it names another; without it, this node's."""
+    """The option that names an agent, with this default port. Without the option it is this node's agent."""
     return click.option(
         "-e",
         "--endpoint",

@@ -14,10 +14,9 @@ _TUPLE = re.compile(r"(?<!\S)(?:protocol=TCP )?saddr=(\S+) sport=(\d+) daddr=(\S
 
 
 def text_line(event: pb.Event) -> str:
-    """The event for people: whom it happened to, then its body with the addresses as `a:p -> b:p`.
+    """The event for people: the pod it happened to, then its body with the addresses as `a:p -> b:p`.
 
-    An arrow with no protocol before it is TCP. A body may hold a command's name, which is whatever its program chose:
-    hence the escapes.
+    An arrow without a protocol before it is TCP. Unprintable characters are escaped: a program chooses its own name.
     """
     meta = event.meta
     whose = (
@@ -31,9 +30,9 @@ def text_line(event: pb.Event) -> str:
 
 
 def json_line(event: pb.Event, source: str) -> str:
-    """The event for programs: a JSON object, whose time is that of the event in the kernel.
+    """The event for programs: a JSON object with the time of the event in the kernel.
 
-    Where an agent does not send it (ACK Net Exporter did not), the time is that of receipt.
+    If the agent does not send that (as ACK Net Exporter), it is the time of receipt.
     """
     meta = event.meta
     return json.dumps(

@@ -1,4 +1,4 @@
-"""`inspector list`: what an agent watches, and whom."""
+"""`inspector list`: the probes and the entities of an agent."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from otel_netagent.printable import printable
 
 _DEFAULT_PORT = 9102
 _SHORT_ID = 12
-"""Digits of a container id that are enough to find it, as Docker and crictl show them."""
+"""Digits of a container id that are shown, as in Docker and crictl."""
 
 _UNBOUNDED = 1_000_000
 _FOLDED = {"WATCHES", "REASON", "POD", "NAMESPACE"}
-"""Columns that are folded where the terminal is too narrow."""
+"""Columns that are folded if the terminal is too narrow."""
 
 
 _STYLES = {
@@ -40,17 +40,17 @@ _STYLES = {
 _LIST_EXAMPLES = """\b
 Examples:
   inspector list probe                        this node's probes: state, and how each is attached
-  inspector list probe -e 10.1.16.255 -v      another node's, with what its kernel refused
+  inspector list probe -e 10.1.16.255 -v      another node's, with what its kernel rejected
   inspector list entity                       pods, containers and other network namespaces
-  inspector list entity -o json               the same for programs, with whole container ids
+  inspector list entity -o json               the same as JSON, with full container ids
 """
 
 _PROBE_EXAMPLES = """\b
 States:
-  running        everything is attached
-  degraded       something is not: what it would see is missing
-  unavailable    nothing of it works here; the reason says why
-  off            not asked for in the configuration
+  running        every hook is attached
+  degraded       a hook is not attached: its data is missing
+  unavailable    the probe does not work on this kernel; see the reason
+  off            not selected in the configuration
 
 \b
 Examples:
@@ -72,7 +72,7 @@ _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), d
 
 @click.group("list", epilog=_LIST_EXAMPLES)
 def list_() -> None:
-    """Show the probes of an agent, or the network entities it knows."""
+    """Show the probes of an agent, or the owners of the network namespaces."""
 
 
 @list_.command(epilog=_PROBE_EXAMPLES)
@@ -80,10 +80,10 @@ def list_() -> None:
 @_output
 @click.option("-v", "--verbose", is_flag=True, help="Also show each attach method that the kernel rejected, and why.")
 def probe(endpoint: Address, output: str, verbose: bool) -> None:
-    """Show the probes: whether each runs, how it is attached, why not.
+    """Show the probes: whether each runs, how it is attached, and if not, why.
 
-    A row is one thing that a probe watches, with the way in which it does on this kernel: a tracepoint (raw_tp,
-    tp_btf), a function (fentry, fexit, kprobe, kretprobe), an iterator (iter), procfs or rtnetlink.
+    A row is one thing that a probe watches, with its attach method on this kernel: a tracepoint (raw_tp, tp_btf), a
+    function (fentry, fexit, kprobe, kretprobe), an iterator (iter), procfs or rtnetlink.
     """
     status = read_status(endpoint)
     if output == "json":
@@ -102,10 +102,10 @@ def probe(endpoint: Address, output: str, verbose: bool) -> None:
 @_endpoint
 @_output
 def entity(endpoint: Address, output: str) -> None:
-    """Show whose each network namespace of the node is.
+    """Show the owner of each network namespace of the node.
 
-    NETNS is the inode number of the network namespace, as in `lsns -t net`. Where the owner is no pod of Kubernetes,
-    NAMESPACE says what kind of thing POD names. AGE is that of the oldest process.
+    NETNS is the inode number of the network namespace, as in `lsns -t net`. If the owner is not a pod of Kubernetes,
+    NAMESPACE says what POD names. AGE is the age of the oldest process.
     """
     status = read_status(endpoint)
     if output == "json":
@@ -139,14 +139,14 @@ def age_text(nanoseconds: int) -> str:
 
 
 def _hook_rows(status: ProbeStatus, verbose: bool) -> Iterator[tuple[str, str, str]]:
-    """What is watched, by which way, and what is to be said of it; refused ways where nothing else is left, or all."""
+    """What is watched, its attach method, and the reason; rejected methods if none is left, or with `verbose`."""
     if not status.hooks:
         yield "-", "-", status.reason
     for position, hook in enumerate(status.hooks):
         yield hook.purpose, hook.way or "-", status.reason if position == 0 else ""
         if verbose or hook.way is None:
             for refusal in hook.refused:
-                yield "", "", f"refused {refusal.way}: {refusal.reason}"
+                yield "", "", f"rejected {refusal.way}: {refusal.reason}"
 
 
 def _host_first(entity: Entity) -> tuple[bool, str, str]:
@@ -169,7 +169,7 @@ def _cell(text: str) -> Text:
 
 
 def _print_table(table: Table) -> None:
-    """On a terminal, rows are folded to its width; in a pipe, a row is a line, however long."""
+    """On a terminal, rows are folded to its width; in a pipe, each row is one line of any length."""
     if sys.stdout.isatty():
         Console().print(table)
         return

@@ -89,7 +89,7 @@ class GrpcTransport:
         except grpc.RpcError as error:
             self._must_reconnect = isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             return _failure(error)
-        except ValueError:  # raised by gRPC if the channel was closed before the call
+        except ValueError:  # what gRPC raises if the channel was closed before the call
             return Retryable("the connection is closed")
 
     def _reconnect(self) -> None:
