@@ -39,16 +39,15 @@ INSTEAD: Final = {
 ALLOWED: Final = {
     ("otel_netagent/config/schema.py", "harmless"): "the former name of a configuration key, which files may use",
     ("otel_netagent/config/probe_selection.py", "harmless"): "a field of EventSettings, in probing/",
+    ("lab/drops_routing.py", "hops"): "the hops of an IP packet",
     ("tools/words.py", ""): "the table of the words itself",
 }
 """Why a word may stand in a file, by file and word; the empty word means any word."""
 
 NOT_YET: Final = (
-    "Makefile",
     "README.md",
     "bpf/",
     "docs/",
-    "lab/",
     "otel_netagent/agent/",
     "otel_netagent/kernel/",
     "otel_netagent/pipeline/",

@@ -89,12 +89,12 @@ def test_spool_that_cannot_be_written_leaves_memory(tmp_path: Path, caplog: pyte
     shutil.rmtree(tmp_path / "spool")
     for number in range(20):
         delivery.put(number)
-    eventually(lambda: "cannot be written" in caplog.text)
+    eventually(lambda: "cannot write the spool" in caplog.text)
     transport.present.set()
     eventually(lambda: delivery.statistics.delivered == 20)
     close_all([delivery])
     assert transport.accepted == list(range(20))
-    assert caplog.text.count("cannot be written") == 1
+    assert caplog.text.count("cannot write the spool") == 1
 
 
 def test_hanging_receiver_does_not_keep_the_rest_from_the_disk(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_full_disk_is_not_filled_with_empty_files(small_disk: Path) -> None:
 def test_directory_belongs_to_one_agent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spool = opened(tmp_path)
     assert open_spool(SpoolPlace(tmp_path, ROOMY), print) is None
-    assert f"no spool in {tmp_path} (another agent uses it)" in caplog.text
+    assert f"cannot use the spool in {tmp_path} (another agent uses it)" in caplog.text
     spool.close()
     again = open_spool(SpoolPlace(tmp_path, ROOMY), print)
     assert again is not None
