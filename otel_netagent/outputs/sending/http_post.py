@@ -110,7 +110,7 @@ def _content(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     for byte in response.stream(1):
         content += byte
         if time.monotonic() > deadline:
-            raise TimeoutError("the answer took too long")
+            raise TimeoutError("the answer takes too long")
         if len(content) == _MOST_ANSWER_BYTES:
             break
     return bytes(content)

@@ -94,7 +94,7 @@ def test_rejected_part_is_counted_and_the_complaint_said_once(caplog: pytest.Log
     assert lines(caplog) == [f"OTLP logs: 127.0.0.1:{receiver.port} reports: rejected 2: too old"]
 
 
-def test_refused_request_is_dropped_and_the_next_one_sent() -> None:
+def test_refused_request_is_dropped_and_the_next_one_sent(caplog: pytest.LogCaptureFixture) -> None:
     with http_receiver(HttpAnswer(400)) as receiver:
         delivery = metric_delivery(http_destination(receiver.port))
         for _ in range(3):
@@ -103,6 +103,7 @@ def test_refused_request_is_dropped_and_the_next_one_sent() -> None:
         close_all([delivery])
     assert len(receiver.received) == 3
     assert delivery.statistics.dropped == NOTHING | {Cause.PERMANENT: POINTS}
+    assert f":{receiver.port}/v1/metrics rejects requests: HTTP status 400" in lines(caplog)[0]
 
 
 def test_full_memory_keeps_the_newest() -> None:
