@@ -47,6 +47,6 @@ def btf(directory: Path | None, *, headers: bool) -> None:
             btf_trial.confirm(source.path, types, OBJECTS)
     except (BtfNotFound, kernel_btf.BtfInvalid, LibbpfMissing) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"it works: {len(types.names(kernel_btf.STRUCT))} structures", err=True)
+    click.echo(f"the BTF works: {len(types.names(kernel_btf.STRUCT))} structures", err=True)
     if not source.in_kernel:
-        click.echo("the kernel itself has none (CONFIG_DEBUG_INFO_BTF), which iterators would need", err=True)
+        click.echo("the kernel has no BTF of its own (CONFIG_DEBUG_INFO_BTF): eBPF iterators are unavailable", err=True)
