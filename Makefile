@@ -26,7 +26,7 @@ run: setup ## start the agent, after setup: make run ARGS="-c FILE"
 test: system-test bpf $(VENV)/dev.stamp ## run the tests (root), after setup: make test ARGS="-k tcpreset"
 	$(VENV)/bin/pytest $(ARGS)
 
-truth-table: system-test bpf $(VENV)/dev.stamp ## make every fault of the laboratory, print what the agent told (root)
+truth-table: system-test bpf $(VENV)/dev.stamp ## make every fault of the laboratory, print what the agent emitted (root)
 	@$(VENV)/bin/python -m tests.faults
 
 test-kernels: system-test system-vm bpf $(VENV)/dev.stamp ## run the agent on kernels 5.10 to the newest, in qemu (root)
@@ -44,11 +44,12 @@ stack: setup stack-build ## run the agent with the real collector, Prometheus an
 stack-build: system-stack $(VENV)/run.stamp ## build these programs, which is done once (the tests need them too)
 	@$(VENV)/bin/python -m tools.stack build
 
-lint: system bpf $(VENV)/dev.stamp ## check style, types, and the directions of imports
+lint: system bpf $(VENV)/dev.stamp ## check style, types, the directions of imports, and words
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache --no-logo
+	$(VENV)/bin/python -m tools.words
 	$(CLANG) $(BPF_CFLAGS) -Werror -fsyntax-only $(BPF_SOURCES)
 
 

@@ -29,7 +29,7 @@ from otel_netagent.outputs.otlp.attributes import agent_resource
 from otel_netagent.outputs.otlp.connect import connect
 from otel_netagent.outputs.otlp.environment import Compression, Destination, Protocol, Signal
 from otel_netagent.outputs.otlp.logs import LogsEncoder, Observed
-from otel_netagent.outputs.sending import Delivery, Limits, SpoolPlace, Tally, close_all
+from otel_netagent.outputs.sending import Delivery, DeliveryStatistics, Limits, SpoolPlace, close_all
 
 _NODE: Final = "node"
 _START_NS: Final = 1_700_000_000_000_000_000
@@ -67,7 +67,7 @@ def main(rate: int, seconds: int, outage: int, gzip: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    tally: Tally
+    statistics: DeliveryStatistics
     missing: int
     twice: int
     behind_s: float
@@ -101,7 +101,7 @@ def _run(rate: int, seconds: int, dead_s: int, compression: Compression) -> _Res
         if faults:
             faults.join()
         close_all([delivery], within_s=10)
-    return _Result(delivery.tally, receiver.missing, receiver.twice, behind_s, spooled, cpu_s)
+    return _Result(delivery.statistics, receiver.missing, receiver.twice, behind_s, spooled, cpu_s)
 
 
 def _put_all(delivery: Delivery[Observed], rate: int, total: int) -> tuple[float, int, float]:
@@ -114,12 +114,12 @@ def _put_all(delivery: Delivery[Observed], rate: int, total: int) -> tuple[float
         for each in range(number, due):
             delivery.put(_observed(each))
         if number // rate != due // rate:  # each second
-            most_spooled = max(most_spooled, delivery.tally.spool_bytes)
+            most_spooled = max(most_spooled, delivery.statistics.spool_bytes)
         number = due
         time.sleep(_TICK_S)
     ended = time.monotonic()
-    while (tally := delivery.tally).delivered + sum(tally.let_go.values()) < total:
-        most_spooled = max(most_spooled, tally.spool_bytes)
+    while (statistics := delivery.statistics).delivered + sum(statistics.dropped.values()) < total:
+        most_spooled = max(most_spooled, statistics.spool_bytes)
         time.sleep(_TICK_S)
     return time.process_time() - cpu_began - making_s, most_spooled, time.monotonic() - ended
 

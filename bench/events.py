@@ -106,7 +106,7 @@ def _run(rate: int, seconds: int) -> _Run:
         behind_s = _await_all(receiver)
         spent = {name: cpu_s - before.get(name, 0.0) for name, cpu_s in cpu_seconds(agent).items()}
         outcomes = agent.next_collection().of(stage.server, "type", "outcome")
-        told, lost = (int(outcomes[f"netagent_events,PACKETLOSS,{name}"]) for name in ("told", "lost"))
+        told, lost = (int(outcomes[f"netagent_events_total,PACKETLOSS,{name}"]) for name in ("emitted", "lost"))
         return _Run(rate, total, told, lost, receiver.missing, receiver.twice, behind_s, spent)
 
 

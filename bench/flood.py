@@ -63,7 +63,9 @@ def main(drops: int) -> None:
         heard = {Told.of(line) for line in agent.event_lines(quiet.pods)}
         events = agent.next_collection().of(noisy.server, "type", "outcome")
         kernel = counters(noisy.namespaces[noisy.server])["Udp.NoPorts"]
-    outcomes = {name: int(events[f"netagent_events,PACKETLOSS,{name}"]) for name in ("told", "suppressed", "lost")}
+    outcomes = {
+        name: int(events[f"netagent_events_total,PACKETLOSS,{name}"]) for name in ("emitted", "suppressed", "lost")
+    }
     print(f"{drops:,} datagrams dropped in {seconds:.1f} s, {drops / seconds:,.0f} a second")
     print(f"the kernel's own counter (Udp NoPorts): {kernel:,}")
     print(f"counted by the agent: {sum(outcomes.values()):,}, of which {outcomes}")

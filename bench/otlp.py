@@ -48,9 +48,9 @@ _ENTITIES: Final = [
 def main(rounds: int) -> None:
     """Print what encoding costs."""
     for pods in (110, 1_000):
-        [parcel] = _encoder().encode([next(_snapshots(pods, 0))])
+        [request] = _encoder().encode([next(_snapshots(pods, 0))])
         costs = cpu_cost(_ways(pods), rounds)
-        title = f"CPU of one snapshot of {pods:,} pods: {parcel.count:,} points, {len(parcel.body) / 1e6:.1f} MB"
+        title = f"CPU of one snapshot of {pods:,} pods: {request.count:,} points, {len(request.body) / 1e6:.1f} MB"
         print_costs(title, costs, "the encoder")
 
 

@@ -43,7 +43,7 @@ from otel_netagent.outputs.text.event_lines import TextSink
 from otel_netagent.outputs.text.line_queue import LineQueue
 from otel_netagent.outputs.text.line_writer import LineWriter
 from otel_netagent.pipeline.kernel_access import find_kernel_access
-from otel_netagent.pipeline.probe_set import Wanted
+from otel_netagent.pipeline.probe_set import ProbeSelection
 from otel_netagent.pipeline.sources import Sources
 from otel_netagent.probes import catalogue
 
@@ -156,7 +156,7 @@ class SwitchedAgent:
         try:
             yield
         finally:
-            self.sources.apply(Wanted(frozenset(), frozenset()), [], [], 3600.0)
+            self.sources.apply(ProbeSelection(frozenset(), frozenset()), [], [], 3600.0)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from otel_netagent.outputs.sending.request import Parcel
+from otel_netagent.outputs.sending.request import EncodedRequest
 from otel_netagent.outputs.sending.spool import Spool, SpoolPlace
 
 _SECTOR: Final = bytes(512)
@@ -34,10 +34,10 @@ _KEPT: Final = 20
 class _Queue(Protocol):
     """What the outbox asks of a spool."""
 
-    def append(self, parcel: Parcel) -> None:
+    def append(self, request: EncodedRequest) -> None:
         """Add the newest."""
 
-    def head(self) -> Parcel | None:
+    def head(self) -> EncodedRequest | None:
         """The oldest."""
 
     def settle(self) -> None:
@@ -57,15 +57,15 @@ class _Sqlite:
         self._database.execute(f"PRAGMA synchronous = {synchronous}")
         self._database.execute("CREATE TABLE IF NOT EXISTS spool (id INTEGER PRIMARY KEY, body BLOB, count INTEGER)")
 
-    def append(self, parcel: Parcel) -> None:
-        self._database.execute("INSERT INTO spool (body, count) VALUES (?, ?)", (parcel.body, parcel.count))
+    def append(self, request: EncodedRequest) -> None:
+        self._database.execute("INSERT INTO spool (body, count) VALUES (?, ?)", (request.body, request.count))
 
-    def head(self) -> Parcel | None:
+    def head(self) -> EncodedRequest | None:
         row = self._database.execute("SELECT id, body, count FROM spool ORDER BY id LIMIT 1").fetchone()
         if row is None:
             return None
         self._head, body, count = row
-        return Parcel(body, count)
+        return EncodedRequest(body, count)
 
     def settle(self) -> None:
         self._database.execute("DELETE FROM spool WHERE id = ?", (self._head,))
@@ -82,7 +82,7 @@ _QUEUES: Final[Mapping[str, Callable[[Path], _Queue]]] = {
 
 
 class _Outage(NamedTuple):
-    """What one takes of each parcel: microseconds, and bytes on the disk for each of the body."""
+    """What one takes of each request: microseconds, and bytes on the disk for each of the body."""
 
     append_us: float
     settle_us: float
@@ -91,16 +91,16 @@ class _Outage(NamedTuple):
 
 
 @click.command()
-@click.option("--parcels", default=300, show_default=True, help="How many wait at the end of an outage.")
+@click.option("--requests", default=300, show_default=True, help="How many wait at the end of an outage.")
 @click.option("--size", default=100_000, show_default=True, help="Bytes of each: some 300 events.")
 @click.option("--rounds", default=5, show_default=True, help="Outages of each, in turn; the median counts.")
-def main(parcels: int, size: int, rounds: int) -> None:
+def main(requests: int, size: int, rounds: int) -> None:
     """Print what each costs, and what it gives back after a kill and after damage."""
     outages: dict[str, list[_Outage]] = {name: [] for name in _QUEUES}
     for _ in range(rounds):
         for name in _QUEUES:
-            outages[name].append(_outage(_QUEUES[name], parcels, size))
-    table = Table(title=f"{parcels} parcels of {size} bytes", title_justify="left")
+            outages[name].append(_outage(_QUEUES[name], requests, size))
+    table = Table(title=f"{requests} requests of {size} bytes", title_justify="left")
     for column in (
         "",
         "append, CPU us",
@@ -114,25 +114,25 @@ def main(parcels: int, size: int, rounds: int) -> None:
         table.add_column(column, justify="right" if column else "left")
     for name in _QUEUES:
         costs = _Outage(*(statistics.median(each) for each in zip(*outages[name], strict=True)))
-        whole, altered = _damaged(_QUEUES[name], parcels, size)
+        whole, altered = _damaged(_QUEUES[name], requests, size)
         shown = [f"{costs.append_us:.0f}", f"{costs.settle_us:.0f}", f"{costs.real_us:.0f}", f"{costs.disk:.2f}"]
-        table.add_row(name, *shown, f"{_killed(name)} of {_KEPT}", f"{whole} of {parcels}", str(altered))
+        table.add_row(name, *shown, f"{_killed(name)} of {_KEPT}", f"{whole} of {requests}", str(altered))
     Console(width=120).print(table)
 
 
-def _outage(queue: Callable[[Path], _Queue], parcels: int, size: int) -> _Outage:
+def _outage(queue: Callable[[Path], _Queue], requests: int, size: int) -> _Outage:
     """Append all, then read and settle all."""
     with tempfile.TemporaryDirectory() as name, closing(queue(Path(name))) as spool:
         real, began = time.monotonic(), time.process_time()
-        for number in range(parcels):
-            spool.append(_parcel(number, size))
+        for number in range(requests):
+            spool.append(_request(number, size))
         disk = sum(file.stat().st_size for file in Path(name).iterdir())
         appended = time.process_time()
         for _ in _drained(spool):
             pass
         settled, ended = time.process_time(), time.monotonic()
-    us = 1e6 / parcels
-    return _Outage((appended - began) * us, (settled - appended) * us, (ended - real) * us, disk / parcels / size)
+    us = 1e6 / requests
+    return _Outage((appended - began) * us, (settled - appended) * us, (ended - real) * us, disk / requests / size)
 
 
 def _killed(name: str) -> int:
@@ -146,41 +146,41 @@ def _killed(name: str) -> int:
 _SUICIDE: Final = f"""\
 import os, signal, sys
 from pathlib import Path
-from bench.spool import _QUEUES, _parcel
+from bench.spool import _QUEUES, _request
 spool = _QUEUES[sys.argv[1]](Path(sys.argv[2]))
 for number in range({_KEPT}):
-    spool.append(_parcel(number, 10_000))
+    spool.append(_request(number, 10_000))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def _damaged(queue: Callable[[Path], _Queue], parcels: int, size: int) -> tuple[int, int]:
+def _damaged(queue: Callable[[Path], _Queue], requests: int, size: int) -> tuple[int, int]:
     """How much comes back whole, and how much as something else, where one sector in the middle was overwritten."""
     with tempfile.TemporaryDirectory() as name:
         with closing(queue(Path(name))) as spool:
-            for number in range(parcels):
-                spool.append(_parcel(number, size))
+            for number in range(requests):
+                spool.append(_request(number, size))
         largest = max(Path(name).iterdir(), key=lambda file: file.stat().st_size)
         with largest.open("r+b") as file:
             file.seek(largest.stat().st_size // 2)
             file.write(_SECTOR)
         with closing(queue(Path(name))) as spool:
-            back = [parcel == _parcel(parcel.count, size) for parcel in _drained(spool)]
+            back = [request == _request(request.count, size) for request in _drained(spool)]
     return sum(back), len(back) - sum(back)
 
 
-def _drained(spool: _Queue) -> Iterator[Parcel]:
+def _drained(spool: _Queue) -> Iterator[EncodedRequest]:
     """All that wait, each settled; as far as it can be read."""
     try:
-        while parcel := spool.head():
-            yield parcel
+        while request := spool.head():
+            yield request
             spool.settle()
     except sqlite3.DatabaseError as error:
         print(f"sqlite3: {error}", file=sys.stderr)
 
 
-def _parcel(number: int, size: int) -> Parcel:
-    return Parcel(number.to_bytes(4, "little") * (size // 4), number)
+def _request(number: int, size: int) -> EncodedRequest:
+    return EncodedRequest(number.to_bytes(4, "little") * (size // 4), number)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Packets that the host drops as they arrive: no one to take them, damaged, unknown, or not its own."""
+"""Packets that the host drops as they arrive: without a receiver, damaged, unknown, or not its own."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def _at_router(hook: str) -> Callable[[Router, Family], Truth]:
 
 
 def _dropped(firewall: Host, hook: str, client: Host, server: Host, family: Family) -> Truth:
-    """One datagram of the client; where its own host drops it, the kernel tells the program (EPERM)."""
+    """One datagram of the client; where its own host drops it, the program gets EPERM."""
     with datagram(server, family) as reader, datagram(client, family) as sender:
         flow = Flow("UDP", end_of(client, family, sender), end_of(server, family, reader))
         firewall.namespace.command("nft", "-f", "-", stdin=_ruleset(hook, firewall.device, flow.destination.port))

@@ -1,4 +1,4 @@
-"""Fixtures of the laboratory, for all tests. Each makes namespaces of its own and takes them away again."""
+"""Fixtures of the laboratory, for all tests. Each makes its own namespaces, and deletes them in the end."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a kernel cannot tell of a fault: every difference from the truths of the laboratory, which are Linux 6.18's.
+"""What a kernel cannot show of a fault: every difference from the truths of the laboratory, which are Linux 6.18's.
 
 A kernel is judged by what its tracepoints can print, else by its version. No rule lets a test pass by: each says what
-that kernel tells instead, and a kernel that tells more than its rules allow fails the test too.
+that kernel shows instead, and a kernel that shows more than its rules allow fails the test too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One thing that kernels tell otherwise. `instead` makes of a truth what is left of it there.
+    """One thing that kernels show otherwise. `instead` makes of a truth what is left of it there.
 
     It holds for every scenario, or for those that are named, in some families. Where one cannot be `played` at all,
     the attempt must fail.
@@ -112,7 +112,7 @@ LIMITS: Final = (
         played=False,
     ),
     Limit(
-        "Before 5.17 nothing tells the ICMPv6 messages that the kernel refuses from those that it has dealt with: "
+        "Before 5.17 nothing distinguishes ICMPv6 messages that the kernel rejects from those that it has handled: "
         "counted, no event.",
         _before(5, 17),
         _without_drops,
@@ -141,7 +141,7 @@ LIMITS: Final = (
         scenarios=("old_RST", "old_RST_ACK", "old_ACK", "old_data"),
     ),
     Limit(
-        "Before 6.11 (c53795d48ee8) nothing tells the namespace of data for a closed window: no PACKETLOSS there.",
+        "Before 6.11 (c53795d48ee8) nothing shows the namespace of data for a closed window: no PACKETLOSS there.",
         _before(6, 11),
         _without_drops,
         scenarios=("data_for_closed_window",),

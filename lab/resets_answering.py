@@ -65,7 +65,7 @@ def _syn_in_syn_recv(wire: Wire, family: Family) -> Truth:
 
 
 def _data_in_fin_wait2_without_program(wire: Wire, family: Family) -> Truth:
-    """After close(), the kernel keeps FIN_WAIT2 in the small socket of TIME_WAIT: the state that it tells."""
+    """After close(), the kernel keeps FIN_WAIT2 in the small socket of TIME_WAIT: the state that the event has."""
     with accepted(wire, family) as (connected, puppet):
         connected.close()
         puppet.expect(FIN_ACK)

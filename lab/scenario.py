@@ -1,4 +1,4 @@
-"""The form that all faults share: a name, and a function that makes the fault on a stage and tells the truth of it."""
+"""The form that all faults share: a name, and a function that makes the fault on a stage and returns its truth."""
 
 from __future__ import annotations
 

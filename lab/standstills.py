@@ -38,7 +38,7 @@ class _Stop:
 
 @contextlib.contextmanager
 def _stopped() -> Iterator[_Stop]:
-    """Begin the stop by what is done in the block; what follows ends it, and has to tell when."""
+    """Begin the stop by what is done in the block; what follows ends it, and has to say when."""
     stop = _Stop(before_begin_ns=time.monotonic_ns())
     yield stop
     stop.after_begin_ns = time.monotonic_ns()

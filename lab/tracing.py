@@ -43,10 +43,10 @@ class Traced:
 
 
 class Trace:
-    """Firings since the trace began, or was told to forget.
+    """Firings since the trace began, or since the last `forget`.
 
     What a system call brings about, up to the arrival of its packet at a socket of another namespace, happens in the
-    thread that made the call, so that the thread's number tells these firings from those of the rest of the machine.
+    thread that made the call, so that the thread's number distinguishes these firings from all others.
     """
 
     def __init__(self, instance: Path) -> None:
@@ -55,7 +55,7 @@ class Trace:
         self._tid = threading.get_native_id()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Start again."""
         self._text.write_text("")
 
     def firings(self) -> list[Traced]:

@@ -121,7 +121,7 @@ class TimeWaitSegment:
 class Slow:
     """A latency in the namespace, within these bounds by the test's own clock.
 
-    `type` is the event that tells it; `flow` begins at the end that the latency is of.
+    `type` is the type of its event; `flow` begins at the end that the latency is of.
     """
 
     netns: int
@@ -157,7 +157,7 @@ class Count:
 class Truth:
     """All that a scenario made happen, each kind of fact in the order of its happening.
 
-    `counts` are the counters that tell of the fault, not all that moved; counts of the same counter add up.
+    `counts` are the counters that show the fault, not all that moved; counts of the same counter add up.
     """
 
     sent_resets: tuple[SentReset, ...] = ()

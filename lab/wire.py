@@ -53,7 +53,7 @@ class Wire:
 
 
 class Puppet:
-    """A TCP end that does nothing by itself, and everything it is told with the right numbers.
+    """A TCP end that does nothing by itself, and everything that it is asked to do with the right numbers.
 
     `sends` is the flow of what it sends. It acknowledges what it has received in whatever it sends next. As almost
     everybody's, its segments bear timestamps (RFC 7323), each a later one.

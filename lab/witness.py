@@ -34,17 +34,17 @@ class Testimony:
         """Assert that what was seen and what the truth says are the same.
 
         What is `deferred` happens in other threads, where what the rest of the machine does is seen too: then the
-        tracepoints must have told of the truth, and may have told of more.
+        tracepoints must have reported the truth, and may have reported more.
         """
         self._confirm_packets(truth)
         self._confirm_counters(truth)
         self._confirm_states(truth, in_any_thread=deferred)
-        for event, seen, told in (
+        for event, seen, true in (
             ("kfree_skb", _reason, _reasons_of_freed(truth)),
-            ("tcp_send_reset", _sent_reset, map(_told_reset, truth.sent_resets)),
-            ("tcp_receive_reset", _local_and_remote_port, _ports_of_told_receptions(truth)),
+            ("tcp_send_reset", _sent_reset, map(_true_reset, truth.sent_resets)),
+            ("tcp_receive_reset", _local_and_remote_port, _ports_of_true_receptions(truth)),
         ):
-            expected = Counter(told)
+            expected = Counter(true)
             found = Counter(seen(fired) for fired in self.fired(event, in_any_thread=deferred))
             assert expected <= found if deferred else expected == found, f"{event}: {expected}, found {found}"
 
@@ -73,12 +73,12 @@ class Testimony:
         assert self.received == (heeded | late) + refused
 
     def _confirm_states(self, truth: Truth, *, in_any_thread: bool) -> None:
-        """The tracepoint told of the state, or the socket left it for CLOSE.
+        """The tracepoint reported the state, or the socket left it for CLOSE.
 
-        Nothing tells of the states of requests and of TIME_WAIT: `test_states` shows that sockets are in them.
+        Nothing reports the states of requests and of TIME_WAIT: `test_states` shows that sockets are in them.
         """
-        told = {(reset.segment.source.port, reset.state) for reset in truth.sent_resets if reset.state}
-        told |= {
+        true = {(reset.segment.source.port, reset.state) for reset in truth.sent_resets if reset.state}
+        true |= {
             (reset.segment.destination.port, reset.state)
             for reset in truth.received_resets
             if reset.state not in {"TCP_SYN_RECV", "TCP_TIME_WAIT"}
@@ -92,13 +92,13 @@ class Testimony:
             for fired in self.fired("inet_sock_set_state", in_any_thread=in_any_thread)
             if fired["newstate"] == "TCP_CLOSE"
         }
-        assert told <= shown | left
+        assert true <= shown | left
 
     def _confirm_counters(self, truth: Truth) -> None:
-        told: Counter[tuple[int, str]] = Counter()
+        true: Counter[tuple[int, str]] = Counter()
         for count in truth.counts:
-            told[count.netns, count.counter] += count.by
-        assert told == {(netns, counter): self.moved[netns].get(counter, 0) for netns, counter in told}
+            true[count.netns, count.counter] += count.by
+        assert true == {(netns, counter): self.moved[netns].get(counter, 0) for netns, counter in true}
 
 
 @contextlib.contextmanager
@@ -153,7 +153,7 @@ def _sent_reset(fired: Traced) -> tuple[Origin, int, str]:
     return origin, fired.endpoint("src").port, fired["reason"]
 
 
-def _told_reset(reset: SentReset) -> tuple[Origin, int, str]:
+def _true_reset(reset: SentReset) -> tuple[Origin, int, str]:
     return reset.origin, reset.segment.source.port, reset.reason
 
 
@@ -161,10 +161,10 @@ def _local_and_remote_port(fired: Traced) -> tuple[int, int]:
     return int(fired["sport"]), int(fired["dport"])
 
 
-def _ports_of_told_receptions(truth: Truth) -> Iterator[tuple[int, int]]:
-    """Of which the tracepoint tells: not where a request or TIME_WAIT stands in for the socket.
+def _ports_of_true_receptions(truth: Truth) -> Iterator[tuple[int, int]]:
+    """Receptions that the tracepoint reports: not where a request or TIME_WAIT stands in for the socket.
 
-    It also tells of RSTs that never were: the kernel resets its own socket by the same call when data come too late.
+    It also reports RSTs that never were: the kernel resets its own socket by the same call when data come too late.
     """
     small = {segment.segment for segment in truth.time_wait}
     for reset in truth.received_resets:

@@ -1,4 +1,4 @@
-"""The limit of open files (RLIMIT_NOFILE): raised at start; and what is said and done where it is reached."""
+"""The limit of open files (RLIMIT_NOFILE): raised at start, and handled where it is reached."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Final
 logger = logging.getLogger(__name__)
 
 _MOST: Final = 65_536
-"""Far more than is needed; some libraries walk over all numbers up to the limit."""
+"""Far more than needed; not higher, since some libraries iterate over all numbers up to the limit."""
 
 _QUIET_S: Final = 60.0
 
 SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 REMEDY: Final = (
-    "raise the limit of open files (LimitNOFILE= of systemd, `ulimit -n`, the container runtime's nofile), or end who "
-    "holds them (`ss -tnp` shows connections to the agent)"
+    "raise the limit of open files (LimitNOFILE= of systemd, `ulimit -n`, the container runtime's nofile), or stop "
+    "the clients that hold them (`ss -tnp` shows connections to the agent)"
 )
 
 
 def raise_limit() -> None:
-    """Go up to the hard limit, though not above 65,536: systemd and shells begin with 1,024."""
+    """Raise the soft limit to the hard limit, at most 65,536: systemd and shells start with 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST if hard == resource.RLIM_INFINITY else min(_MOST, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -34,37 +34,37 @@ def raise_limit() -> None:
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether it says that no file can be opened now, be it what it may: nothing follows from it for the file."""
+    """Whether no file at all can be opened now; the error says nothing about this file."""
     return isinstance(error, OSError) and error.errno in SHORTAGE
 
 
 def raise_shortage(error: OSError) -> None:
-    """Raise it again if it is one: what cannot be opened for that reason is neither gone nor damaged."""
+    """Raise the error again if it is a shortage: then the file is neither gone nor damaged."""
     if is_shortage(error):
         raise error
 
 
 def explained(error: Exception) -> str:
-    """The error's text, and what to do where it is a shortage."""
+    """The error's text and, for a shortage, what to do."""
     return f"{error}; {REMEDY}" if is_shortage(error) else str(error)
 
 
 def require(count: int) -> None:
-    """Find out whether so many files can be opened now. Raises OSError."""
+    """Check that `count` files can be opened now. Raises OSError."""
     with contextlib.ExitStack() as opened:
         for _ in range(count):
             opened.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
 
 class ShortageLog:
-    """Logs that files are short: once, and again only after a minute without."""
+    """Logs a shortage of open files: once, and again only after a minute without one."""
 
     def __init__(self) -> None:
-        """None has been short yet."""
+        """Start without a shortage."""
         self._last = float("-inf")
 
     def note(self, consequence: str, error: OSError) -> None:
-        """Something could not be opened; `consequence` is what is not done meanwhile."""
+        """A file could not be opened; `consequence` says what does not work meanwhile."""
         now = time.monotonic()
         if now - self._last > _QUIET_S:
             logger.error("%s: %s; %s", consequence, error.strerror, REMEDY)

@@ -7,7 +7,7 @@ def well_formed(text: str) -> str:
     """The text with each lone surrogate replaced by U+FFFD; any other text comes back unchanged.
 
     Names that the kernel gives as bytes (commands, interfaces) are decoded with `surrogateescape`, and
-    neither UTF-8 nor a protobuf string can hold what that leaves for bytes that are no UTF-8.
+    neither UTF-8 nor a protobuf string can hold the surrogates that stand for invalid bytes.
     """
     if text.isascii():
         return text

@@ -23,15 +23,15 @@ from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.proc import processes
 from otel_netagent.open_files import ShortageLog, is_shortage, raise_limit, require
 from otel_netagent.outputs.http.server import HttpServer
-from otel_netagent.outputs.self_telemetry.agent_state import Vitals
+from otel_netagent.outputs.self_telemetry.agent_state import AgentState
 from otel_netagent.outputs.self_telemetry.instruments import OBSERVABLES
 from otel_netagent.outputs.sending.outbox import Outbox
 from otel_netagent.outputs.sending.records import record_size
-from otel_netagent.outputs.sending.request import Parcel
+from otel_netagent.outputs.sending.request import EncodedRequest
 from otel_netagent.outputs.sending.spool import Spool, SpoolPlace
 from otel_netagent.outputs.text.line_queue import LineQueue
 from tests.file_limit import no_file_left
-from tests.outputs.sending.numbers import make_parcel
+from tests.outputs.sending.numbers import make_request
 
 _ELSEWHERE = 4026599999
 _REMEDY = "raise the limit of open files"
@@ -150,43 +150,43 @@ def test_http_server_cuts_the_oldest_connection_to_answer_another() -> None:
 def test_spool_that_cannot_be_opened_is_not_damaged_and_sent_later(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    parcels = [make_parcel(number) for number in range(3)]
+    requests = [make_request(number) for number in range(3)]
     damages: list[int] = []
     earlier = Spool(SpoolPlace(tmp_path, 1 << 20), damages.append)
-    for each in parcels:
+    for each in requests:
         earlier.append(each)
     earlier.close()
-    outbox = Outbox(1 << 20, lambda _cause, _parcel: None)
+    outbox = Outbox(1 << 20, lambda _cause, _request: None)
     outbox.use(Spool(SpoolPlace(tmp_path, 1 << 20), damages.append))
-    taken: list[Parcel | None] = []
+    taken: list[EncodedRequest | None] = []
     taker = threading.Thread(target=lambda: taken.append(outbox.take()))
     with no_file_left():
         taker.start()
         eventually(lambda: caplog.messages)
     taker.join()
-    assert taken == parcels[:1]
+    assert taken == requests[:1]
     assert not damages
     (line,) = caplog.messages
-    assert line.startswith(f"what waits in {tmp_path} is not sent: Too many open files; ")
+    assert line.startswith(f"requests in the spool {tmp_path} wait: Too many open files; ")
     outbox.close()
 
 
 def test_spool_that_cannot_make_room_loses_nothing(tmp_path: Path) -> None:
     earlier = Spool(SpoolPlace(tmp_path, 1 << 20), lambda _: None)
-    earlier.append(make_parcel(100))
+    earlier.append(make_request(100))
     earlier.close()
-    small = Spool(SpoolPlace(tmp_path, record_size(make_parcel(100)) + 1), lambda _: None)
+    small = Spool(SpoolPlace(tmp_path, record_size(make_request(100)) + 1), lambda _: None)
     with no_file_left(), pytest.raises(OSError, match="Too many open files"):
-        list(small.make_room(make_parcel(200)))
-    assert list(small.make_room(make_parcel(200))) == [make_parcel(100)]
+        list(small.make_room(make_request(200)))
+    assert list(small.make_room(make_request(200))) == [make_request(100)]
     small.close()
 
 
 def test_memory_of_the_agent_is_left_out_where_it_cannot_be_read() -> None:
     (memory,) = [each for each in OBSERVABLES if each.name == "process.memory.usage"]
     with no_file_left():
-        assert list(memory.points(Vitals())) == []
-    assert list(memory.points(Vitals()))
+        assert list(memory.points(AgentState())) == []
+    assert list(memory.points(AgentState()))
 
 
 @pytest.mark.parametrize("files_left", [0, 16])

@@ -9,7 +9,7 @@ _LOCK_FILES = Path(__file__).parent.parent / "requirements"
 
 
 def locked(name: str) -> set[str]:
-    """Names of the packages of a lock file."""
+    """EntityNames of the packages of a lock file."""
     return set(re.findall(r"^([a-z0-9-]+)==", (_LOCK_FILES / name).read_text(), re.MULTILINE))
 
 

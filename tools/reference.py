@@ -58,8 +58,8 @@ left out, of the line and of the record. A duration is nanoseconds in the attrib
 or microseconds below one.
 
 At most 100 events per second are emitted of one type, location and namespace (`event_config.events_per_second`);
-`netagent_events` counts the others too (see [Metrics](metrics.md)). Expected drops are counted, and become events
-only if `event_config.harmless` is set: `otel_netagent/probing/drop_reasons.py` says which are expected, and why.
+`netagent_events_total` counts the others too (see [Metrics](metrics.md)). Expected drops are counted, and become events
+only if `event_config.expected` is set: `otel_netagent/probing/drop_reasons.py` says which are expected, and why.
 
 Healthy TCP also sends segments that the kernel frees as if it dropped them. These are expected, and similar segments
 that are lost at the same location are still reported:

@@ -17,14 +17,14 @@ from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.config.schema import Config, differences, settings_of
 from otel_netagent.identity.entity import Entity
 from otel_netagent.identity.kubernetes.watch import follow_pods
-from otel_netagent.identity.naming import Naming
+from otel_netagent.identity.naming import EntityNaming
 from otel_netagent.identity.node_name import node_name
 from otel_netagent.model.output_status import OutputStatus
 from otel_netagent.outputs import catalogue as outputs
 from otel_netagent.outputs.http.status import AgentStatus
 from otel_netagent.outputs.otlp.attributes import agent_resource
 from otel_netagent.outputs.otlp.environment import Signal, destination
-from otel_netagent.outputs.self_telemetry.agent_state import Vitals
+from otel_netagent.outputs.self_telemetry.agent_state import AgentState
 from otel_netagent.outputs.self_telemetry.export import SelfExport
 from otel_netagent.outputs.self_telemetry.telemetry import SelfTelemetry
 from otel_netagent.outputs.text.event_lines import TextSink
@@ -56,7 +56,7 @@ class Agent:
             access = find_kernel_access(legacy=config.enable_legacy_version)
             self._access = _started(access, ending, lambda access: access.walk.walk.close())
             resource = agent_resource(self._node, kubernetes="KUBERNETES_SERVICE_HOST" in environ)
-            own = _started(SelfTelemetry(resource, self._node, self._vitals), ending, SelfTelemetry.close)
+            own = _started(SelfTelemetry(resource, self._node, self._agent_state), ending, SelfTelemetry.close)
             senders = Senders(self._outputs, self._node, resource, environ)
             self._parts = self._start(environ, senders, own, ending)
             self._config = config
@@ -104,7 +104,7 @@ class Agent:
 
     def _output_statuses(self) -> Iterator[OutputStatus]:
         settings = settings_of(self._config)
-        return output_statuses(self._outputs, settings, self._parts.senders.running, self._vitals())
+        return output_statuses(self._outputs, settings, self._parts.senders.running, self._agent_state())
 
     def _start(
         self, environ: Mapping[str, str], senders: Senders, own: SelfTelemetry, ending: contextlib.ExitStack
@@ -113,7 +113,7 @@ class Agent:
         ending.callback(senders.close)
         servers = _started(Servers(self._node, lambda: self.status().to_json()), ending, Servers.close)
         # Before the first collection, so that pods have their names in it.
-        naming = Naming()
+        naming = EntityNaming()
         pods = follow_pods(environ, self._node, naming.know)
         ending.callback(pods.close)
         probes = catalogue()
@@ -127,12 +127,12 @@ class Agent:
         reload.commit()
         return changes
 
-    def _vitals(self) -> Vitals:
+    def _agent_state(self) -> AgentState:
         parts = self._parts
-        return Vitals(
+        return AgentState(
             parts.sources.statuses,
             self._entities,
-            parts.senders.tallies.read(),
+            parts.senders.delivery_totals.read(),
             parts.sources.discarded,
             self._standard_error.lost(LineKind.EVENT),
             self._standard_error.lost(LineKind.LOG),

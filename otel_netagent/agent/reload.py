@@ -16,7 +16,7 @@ from otel_netagent.config.schema import Config, MetricConfig
 from otel_netagent.identity.kubernetes.watch import NOWHERE, NoWatch, PodWatch
 from otel_netagent.identity.kubernetes.watch_condition import WatchState
 from otel_netagent.identity.metric_labels import Chosen, ChosenLabels, all_labels
-from otel_netagent.identity.naming import Labelling, Naming, unlabelled
+from otel_netagent.identity.naming import EntityNaming, Labelling, unlabelled
 from otel_netagent.outputs.http.server import ListenError
 from otel_netagent.outputs.loki.address import LokiAddressError
 from otel_netagent.outputs.otlp.environment import OtlpConfigError
@@ -39,7 +39,7 @@ class Parts:
     sources: Sources
     senders: Senders
     servers: Servers
-    naming: Naming
+    naming: EntityNaming
     pods: PodWatch | NoWatch
     local: Local
 

@@ -15,7 +15,7 @@ from otel_netagent.agent.prepared import Prepared
 from otel_netagent.config.schema import Config, DeliveryConfig, settings_of
 from otel_netagent.open_files import raise_shortage
 from otel_netagent.outputs.declaration import Output
-from otel_netagent.outputs.self_telemetry.agent_state import Tallies
+from otel_netagent.outputs.self_telemetry.agent_state import DeliveryTotals
 from otel_netagent.outputs.sending import SpoolPlace, close_all
 from otel_netagent.outputs.sending.sender import Sender, SenderContext, SendingOutput
 
@@ -39,8 +39,8 @@ class Senders:
     """The senders that the outputs declare. One that another configuration says the same of goes on as it is."""
 
     def __init__(self, outputs: Iterable[Output], node: str, resource: Resource, environ: Mapping[str, str]) -> None:
-        """Nothing is sent before something that was prepared is committed. `tallies` has what was sent until now."""
-        self.tallies = Tallies()
+        """Nothing is sent before a preparation is committed. `delivery_totals` has what was sent until now."""
+        self.delivery_totals = DeliveryTotals()
         self._outputs = tuple(output for output in outputs if isinstance(output, SendingOutput))
         self._node = node
         self._resource = resource
@@ -79,7 +79,7 @@ class Senders:
         for sender in after:
             if sender not in before:
                 sender.delivery.begin()
-        self.tallies.follow([sender.delivery for sender in after])
+        self.delivery_totals.follow([sender.delivery for sender in after])
         self._started, self._flush_s = wanted, flush_s
 
     def _context(self, output: SendingOutput, config: Config) -> SenderContext:

@@ -1,1 +1,1 @@
-"""What flows once it is known whom it concerns: snapshots and events with their entities."""
+"""Snapshots and events together with the entities that they concern."""

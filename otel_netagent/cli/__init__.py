@@ -2,5 +2,5 @@
 
 import os
 
-# What gRPC has to say, both commands say in their own words. It reads this when it is loaded.
+# Both commands report gRPC's errors in their own words. gRPC reads this variable when it is loaded.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -21,7 +21,7 @@ from otel_netagent.cli.standard_error import queue_standard_error
 from otel_netagent.open_files import raise_limit
 
 _SWITCH_S: Final = 0.0005
-"""How long a thread may compute while others wait, which a scrape does several times: a tenth of Python's own."""
+"""How long a thread may compute while others wait; a scrape waits several times. A tenth of Python's default."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 _PLACES = """\b
-Without -c the configuration is the first of these that there is, if any:
+Without -c the configuration is the first of these files that exists, or the defaults:
   /etc/otel-netagent/config.yaml
   /etc/config/config.yaml
   /etc/inspector-config/config.yaml
@@ -44,21 +44,21 @@ Without -c the configuration is the first of these that there is, if any:
     "-c",
     "--config",
     "file",
-    type=click.Path(path_type=Path, readable=False),  # that it cannot be read is said in our own words
+    type=click.Path(path_type=Path, readable=False),  # the agent itself reports a file that cannot be read
     metavar="FILE",
-    help="Take the configuration from here, and look nowhere else.",
+    help="Read the configuration from this file, and from no other place.",
 )
 def run(file: Path | None) -> None:
     """Run the agent until SIGTERM or Ctrl-C.
 
     Metrics are served on port 9102, events on 19102 and as lines on standard error; OTLP goes where
     OTEL_EXPORTER_OTLP_ENDPOINT says, if it is set. A changed configuration is loaded within seconds; SIGHUP loads
-    it anew at once.
+    it at once.
     """
     give_back_freed_memory()
     raise_limit()
     sys.setswitchinterval(_SWITCH_S)
-    # First of all, since what is imported below takes as long to load as the agent to start.
+    # First of all: the imports below take as long as the start of the agent.
     stopping, asked = threading.Event(), threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda _number, _frame: stopping.set())
@@ -90,28 +90,27 @@ def run(file: Path | None) -> None:
 
 
 def _end_with_any_thread(stopping: threading.Event) -> threading.Event:
-    """Let an error that nobody foresaw end the agent, to be started anew: a part that is dead must not go unnoticed.
+    """Make an unexpected error in any thread end the agent, so that it is restarted instead of running without a part.
 
-    The event that is returned tells that it happened.
+    The returned event is set when that has happened.
     """
     failed = threading.Event()
 
     def end(failure: threading.ExceptHookArgs) -> None:
-        _say_own_error(failure.thread.name if failure.thread else "a thread", failure.exc_value, failure.exc_traceback)
+        thread = failure.thread.name if failure.thread else "a thread"
+        _log_internal_error(thread, failure.exc_value, failure.exc_traceback)
         failed.set()
         stopping.set()
 
     threading.excepthook = end
-    sys.excepthook = lambda _kind, error, at: _say_own_error("the main thread", error, at)
+    sys.excepthook = lambda _kind, error, at: _log_internal_error("the main thread", error, at)
     return failed
 
 
-def _say_own_error(thread: str, error: BaseException | None, at: TracebackType | None) -> None:
+def _log_internal_error(thread: str, error: BaseException | None, at: TracebackType | None) -> None:
     what = "".join(traceback.format_exception_only(error)).strip()
     place = traceback.extract_tb(at)[-1]
-    logging.critical(
-        "the agent ends, by an error of its own in %s: %s (%s:%s)", thread, what, place.filename, place.lineno
-    )
+    logging.critical("internal error in %s: %s (%s:%s); exiting", thread, what, place.filename, place.lineno)
 
 
 def _fail(text: str) -> NoReturn:

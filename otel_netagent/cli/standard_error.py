@@ -1,4 +1,4 @@
-"""Standard error by way of a queue: whoever writes to `sys.stderr`, in whatever thread, waits for no reader."""
+"""Standard error through a queue: no thread that writes to `sys.stderr` waits for its reader."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from otel_netagent.outputs.text.line_queue import LineKind, LineQueue
 from otel_netagent.outputs.text.line_writer import LineWriter
 
 _END_S: Final = 0.5
-"""How long the end may take to write what still waits."""
+"""How long writing the remaining lines may take at exit."""
 
 
 def queue_standard_error() -> LineQueue:
-    """Have all that goes to `sys.stderr` from now on go through the queue that is returned, which is written at exit.
+    """Send everything written to `sys.stderr` from now on through the returned queue; the rest is written at exit.
 
-    That is logging, warnings, tracebacks and exceptions that nobody can catch: all but what C libraries write.
+    That is logging, warnings and tracebacks: everything except what C libraries write.
     """
     queue = LineQueue()
-    writer = LineWriter(queue, sys.stderr.fileno() if sys.stderr else -1)  # it is None where it was closed at the start
+    writer = LineWriter(queue, sys.stderr.fileno() if sys.stderr else -1)  # it is None if it was closed at the start
     sys.stderr = QueuedStream(queue)
     atexit.register(writer.close, _END_S)
     return queue
 
 
 class QueuedStream(io.TextIOBase):
-    """A text stream whose lines go to a queue, as log lines. A line is its thread's until it has its end."""
+    """A text stream whose lines go to a queue as log lines. Each thread completes its own lines."""
 
     def __init__(self, queue: LineQueue) -> None:
-        """Nothing is written yet."""
+        """Write to this queue."""
         super().__init__()
         self._queue = queue
         self._unfinished = _Unfinished()
 
     def writable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def write(self, text: str, /) -> int:
-        """Hand over the lines that this completes."""
+        """Queue the lines that this text completes."""
         lines, end, rest = (self._unfinished.text + text).rpartition("\n")
         self._unfinished.text = rest
         if end:
@@ -50,6 +50,6 @@ class QueuedStream(io.TextIOBase):
 
 
 class _Unfinished(threading.local):
-    """What a thread has written since its last line end."""
+    """The text that a thread has written since its last line end."""
 
     text = ""

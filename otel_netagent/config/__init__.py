@@ -1,1 +1,1 @@
-"""The configuration: what its file may say, what is wrong with a file, in words, and when it has changed."""
+"""The configuration: the schema of its file, reading it with clear errors, and detecting changes."""

@@ -1,4 +1,4 @@
-"""YAML (and JSON) together with where in the file each value stands, so that an error can say it."""
+"""YAML (and JSON) with the position of each value in the file, for error messages."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Location: TypeAlias = tuple[str | int, ...]
 """Keys and indexes that lead to a value: `("metric_config", "probes", 0)`."""
 
 _MAX_VALUES = 10_000
-"""More than any configuration has: ends the multiplication of values by aliases of aliases."""
+"""More than any configuration needs: stops aliases of aliases from multiplying values."""
 
 _VALUE_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float"))
 _TEXT_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "timestamp", "value", "merge"))
-"""Text, and what text may look like without being meant so: `2026-11-22`, `=`, `<<`."""
+"""Text, and text that looks like something else: `2026-11-22`, `=`, `<<`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Line of a value (of its key, in a mapping), from 1, and the value as it is written there."""
+    """Line of a value (in a mapping, of its key), from 1, and the value as it is written there."""
 
     line: int
     written: str
@@ -32,7 +32,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong at a place of the document; line None where the place is not known."""
+    """An error in the document; `line` is None if its position is not known."""
 
     line: int | None
     text: str
@@ -42,7 +42,7 @@ class Problem:
 class Document:
     """The content of a file: mappings, lists, text, numbers, booleans and None.
 
-    `problems` are those of single values, which are then missing in `value`.
+    `problems` are errors of single values, which are missing in `value`.
     """
 
     value: object
@@ -51,10 +51,10 @@ class Document:
 
 
 class NotYaml(ValueError):
-    """The text as a whole is not YAML. `problem` says why and where."""
+    """The text as a whole is not YAML. `problem` says why, and in which line."""
 
     def __init__(self, problem: Problem) -> None:
-        """Keep the problem for a message that names the file too."""
+        """Keep the problem, for a message that also names the file."""
         super().__init__(problem.text)
         self.problem = problem
 
@@ -62,7 +62,7 @@ class NotYaml(ValueError):
 def read(data: bytes) -> Document:
     """Read a document; empty data is None.
 
-    Raises NotYaml where the syntax is wrong, or the content too deep or too much for a configuration.
+    Raises NotYaml if the syntax is wrong, or the content is too deep or too large for a configuration.
     """
     builder = _Builder()
     try:
@@ -74,14 +74,14 @@ def read(data: bytes) -> Document:
     except RecursionError:
         raise NotYaml(Problem(None, "nested too deeply")) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        # Not text at all; or PyYAML lets Python's own error through, as for "\UFFFFFFFF", which is no character.
+        # Not text at all; or an error of Python that PyYAML passes on, as for "\UFFFFFFFF", which is not a character.
         raise NotYaml(Problem(None, f"not valid YAML: {_first_line(error)}")) from None
     return Document(value, builder.marks, builder.problems)
 
 
 @dataclass(slots=True)
 class _Builder:
-    """Turns nodes into values. A value that cannot be had becomes a problem and None."""
+    """Turns nodes into values. An invalid value becomes None and a problem."""
 
     marks: dict[Location, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)

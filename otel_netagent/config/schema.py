@@ -1,17 +1,17 @@
-"""What the file may say: the keys with their defaults, what is allowed of each, and the names that they may use.
+"""The schema of the file: keys, defaults, and allowed values and names.
 
-The keys are those of the original and of its open-source twin, so their files go on working.
+The keys are those of the original and of its open-source twin, so their files keep working.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,10 +19,12 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from otel_netagent.identity.metric_labels import META, MOST_LABELS, NAME, RESERVED, as_name
 from otel_netagent.outputs.loki.address import LokiAddressError, push_url
+from otel_netagent.printable import printable
 from otel_netagent.unknown_name import advice
 
 _SETTING = ConfigDict(strict=True, frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
@@ -31,15 +33,18 @@ SAME_PORT = "same_port"
 UNKNOWN_NAME = "unknown_name"
 NO_ADDRESS = "no_address"
 NO_LABEL = "no_label"
-"""Types of the errors that are raised here; all others are pydantic's."""
+"""Types of the errors that are raised here; all others are those of pydantic."""
+
+OLD_KEYS: Mapping[str, str] = {"harmless": "expected"}
+"""Former names of keys, which a file may still use, with the name of today."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """Names that a file may use, each with the one that is meant: itself, or that of which it is an alias.
+class KnownNames:
+    """Names that a file may use, each with its canonical name: itself, or the name of which it is an alias.
 
-    `thresholds` are the types of events that have one, `labels` those that series have of their own. It is handed to
-    pydantic as the context of a validation.
+    `thresholds` are the event types with a threshold; `labels` are the labels of series besides those of entities.
+    It is the context of pydantic's validation.
     """
 
     metric_probes: Mapping[str, str]
@@ -48,29 +53,24 @@ class Known:
     labels: Collection[str] = ()
 
 
-def written(name: str) -> str:
-    """A name as a line can show it."""
-    return name if name.isprintable() else json.dumps(name)
-
-
-def _meant(names: Callable[[Known], Mapping[str, str]]) -> AfterValidator:
-    """Turns a name into the one that is meant; one that is not known, or not read from a file, is taken as it is."""
+def _meant(names: Callable[[KnownNames], Mapping[str, str]]) -> AfterValidator:
+    """Replaces a name by its canonical name. Unknown names, and names that are not from a file, stay as they are."""
     return AfterValidator(lambda name, info: name if info.context is None else names(info.context).get(name, name))
 
 
 def _type_with_threshold(name: str, info: ValidationInfo) -> str:
-    """Of a type of event the name that is meant. A name that is not read from a file is taken as it is."""
+    """The canonical name of an event type with a threshold. A name that is not from a file stays as it is."""
     if info.context is None:
         return name
     known: Mapping[str, str] = info.context.thresholds
     if name not in known:
-        text = f"{written(name)} is not a type of event with a threshold; {advice(name, set(known.values()))}"
+        text = f"{printable(name)} is not a type of event with a threshold; {advice(name, set(known.values()))}"
         raise PydanticCustomError(UNKNOWN_NAME, "{text}", {"text": text})
     return known[name]
 
 
 def names_of_probes(value: object) -> object:
-    """A list as a tuple, with the old spelling of an item, `{name: tcp}`, as the new one, `tcp`."""
+    """A list as a tuple, with the old form of an item, `{name: tcp}`, replaced by `tcp`."""
     if not isinstance(value, list):
         return value
     return tuple(item["name"] if isinstance(item, dict) and item.keys() == {"name"} else item for item in value)
@@ -80,8 +80,8 @@ def _without_repetition(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _place_of_loki(address: str) -> str:
-    """The address, if it is one; an empty one is looked up when it is used."""
+def _address_of_loki(address: str) -> str:
+    """The address, if it is valid; an empty one is resolved when it is used."""
     try:
         if address:
             push_url(address)
@@ -115,7 +115,7 @@ _FlushSeconds = Annotated[
 _Megabytes = Annotated[int, Field(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 _Kilobytes = Annotated[int, Field(ge=16, le=1_000_000, description="a whole number from 16 to 1000000")]
 _Directory = Annotated[str, Field(pattern=r"^(/.*)?$", description="an absolute path, or empty for none")]
-_LokiAddress = Annotated[str, AfterValidator(_place_of_loki), Field(description="an address of Loki, or empty")]
+_LokiAddress = Annotated[str, AfterValidator(_address_of_loki), Field(description="an address of Loki, or empty")]
 _Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 _Thresholds = Annotated[
     dict[_SlowType, _Milliseconds],
@@ -124,14 +124,14 @@ _Thresholds = Annotated[
 
 
 class ExposedLabel(BaseModel):
-    """An item of `expose_labels`: a pod's label by its key, or what is known of it otherwise, becomes a label.
+    """An item of `expose_labels`: adds a label of the pod, or one of META, to metrics.
 
-    Its name is `replace`, or where that is empty `source`, as far as a name can be that.
+    Its name is `replace`; if that is empty, `source` with invalid characters replaced.
     """
 
     model_config = _SETTING
 
-    source: Annotated[str, Field(min_length=1, description="the key of a label, or what META has")]
+    source: Annotated[str, Field(min_length=1, description="the key of a pod's label, or a name of type meta")]
     type: Annotated[Literal["meta", "label"], Field(description="meta or label")]
     replace: Annotated[str, Field(description="the name of a label, or empty")] = ""
 
@@ -142,7 +142,7 @@ class ExposedLabel(BaseModel):
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether every series has it already."""
+        """Whether every series has this label already."""
         return self.type == "meta" and self.source == self.name == "netns"
 
     def __str__(self) -> str:
@@ -152,12 +152,14 @@ class ExposedLabel(BaseModel):
     @model_validator(mode="after")
     def _can_be_had(self, info: ValidationInfo) -> ExposedLabel:
         if self.type == "meta" and self.source not in META:
-            raise _no_label(f"{written(self.source)} is not a source of type meta; {advice(self.source, META.keys())}")
+            raise _no_label(
+                f"{printable(self.source)} is not a source of type meta; {advice(self.source, META.keys())}"
+            )
         if not NAME.fullmatch(self.name):
-            raise _no_label(f"{written(self.name)} is no name of a label; say one in replace: letters, digits, _")
+            raise _no_label(f"{printable(self.name)} is not a valid label name; set replace to one: letters, digits, _")
         taken = {*RESERVED, *(info.context.labels if info.context else ())}
         if self.name in taken and not self.changes_nothing:
-            raise _no_label(f"{self.name} is a label that series have already; say another name in replace")
+            raise _no_label(f"{self.name} is a label that series have already; set replace to another name")
         return self
 
 
@@ -168,7 +170,7 @@ def _no_label(text: str) -> PydanticCustomError:
 def _names_differ(labels: tuple[ExposedLabel, ...]) -> tuple[ExposedLabel, ...]:
     names = [label.name for label in labels]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise _no_label(f"two items are called {twice}; say another name in replace of one of them")
+        raise _no_label(f"two items are called {twice}; set replace of one of them to another name")
     return labels
 
 
@@ -183,14 +185,14 @@ ITEMS: Mapping[str, str] = {
     "probes": "the name of a probe",
     "thresholds": "a whole number of milliseconds from 1 to 3600000",
 }
-"""What the members of a value must be, by the value's key."""
+"""What the items of a value must be, by the value's key."""
 
 
 class MetricConfig(BaseModel):
-    """Section `metric_config`. No `probes` means the necessary ones; `interval` is in seconds.
+    """Section `metric_config`. Without `probes` the necessary ones run; `interval` is in seconds.
 
-    `aliases` has `/metrics` show series under their other names too, `timestamps` the time of each value. `verbose`
-    gives every series the pod's address and labels, or those that `expose_labels` chooses.
+    `aliases` makes `/metrics` also show series under their other names, `timestamps` adds the time of each value.
+    `verbose` adds the pod's address and labels to every series, or the labels that `expose_labels` chooses.
     """
 
     model_config = _SETTING
@@ -206,11 +208,11 @@ class MetricConfig(BaseModel):
 
 
 class EventConfig(BaseModel):
-    """Section `event_config`. No `probes` means the necessary ones; `infotolog` writes events to standard error.
+    """Section `event_config`. Without `probes` the necessary ones run; `infotolog` writes events to standard error.
 
-    `thresholds` are in milliseconds, by the name of the type of event. `events_per_second` bounds the events of one
-    kind at one place in one namespace; `harmless` has drops told that are ordinary. `loki_enable` pushes events to Loki
-    without a collector.
+    `thresholds` are in milliseconds, by event type. `events_per_second` limits the events of one kind at one location
+    in one namespace; `expected` also emits events for what is no fault. `loki_enable` pushes events to Loki without a
+    collector.
     """
 
     model_config = _SETTING
@@ -221,13 +223,13 @@ class EventConfig(BaseModel):
     infotolog: _Switch = True
     thresholds: _Thresholds = {}
     events_per_second: _Rate = 100
-    harmless: _Switch = False
+    expected: _Switch = Field(default=False, validation_alias=AliasChoices("expected", "harmless"))
     loki_enable: _Switch = False
     loki_address: _LokiAddress = ""
 
 
 class DeliveryConfig(BaseModel):
-    """Section `delivery`, of what is sent. The spool's size is for each of OTLP metrics, OTLP logs and Loki."""
+    """Section `delivery`. OTLP metrics, OTLP logs and Loki each have a spool of this size."""
 
     model_config = _SETTING
 
@@ -238,7 +240,7 @@ class DeliveryConfig(BaseModel):
 
 
 class Config(BaseModel):
-    """All that the file may say, with the defaults of what it does not say."""
+    """The whole configuration; keys that the file does not have get their defaults."""
 
     model_config = _SETTING
 
@@ -259,6 +261,11 @@ class Config(BaseModel):
         return self
 
 
+def key_of(name: str, field: FieldInfo) -> str:
+    """The key of a field in the file, as it is spelled today."""
+    return field.validation_alias if isinstance(field.validation_alias, str) else name
+
+
 def differences(before: Config, after: Config) -> Iterator[str]:
     """What the second says otherwise than the first, one setting after another: `metric_config.interval 5 -> 10`."""
     old, new = settings_of(before), settings_of(after)
@@ -272,7 +279,7 @@ def settings_of(config: Config) -> Mapping[str, Any]:
 
 def _settings(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, field in type(model).model_fields.items():
-        key, value = f"{prefix}{field.validation_alias or name}", getattr(model, name)
+        key, value = f"{prefix}{key_of(name, field)}", getattr(model, name)
         if isinstance(value, BaseModel):
             yield from _settings(value, f"{key}.")
         else:

@@ -1,8 +1,8 @@
-"""Seeing that the file has changed.
+"""Detecting that the file has changed.
 
-It is read again and again and compared by its content, which costs some 15 microseconds a look and is right everywhere:
-a ConfigMap's mount that swaps a symlink two directories above, a file that is renamed over another or written in place
-(twice within a tick of its time stamp, with the same size), one that comes into being, a file system without inotify.
+It is read periodically and compared by content. That costs about 15 microseconds each time and is correct everywhere: a
+ConfigMap's mount that swaps a symlink two directories above, a file that is renamed over another or written in place
+(twice within a tick of its time stamp, with the same size), a file that is created, a file system without inotify.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from typing import Final
 from otel_netagent.config.reading import DEFAULT_PLACES, Content, read
 
 LOOK_EVERY_S: Final = 0.5
-"""A change is seen after one to two of these."""
+"""A change is detected after one to two of these periods."""
 
 
 class Watch:
-    """The file that was named, or the first that there is; `content` is what was last found, be it of use or not."""
+    """Watches the named file, or the first that exists. `content` is the last content found, valid or not."""
 
     def __init__(self, path: Path | None = None, places: Sequence[Path] = DEFAULT_PLACES) -> None:
         """Read it for the first time."""
         self._path = path
         self._places = places
         self.content = self._last = read(path, places)
-        # What comes out of a pipe cannot be read twice.
+        # A pipe cannot be read twice.
         self._changes = path is None or path.is_file() or not path.exists()
 
     def look(self) -> Content | None:
-        """The content, when it is another than before: once, and only when two looks have found it so.
+        """New content, once, and only after two reads have found the same; else None.
 
-        Whoever writes a file in place begins by making it empty, and an empty file means the defaults.
+        A program that writes a file in place first empties it, and an empty file means the defaults.
         """
         if not self._changes:
             return None
@@ -44,7 +44,7 @@ class Watch:
         return content
 
     def look_now(self) -> Content:
-        """The content as it is at this moment, be it new or not."""
+        """The current content, new or not."""
         if self._changes:
             self.content = self._last = read(self._path, self._places)
         return self.content

@@ -1,1 +1,1 @@
-"""Whose a network namespace is: pod, container, host, or a namespace by name."""
+"""The owner of each network namespace: a pod, a container, the host, or a namespace by name."""

@@ -1,8 +1,8 @@
-"""Owner of a process by its cgroup: which pod, which container.
+"""The pod and the container of a process, from its cgroup path.
 
 The kubelet and the container runtimes put the pod's UID and the container's id into the path. The spelling
-depends on the runtime and on its cgroup driver (systemd, or cgroupfs), not on the version of cgroups: the
-tables below hold the spellings of one part of a path, each with an example.
+depends on the runtime and on its cgroup driver (systemd or cgroupfs), not on the version of cgroups. The tables below
+hold the spellings of one part of a path, each with an example.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 _UID = r"([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})"
-"""A UUID, with underscores in systemd's paths; of a static pod 32 digits, the hash of its manifest."""
+"""A UUID, with underscores in systemd's paths. A static pod has 32 digits instead, the hash of its manifest."""
 
 _ID = r"([0-9a-f]{64})"
 
@@ -32,17 +32,16 @@ _CONTAINERD_NAMESPACE = re.compile(r"(?:/\.\.)*/(?:default|k8s\.io)/([A-Za-z0-9]
 
 @dataclass(frozen=True, slots=True)
 class CgroupOwner:
-    """What a cgroup path says of its processes. One of the two may be empty, never both."""
+    """Pod UID and container id of a cgroup path. One of the two may be empty, never both."""
 
     pod_uid: str
     container_id: str
 
 
 def owner_of(text: str) -> CgroupOwner | None:
-    """Owner that a text of `/proc/PID/cgroup` names, None if the process is in no container.
+    """The owner in the content of `/proc/PID/cgroup`; None if the process is in no container.
 
-    With cgroups v1, where each hierarchy has a path of its own, the one that says most is believed. The text
-    may be of any content.
+    With cgroups v1 each hierarchy has its own path: the path that says most is used. Any text is accepted.
     """
     fields = (line.split(":", 2) for line in text.split("\n"))
     paths = dict.fromkeys(path for _, _, path in (line for line in fields if len(line) == 3))
@@ -51,10 +50,10 @@ def owner_of(text: str) -> CgroupOwner | None:
 
 
 def _owner_by_path(path: str) -> CgroupOwner | None:
-    """Owner by the innermost pod and the innermost container in it: nodes of kind are containers themselves.
+    """The innermost pod and the innermost container in it: nodes of kind are containers themselves.
 
-    A colon separates parts too: a runtime that is given systemd's form of a path but uses the cgroupfs driver
-    makes one directory `kubepods-burstable-pod<uid>.slice:cri-containerd:<id>` of it.
+    A colon separates parts too: a runtime that gets a path in systemd's form but uses the cgroupfs driver creates one
+    directory `kubepods-burstable-pod<uid>.slice:cri-containerd:<id>`.
     """
     pod_uid = container_id = ""
     for part in re.split("[/:]", path.removesuffix(" (deleted)")):
@@ -68,6 +67,6 @@ def _owner_by_path(path: str) -> CgroupOwner | None:
 
 
 def _spelled(text: str, spellings: tuple[re.Pattern[str], ...]) -> str:
-    """What the first spelling that fits holds, or nothing."""
+    """The group of the first spelling that matches; empty if none does."""
     matches = (spelling.fullmatch(text) for spelling in spellings)
     return next((match[1] for match in matches if match), "")

@@ -1,4 +1,4 @@
-"""The entity: whom a network namespace belongs to, as every output names it."""
+"""The entity: the owner of a network namespace, as every output names it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from otel_netagent.identity.pod import Workload
 
-Labels: TypeAlias = tuple[tuple[str, str], ...]
+LabelPairs: TypeAlias = tuple[tuple[str, str], ...]
 """Names and values, in their order."""
 
 
@@ -49,7 +49,7 @@ class Entity:
     pod_uid: str = ""
     container_id: str = ""
     workload: Workload | None = field(default=None, hash=False)
-    labels: Labels = field(default=(), hash=False)
+    labels: LabelPairs = field(default=(), hash=False)
     labels_left_out: int = field(default=0, hash=False)
 
     @property

@@ -1,6 +1,6 @@
-"""Labels that metrics have of a pod beside the four of every entity: all that there are, or a choice.
+"""Labels of a pod that its metrics have besides the four of every entity: all labels of the pod, or chosen ones.
 
-Names are valid in Prometheus and the same in OTLP, so that series are the same by every way.
+Names are valid in Prometheus and the same in OTLP, so that series are the same in every output.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from otel_netagent.identity.naming import Labelled
 from otel_netagent.identity.pod import Pod
 
 RESERVED: Final = ("namespace", "netns", "node", "pod", "le")
-"""Labels that every series has in any case, and the one of a histogram's buckets."""
+"""Labels that every series has anyway, and the label of a histogram's buckets."""
 
 NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
-"""A name of a label ("Prometheus data model"); what begins with two underscores is Prometheus' own."""
+"""A name of a label ("Prometheus data model"); names with two underscores at the start are reserved."""
 
 MOST_LABELS: Final = 20
-"""Of a pod's labels. With all others a series has fewer than 30, which is what Mimir takes by default
+"""The most labels of a pod. With the other labels a series has fewer than 30, Mimir's default limit
 (`max_label_names_per_series`)."""
 
 LONGEST_NAME: Final = 128
 LONGEST_VALUE: Final = 63
-"""What Kubernetes lets a value be at most."""
+"""Kubernetes' own limit for a label value."""
 
 _PREFIX: Final = "label_"
 _NO_NAME_CHARACTER: Final = re.compile(r"[^a-zA-Z0-9_]")
@@ -40,31 +40,31 @@ META: Final[Mapping[str, Callable[[Entity, Pod | None], str]]] = {
     "workload": lambda entity, _: entity.workload.name if entity.workload else "",
     "workload_kind": lambda entity, _: entity.workload.kind if entity.workload else "",
 }
-"""What is known of an entity that is no label of Kubernetes; empty where it is not known. The first two are the
-open-source twin's."""
+"""Properties of an entity that are not Kubernetes labels; empty where unknown. The first two are the open-source
+twin's."""
 
 
 def all_labels(entity: Entity, pod: Pod | None) -> Labelled:
-    """`ip`, and the pod's labels, as kube-state-metrics names them; in the alphabet's order, as many as may be."""
+    """`ip` and the pod's labels as kube-state-metrics names them, in alphabetical order, up to the limits."""
     if pod is None:
         return Labelled(())
-    told = [(name, pod.labels[key]) for key, name in prometheus_names(pod.labels).items() if pod.labels[key]]
-    fitting = [(name, value) for name, value in told if len(name) <= LONGEST_NAME and len(value) <= LONGEST_VALUE]
+    candidates = [(name, pod.labels[key]) for key, name in prometheus_names(pod.labels).items() if pod.labels[key]]
+    fitting = [(name, value) for name, value in candidates if len(name) <= LONGEST_NAME and len(value) <= LONGEST_VALUE]
     address = META["ip"](entity, pod)
     own = (("ip", address),) if address else ()
-    return Labelled((*own, *fitting[:MOST_LABELS]), left_out=len(told) - len(fitting[:MOST_LABELS]))
+    return Labelled((*own, *fitting[:MOST_LABELS]), left_out=len(candidates) - len(fitting[:MOST_LABELS]))
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """One label: its name, and whether its value is the pod's label of the key `source`, or of META."""
+    """One chosen label: its value is META[source] if `meta`, else the pod's label with the key `source`."""
 
     name: str
     source: str
     meta: bool
 
     def value(self, entity: Entity, pod: Pod | None) -> str:
-        """Empty where there is none, which in Prometheus is the same as no label."""
+        """The value; empty if there is none, which in Prometheus means no label."""
         if self.meta:
             return META[self.source](entity, pod)
         return pod.labels.get(self.source, "") if pod else ""
@@ -72,22 +72,22 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class ChosenLabels:
-    """These labels and no others."""
+    """Selects these labels and no others."""
 
     chosen: tuple[Chosen, ...]
 
     def __call__(self, entity: Entity, pod: Pod | None) -> Labelled:
-        """Those that have a value."""
-        told = [(each.name, each.value(entity, pod)) for each in self.chosen]
-        fitting = tuple((name, value) for name, value in told if value and len(value) <= LONGEST_VALUE)
-        return Labelled(fitting, left_out=sum(len(value) > LONGEST_VALUE for _, value in told))
+        """The chosen labels that have a value."""
+        candidates = [(each.name, each.value(entity, pod)) for each in self.chosen]
+        fitting = tuple((name, value) for name, value in candidates if value and len(value) <= LONGEST_VALUE)
+        return Labelled(fitting, left_out=sum(len(value) > LONGEST_VALUE for _, value in candidates))
 
 
 def prometheus_names(keys: Iterable[str]) -> Mapping[str, str]:
-    """For each key of a label its name, as kube-state-metrics has it, so that one can join its `kube_pod_labels`.
+    """The label name of each key, as in kube-state-metrics, so that queries can join its `kube_pod_labels`.
 
-    Source: its `internal/store/utils.go`. What several keys come to is numbered in the keys' order, as
-    `label_a_b_conflict1`. No two names are the same, also where a key is spelt like a numbered name.
+    Source: its `internal/store/utils.go`. Keys that lead to the same name are numbered in the order of the keys:
+    `label_a_b_conflict1`. All names differ, even if a key is spelt like a numbered name.
     """
     wanted = {key: _PREFIX + _snake_case(as_name(key)) for key in sorted(keys)}
     claims = Counter(wanted.values())
@@ -97,7 +97,7 @@ def prometheus_names(keys: Iterable[str]) -> Mapping[str, str]:
 
 
 def as_name(key: str) -> str:
-    """The key of a label with an underscore for each character that no name may have."""
+    """The key of a label, with an underscore for each character that is not allowed in a name."""
     return _NO_NAME_CHARACTER.sub("_", key)
 
 

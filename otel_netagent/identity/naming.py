@@ -1,4 +1,4 @@
-"""What is known of pods beside their namespaces: put into the entities that procfs gives."""
+"""Names and labels from Kubernetes, added to the entities that are found in procfs."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
-from otel_netagent.identity.entity import Entity, Labels
+from otel_netagent.identity.entity import Entity, LabelPairs
 from otel_netagent.identity.pod import Pod
 
 
 class Labelled(NamedTuple):
-    """Labels of an entity's metrics, and how many more there would have been."""
+    """Labels of an entity's metrics, and the number of labels that were left out."""
 
-    labels: Labels
+    labels: LabelPairs
     left_out: int = 0
 
 
 Labelling: TypeAlias = Callable[[Entity, Pod | None], Labelled]
-"""Which labels metrics get of an entity; of its pod too, where it is one that Kubernetes has told of."""
+"""Selects the labels that metrics get from an entity and, if Kubernetes knows it, from its pod."""
 
 
 def unlabelled(entity: Entity, pod: Pod | None) -> Labelled:  # noqa: ARG001 - a Labelling
-    """None beside those of every entity."""
+    """No labels besides those of every entity."""
     return Labelled(())
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What is known at one moment: pods by the UIDs that cgroup paths have, and how their metrics are labelled."""
+class EntityNames:
+    """Pods by the UIDs in cgroup paths, and the labelling of metrics, at one moment."""
 
     pods: Mapping[str, Pod] = field(default_factory=dict)
     label: Labelling = unlabelled
 
     def of(self, entity: Entity) -> Entity:
-        """The entity with all that is known of it; itself where that is nothing new.
+        """The entity with its names and labels; the same object if nothing changes.
 
-        One whose pod is not known (any more) keeps the name that it has.
+        An entity whose pod is not known (any more) keeps its name.
         """
         pod = self.pods.get(entity.pod_uid)
         if pod is not None:
@@ -49,21 +49,21 @@ class Names:
         return entity if named == entity else named
 
 
-class Naming:
-    """Holds the Names of the present. From any thread; `names` is another object after each change, and only then."""
+class EntityNaming:
+    """Holds the current EntityNames. From any thread; `names` is a new object after each change, and only then."""
 
     def __init__(self) -> None:
-        """No pod is known, and nothing labelled."""
-        self.names = Names()
+        """Start without pods and labels."""
+        self.names = EntityNames()
         self._changing = threading.Lock()
 
     def know(self, pods: Mapping[str, Pod]) -> None:
-        """These are the pods of the node from now on."""
+        """Replace the pods of the node."""
         with self._changing:
             self.names = replace(self.names, pods=pods)
 
     def label_by(self, label: Labelling) -> None:
-        """Metrics are labelled so from now on."""
+        """Replace the labelling of metrics."""
         with self._changing:
             if label != self.names.label:
                 self.names = replace(self.names, label=label)

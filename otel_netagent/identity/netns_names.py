@@ -15,11 +15,11 @@ _ANY_NAMESPACE = Path("/proc/self/ns/net")
 
 
 def by_netns(directory: Path = NETNS_DIR) -> Mapping[int, str]:
-    """Name of each named network namespace, by its inode number; the first in the alphabet if it has several.
+    """Name of each named network namespace, by inode number; the alphabetically first if it has several.
 
-    A file that is no mounted namespace, as a deletion that failed halfway leaves behind, is ignored: it is
-    not on nsfs, the file system that all namespaces share. Nothing is opened, which would keep the namespace alive.
-    Raises OSError where the directory cannot be opened for want of descriptors.
+    A file that is not a mounted namespace, as a failed deletion leaves it behind, is ignored: it is not on nsfs, the
+    file system of all namespaces. Nothing is opened, since that would keep the namespace alive.
+    Raises OSError if the directory cannot be opened because no file descriptor is free.
     """
     try:
         files = sorted(directory.iterdir(), reverse=True)
@@ -38,5 +38,5 @@ def _stat(file: Path) -> os.stat_result | None:
 
 
 def _text(file: Path) -> str:
-    """The name as text that every output can encode: a file name may be any bytes."""
+    """The name as text that every output can encode: a file name may contain any bytes."""
     return os.fsencode(file.name).decode(errors="replace")

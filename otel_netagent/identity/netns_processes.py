@@ -12,8 +12,7 @@ from otel_netagent.kernel.proc import files, processes
 def by_netns(proc: Path = files.PROC) -> Mapping[int, Sequence[int]]:
     """Ids of the processes (thread-group leaders) in each network namespace, by its inode number.
 
-    Processes that exit meanwhile, zombies, and those that may not be looked at are left out. Costs 4 us a
-    process.
+    Processes that exit meanwhile, zombies, and processes without permission to read are left out. Costs 4 us a process.
     """
     found: defaultdict[int, list[int]] = defaultdict(list)
     for pid in processes.pids(proc):

@@ -1,4 +1,4 @@
-"""Owner of one network namespace, told by the processes in it."""
+"""The owner of a network namespace, found from its processes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SHORT_ID = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Entity of a namespace, and the process that tells it; None if no process was found alive."""
+class NamespaceOwner:
+    """Entity of a namespace, and the process that shows it (`witness`); None if no process was found alive."""
 
     entity: Entity
     witness: int | None
@@ -30,7 +30,7 @@ class Netns(NamedTuple):
     cookie: int
 
 
-def examine(netns: Netns, pids: Iterable[int], name: str | None, proc: Path = files.PROC) -> Finding:
+def examine(netns: Netns, pids: Iterable[int], name: str | None, proc: Path = files.PROC) -> NamespaceOwner:
     """Owner of a namespace that is not the host's, by its processes and its name of `ip netns`.
 
     Containers go before names. Of several containers it is the one whose process is the oldest: of a pod the
@@ -38,14 +38,14 @@ def examine(netns: Netns, pids: Iterable[int], name: str | None, proc: Path = fi
     """
     by_age = sorted((ticks, pid) for pid in pids if (ticks := processes.start_ticks(pid, proc)) is not None)
     if not by_age:
-        return Finding(_unowned(netns, name, start_ns=0), witness=None)
+        return NamespaceOwner(_unowned(netns, name, start_ns=0), witness=None)
     oldest_ticks, oldest = by_age[0]
     start_ns = processes.unix_ns_of_ticks(oldest_ticks)
     for _, pid in by_age:
         owner = owner_of(processes.cgroup_of(pid, proc) or "")
         if owner is not None:
-            return Finding(_owned(netns, owner, start_ns), witness=pid)
-    return Finding(_unowned(netns, name, start_ns), witness=oldest)
+            return NamespaceOwner(_owned(netns, owner, start_ns), witness=pid)
+    return NamespaceOwner(_unowned(netns, name, start_ns), witness=oldest)
 
 
 def host_entity(netns: Netns, proc: Path = files.PROC) -> Entity:

@@ -1,4 +1,4 @@
-"""What Kubernetes knows of a pod, as far as this agent wants it."""
+"""A pod of Kubernetes, with the few properties that the agent uses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a pod belongs to, as people know it: the Deployment, and not the ReplicaSet of one of its versions."""
+    """The workload that a pod belongs to, as people know it: the Deployment, not one of its ReplicaSets."""
 
     kind: str
     name: str
@@ -16,9 +16,9 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of this node. `uid` is the one that cgroup paths have; `ip`, its first address, is empty before it has one.
+    """A pod of this node. `uid` is the one in cgroup paths; `ip` is its first address, empty before it has one.
 
-    `labels` are Kubernetes' own, by keys as `app.kubernetes.io/name`.
+    `labels` are the pod's labels in Kubernetes, by keys such as `app.kubernetes.io/name`.
     """
 
     uid: str

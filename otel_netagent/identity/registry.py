@@ -1,6 +1,6 @@
 """Registry of entities: whose each network namespace is, kept current at little cost.
 
-The processes in a namespace tell whose it is, so procfs is scanned, but only when something may have changed.
+The processes in a namespace show its owner, so procfs is scanned, but only when something may have changed.
 Two facts shape the rest:
 
 - The kernel gives the inode number of a deleted namespace to the next that is created. So a namespace is known by
@@ -9,7 +9,7 @@ Two facts shape the rest:
   procfs shows no cookies. So a scan of it proves nothing of a namespace that was seen first after it, nor of one that a
   walk has met before it, unless the process or the name that it found, or the process that the walk met, is there now.
 - A pod's namespace is born with processes of the runtime in it that are in no container, or in another one: a CNI
-  plugin may itself be a pod. So what no container owns is not settled, nor what was told by a process that has left it:
+  plugin may itself be a pod. So what no container owns is not settled, nor what a process showed that has left it:
   it is examined again.
 """
 
@@ -24,8 +24,8 @@ from typing import Protocol
 
 from otel_netagent.identity import netns_names, netns_processes
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.identity.naming import Names, Naming
-from otel_netagent.identity.owner import Finding, Netns, examine, host_entity
+from otel_netagent.identity.naming import EntityNames, EntityNaming
+from otel_netagent.identity.owner import NamespaceOwner, Netns, examine, host_entity
 from otel_netagent.kernel.proc import files, processes
 from otel_netagent.open_files import ShortageLog
 
@@ -43,7 +43,7 @@ SEARCH_AGAIN_S = 10.0
 
 
 class LiveNamespace(Protocol):
-    """What a walk over the namespaces tells of one that has a process; `cookie` is the inode where there is none."""
+    """A namespace with a process, found by a walk; `cookie` is the inode number where the kernel has no cookies."""
 
     @property
     def inode(self) -> int:
@@ -59,17 +59,17 @@ class LiveNamespace(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownNamespace:
     """A namespace with processes, and what is needed to judge later whether its entity is still right."""
 
-    finding: Finding
+    owner: NamespaceOwner
     first_seen: float
     examined: float
     witness_left: bool = False
 
     @property
     def owned(self) -> bool:
-        return self.finding.entity.kind is not EntityKind.NETNS
+        return self.owner.entity.kind is not EntityKind.NETNS
 
     @property
     def settled(self) -> bool:
@@ -79,24 +79,24 @@ class _Known:
         """Whether to examine it again."""
         return not self.settled and (now - self.first_seen < SETTLING_S or now - self.examined >= SETTLING_S)
 
-    def called(self, names: Names) -> _Known:
+    def called(self, names: EntityNames) -> _KnownNamespace:
         """The same by what is known of names now."""
-        return replace(self, finding=_called(self.finding, names))
+        return replace(self, owner=_called(self.owner, names))
 
 
 @dataclass(frozen=True, slots=True)
-class _Until:
-    """A finding that is believed until a moment of the clock."""
+class _DepartedOwner:
+    """The owner of a departed namespace, believed until a moment of the clock."""
 
-    finding: Finding
+    owner: NamespaceOwner
     end: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Sought:
+class _SearchResult:
     """What a search found, believed until `end`. The namespace was there `since` it was first sought."""
 
-    finding: Finding
+    owner: NamespaceOwner
     since: float
     end: float
 
@@ -122,21 +122,21 @@ class Registry:
         proc: Path = files.PROC,
         netns_dir: Path = netns_names.NETNS_DIR,
         clock: Callable[[], float] = time.monotonic,
-        naming: Naming | None = None,
+        naming: EntityNaming | None = None,
     ) -> None:
         """Know the host's namespace from the beginning."""
         self._proc = proc
         self._netns_dir = netns_dir
         self._clock = clock
-        self._naming = naming or Naming()
+        self._naming = naming or EntityNaming()
         self._names = self._naming.names
         self._lock = threading.Lock()
         self._host = self._know_host()
         # The keys of what follows are cookies; inode numbers as soon as an update shows that its walk has no cookies.
         self._by_cookie = True
-        self._known: Mapping[int, _Known] = {}
-        self._departed: Mapping[int, _Until] = {}
-        self._found: dict[int, _Sought] = {}
+        self._known: Mapping[int, _KnownNamespace] = {}
+        self._departed: Mapping[int, _DepartedOwner] = {}
+        self._search_results: dict[int, _SearchResult] = {}
         self._scan = _Scan()
         self._shortage = ShortageLog()
 
@@ -158,7 +158,7 @@ class Registry:
             self._remember_departed(known, now)
             self._known = known
             self._by_cookie = any(each.cookie != each.inode for each in live)
-            return {each.cookie: known[each.cookie].finding.entity for each in live}
+            return {each.cookie: known[each.cookie].owner.entity for each in live}
 
     def lookup(self, netns: int, cookie: int) -> Entity:
         """Entity of the namespace that an event speaks of: one of the last update, or one sought now.
@@ -168,7 +168,7 @@ class Registry:
         """
         key = cookie if self._by_cookie else netns
         known = self._known.get(key) or self._host.get(netns)
-        return known.finding.entity if known is not None else self._search(Netns(netns, key))
+        return known.owner.entity if known is not None else self._search(Netns(netns, key))
 
     def _follow_names(self) -> None:
         """Call all by the names of the present; most of the time these are those of the update before."""
@@ -178,37 +178,37 @@ class Registry:
         self._host = {key: known.called(self._names) for key, known in self._host.items()}
         self._known = {key: known.called(self._names) for key, known in self._known.items()}
 
-    def _know_host(self) -> Mapping[int, _Known]:
+    def _know_host(self) -> Mapping[int, _KnownNamespace]:
         """The host by its inode number, which nobody else can get. Its cookie is known with the first walk."""
         inode = processes.host_netns(self._proc)
         if inode is None:
             return {}
         now = self._clock()
-        finding = _called(Finding(host_entity(Netns(inode, inode), self._proc), witness=1), self._names)
-        return {inode: _Known(finding, first_seen=now, examined=now)}
+        owner = _called(NamespaceOwner(host_entity(Netns(inode, inode), self._proc), witness=1), self._names)
+        return {inode: _KnownNamespace(owner, first_seen=now, examined=now)}
 
-    def _host_as(self, live: LiveNamespace) -> _Known:
+    def _host_as(self, live: LiveNamespace) -> _KnownNamespace:
         """The host, by the cookie that a walk gives it."""
         host = self._host[live.inode]
-        if host.finding.entity.netns_cookie != live.cookie:
-            entity = replace(host.finding.entity, netns_cookie=live.cookie)
-            self._host = {live.inode: replace(host, finding=replace(host.finding, entity=entity))}
+        if host.owner.entity.netns_cookie != live.cookie:
+            entity = replace(host.owner.entity, netns_cookie=live.cookie)
+            self._host = {live.inode: replace(host, owner=replace(host.owner, entity=entity))}
         return self._host[live.inode]
 
-    def _still_known(self, live: LiveNamespace) -> _Known | None:
+    def _still_known(self, live: LiveNamespace) -> _KnownNamespace | None:
         """What is known of a namespace, unless its number, for want of a cookie, now means another one."""
         if live.inode in self._host:
             return self._host_as(live)
         known = self._known.get(live.cookie)
-        if known is None or live.pid == known.finding.witness:
+        if known is None or live.pid == known.owner.witness:
             return known
-        witness = known.finding.witness
+        witness = known.owner.witness
         left = witness is None or processes.netns_of(witness, self._proc) != live.inode
         if left and live.cookie == live.inode:
             return None
         return known if left == known.witness_left else replace(known, witness_left=left)
 
-    def _examine(self, live: LiveNamespace, known: _Known | None) -> _Known:
+    def _examine(self, live: LiveNamespace, known: _KnownNamespace | None) -> _KnownNamespace:
         """Find the owner of a live namespace. Of a known one the start stays, since its counters go on.
 
         Where only a thread is in the namespace, as of a CNI plugin, the scan has not seen it, but its pid is given.
@@ -216,25 +216,25 @@ class Registry:
         now, proven = self._scan.time, self._is_in(live.pid, live.inode)
         pids = (self._scan.processes.get(live.inode) or (live.pid,)) if proven else ()
         name = self._scan.names.get(live.inode) if proven else None
-        finding = _called(examine(Netns(live.inode, live.cookie), pids, name, self._proc), self._names)
+        owner = _called(examine(Netns(live.inode, live.cookie), pids, name, self._proc), self._names)
         if known is None:
-            return _Known(finding, first_seen=now, examined=now)
+            return _KnownNamespace(owner, first_seen=now, examined=now)
         # A pod ends, and its last containers have gone; or the scan may speak of the next namespace of this number.
-        if (known.owned and finding.entity.kind is EntityKind.NETNS) or not proven:
+        if (known.owned and owner.entity.kind is EntityKind.NETNS) or not proven:
             return replace(known, examined=now)
-        entity = replace(finding.entity, start_ns=known.finding.entity.start_ns or finding.entity.start_ns)
-        if entity.pod_uid and entity.pod_uid == known.finding.entity.pod_uid:  # told by another container of the pod
-            entity = known.finding.entity
-        return _Known(replace(finding, entity=entity), known.first_seen, examined=now)
+        entity = replace(owner.entity, start_ns=known.owner.entity.start_ns or owner.entity.start_ns)
+        if entity.pod_uid and entity.pod_uid == known.owner.entity.pod_uid:  # found from another container of the pod
+            entity = known.owner.entity
+        return _KnownNamespace(replace(owner, entity=entity), known.first_seen, examined=now)
 
-    def _remember_departed(self, known: Mapping[int, _Known], now: float) -> None:
-        """Remember the owners of namespaces that are gone, but for those of whom no process has told anything."""
+    def _remember_departed(self, known: Mapping[int, _KnownNamespace], now: float) -> None:
+        """Remember the owners of namespaces that are gone, but not those that no process has shown."""
         gone = self._known.keys() - known.keys()
         for key in gone:
-            self._found.pop(key, None)
+            self._search_results.pop(key, None)
         remembered = {key: it for key, it in self._departed.items() if now < it.end}
-        told = {key: it.finding for key in gone if (it := self._known[key]).finding.witness is not None}
-        self._departed = remembered | {key: _Until(finding, now + DEPARTED_S) for key, finding in told.items()}
+        owners = {key: it.owner for key in gone if (it := self._known[key]).owner.witness is not None}
+        self._departed = remembered | {key: _DepartedOwner(owner, now + DEPARTED_S) for key, owner in owners.items()}
 
     def _search(self, netns: Netns) -> Entity:
         with self._lock:
@@ -243,53 +243,53 @@ class Registry:
             if remembered := self._remembered(netns, now):
                 return remembered.entity
             try:
-                return self._sought(netns, now).entity
+                return self._search_again(netns, now).entity
             except OSError as error:
                 self._shortage.note("events of new namespaces are emitted without the name of their pod", error)
                 departed = self._departed.get(netns.cookie)
-                return (departed.finding if departed else examine(netns, (), None, self._proc)).entity
+                return (departed.owner if departed else examine(netns, (), None, self._proc)).entity
 
-    def _sought(self, netns: Netns, now: float) -> Finding:
+    def _search_again(self, netns: Netns, now: float) -> NamespaceOwner:
         """What a search finds, which is remembered. Raises OSError where no file can be opened."""
-        since = self._found[netns.cookie].since if netns.cookie in self._found else now
+        since = self._search_results[netns.cookie].since if netns.cookie in self._search_results else now
         next_scan = self._scan.time + SEARCH_EVERY_S
         if now < next_scan:
             end = next_scan
         else:
             self._scan = self._scan_now(now)
-            self._found = {other: it for other, it in self._found.items() if now < it.end}
+            self._search_results = {other: it for other, it in self._search_results.items() if now < it.end}
             end = now + SEARCH_AGAIN_S
-        finding = self._find(netns, since)
-        self._found[netns.cookie] = _Sought(finding, since, end)
-        return finding
+        owner = self._find(netns, since)
+        self._search_results[netns.cookie] = _SearchResult(owner, since, end)
+        return owner
 
-    def _remembered(self, netns: Netns, now: float) -> Finding | None:
+    def _remembered(self, netns: Netns, now: float) -> NamespaceOwner | None:
         """What needs no scan: what a search found lately, and whose a departed namespace with a cookie was."""
         has_cookie = netns.cookie != netns.inode
-        it = self._found.get(netns.cookie) or (self._departed.get(netns.cookie) if has_cookie else None)
-        return it.finding if it is not None and now < it.end else None
+        it = self._search_results.get(netns.cookie) or (self._departed.get(netns.cookie) if has_cookie else None)
+        return it.owner if it is not None and now < it.end else None
 
-    def _find(self, netns: Netns, since: float) -> Finding:
+    def _find(self, netns: Netns, since: float) -> NamespaceOwner:
         """Owner by the last scan: by the namespace's processes, else the last owner, else by its name."""
         scan = self._scan
-        finding = examine(netns, scan.processes.get(netns.inode, ()), scan.names.get(netns.inode), self._proc)
-        if self._is_of_another(netns) or not self._is_proven(finding, since):
-            finding = examine(netns, (), None, self._proc)
+        owner = examine(netns, scan.processes.get(netns.inode, ()), scan.names.get(netns.inode), self._proc)
+        if self._is_of_another(netns) or not self._is_proven(owner, since):
+            owner = examine(netns, (), None, self._proc)
         departed = self._departed.get(netns.cookie)
-        if finding.witness is None and departed is not None and self._clock() < departed.end:
-            return departed.finding
-        return _called(finding, self._names)
+        if owner.witness is None and departed is not None and self._clock() < departed.end:
+            return departed.owner
+        return _called(owner, self._names)
 
-    def _is_proven(self, finding: Finding, since: float) -> bool:
+    def _is_proven(self, owner: NamespaceOwner, since: float) -> bool:
         """Whether what the last scan says holds for a namespace that was first sought at `since`.
 
         If the scan was before that, the number may have been another's then, whom nobody need have seen.
         """
-        netns = finding.entity.netns
+        netns = owner.entity.netns
         if self._scan.time >= since:
             return True
-        if finding.witness is not None:
-            return self._is_in(finding.witness, netns)
+        if owner.witness is not None:
+            return self._is_in(owner.witness, netns)
         return netns_names.by_netns(self._netns_dir).get(netns) == self._scan.names.get(netns)
 
     def _is_in(self, pid: int, netns: int) -> bool:
@@ -297,19 +297,23 @@ class Registry:
 
     def _is_of_another(self, netns: Netns) -> bool:
         """Whether the last scan speaks of another namespace with this number: that one's witness was still there."""
-        seen: dict[int, _Known | _Until | _Sought] = {**self._known, **self._departed, **self._found}
+        seen: dict[int, _KnownNamespace | _DepartedOwner | _SearchResult] = {
+            **self._known,
+            **self._departed,
+            **self._search_results,
+        }
         pids = self._scan.processes.get(netns.inode, ())
         return any(
-            it.finding.witness in pids
+            it.owner.witness in pids
             for cookie, it in seen.items()
-            if cookie != netns.cookie and it.finding.entity.netns == netns.inode
+            if cookie != netns.cookie and it.owner.entity.netns == netns.inode
         )
 
     def _scan_now(self, now: float) -> _Scan:
         return _Scan(now, netns_processes.by_netns(self._proc), netns_names.by_netns(self._netns_dir))
 
 
-def _called(finding: Finding, names: Names) -> Finding:
-    """The finding with its entity by the name that it has; itself where nothing new is known of it."""
-    entity = names.of(finding.entity)
-    return finding if entity is finding.entity else replace(finding, entity=entity)
+def _called(owner: NamespaceOwner, names: EntityNames) -> NamespaceOwner:
+    """The owner with its entity by the name that it has; itself where nothing new is known of it."""
+    entity = names.of(owner.entity)
+    return owner if entity is owner.entity else replace(owner, entity=entity)

@@ -19,7 +19,7 @@ from opentelemetry.metrics import MeterProvider, get_meter_provider
 from otel_netagent.config.probe_selection import selected_probes
 from otel_netagent.config.schema import Config
 from otel_netagent.identity.kubernetes.watch import follow_pods
-from otel_netagent.identity.naming import Naming
+from otel_netagent.identity.naming import EntityNaming
 from otel_netagent.identity.node_name import node_name
 from otel_netagent.instrumentor.instruments import Instruments
 from otel_netagent.instrumentor.records import LogRecords
@@ -69,7 +69,7 @@ class NetagentInstrumentor(BaseInstrumentor):  # type: ignore[misc] # for the sa
             parts.callback(instruments.clear)
             access = find_kernel_access(legacy=config.enable_legacy_version)
             parts.callback(access.walk.walk.close)
-            naming = Naming()
+            naming = EntityNaming()
             parts.callback(follow_pods(os.environ, node, naming.know).close)
             sources = Sources(probes, access, naming=naming)
             parts.callback(sources.close)

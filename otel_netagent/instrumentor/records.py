@@ -16,7 +16,7 @@ from otel_netagent.unicode import well_formed
 class LogRecords:
     """Emits events through the loggers of a provider.
 
-    A provider has one resource for all records, so that what tells the entity is among the record's own attributes.
+    A provider has one resource for all records, so the entity is in the attributes of each record.
     """
 
     def __init__(self, provider: LoggerProvider, node: str) -> None:

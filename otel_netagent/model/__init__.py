@@ -1,1 +1,1 @@
-"""What flows: declarations of series and events, tables of numbers, the state of probes."""
+"""The model: declarations of series and events, tables of numbers, states of probes."""

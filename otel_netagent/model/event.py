@@ -25,9 +25,9 @@ class Severity(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """What the reference says of an event to whoever meets it for the first time.
+    """What the reference says of an event to a reader who sees it for the first time.
 
-    `example` is a body; `causes` is what usually makes it; `look_at` is what to look at next.
+    `example` is a body; `causes` are the usual causes; `look_at` is what to look at next.
     """
 
     example: str

@@ -1,4 +1,4 @@
-"""Which probe runs, how each of its hooks is attached, and why one is not."""
+"""The state of a probe: whether it runs, how each of its hooks is attached, and if not, why."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 
 class ProbeState(enum.Enum):
-    """What became of a probe at start."""
+    """The state of a probe after its start."""
 
     RUNNING = "running"
-    """Every hook is attached, by the preferred way or another."""
+    """Every hook is attached, by the preferred method or another."""
     DEGRADED = "degraded"
-    """Some hook is not attached: what it would see is missing, the rest is there."""
+    """A hook is not attached: its data is missing, the rest is there."""
     UNAVAILABLE = "unavailable"
     """The probe does not run; its reason says why."""
     OFF = "off"
-    """Not asked for in the configuration."""
+    """Not selected in the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A way of attaching that this kernel refused."""
+    """An attach method that this kernel rejected."""
 
     way: str
     reason: str
@@ -29,10 +29,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class HookStatus:
-    """One thing that a probe watches, and the way in which it does on this kernel.
+    """One thing that a probe watches, and its attach method on this kernel.
 
-    `way` is as libbpf spells a section (`tp_btf/kfree_skb`, `iter/task`) or `procfs`; None when every
-    way was refused.
+    `way` is a section name of libbpf (`tp_btf/kfree_skb`, `iter/task`) or `procfs`; None if every method was rejected.
     """
 
     purpose: str

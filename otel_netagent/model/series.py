@@ -12,7 +12,7 @@ class Kind(enum.Enum):
     COUNTER = "counter"
     """Monotonic, cumulative since the start of its entity."""
     GAUGE = "gauge"
-    """A value of this moment."""
+    """The current value."""
     HISTOGRAM = "histogram"
     """Occurrences by their size, cumulative as a counter, with explicit bounds."""
 

@@ -1,1 +1,1 @@
-"""What the agent says (series, snapshots, events) and the outputs that say it, one module each."""
+"""The outputs: everything that sends, serves or writes snapshots and events."""

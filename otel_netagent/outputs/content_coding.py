@@ -1,4 +1,4 @@
-"""How a body is encoded on its way (RFC 9110, section 8.4.1)."""
+"""Content codings of an HTTP body (RFC 9110, section 8.4.1)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _GZIP_FORMAT: Final = 31
 
 
 class Coding(enum.Enum):
-    """Content codings, by the names that headers have for them."""
+    """Content codings, by their names in HTTP headers."""
 
     IDENTITY = "identity"
     GZIP = "gzip"
 
     @classmethod
     def accepted(cls, accept_encoding: str) -> Coding:
-        """The best for a client that sends this Accept-Encoding (RFC 9110, section 12.5.3)."""
+        """The best coding for a client that sends this Accept-Encoding (RFC 9110, section 12.5.3)."""
         for coding in accept_encoding.lower().split(","):
             name, _, weight = coding.partition(";")
             if name.strip() == cls.GZIP.value:
@@ -30,6 +30,6 @@ class Coding(enum.Enum):
 
 
 def gzipped(parts: Iterable[bytes]) -> bytes:
-    """What the parts are together, by ISA-L, which takes a sixth of zlib's time. Other threads go on meanwhile."""
+    """The parts, joined and compressed by ISA-L in a sixth of zlib's time; other threads run meanwhile."""
     compressor = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP_FORMAT)
     return b"".join([*map(compressor.compress, parts), compressor.flush()])

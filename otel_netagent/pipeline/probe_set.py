@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ProbeSelection:
     """What the configuration asks for, by probe name, and what it says of all events.
 
     `impossible` are names that it asks for in vain, with the reason.
@@ -57,11 +57,11 @@ class ProbeSet:
     `running` is in the order of the names, and another mapping after each change.
     """
 
-    def __init__(self, wanted: Wanted, catalogue: Mapping[str, Probe], access: KernelAccess) -> None:
+    def __init__(self, wanted: ProbeSelection, catalogue: Mapping[str, Probe], access: KernelAccess) -> None:
         """Start what is wanted."""
         self._catalogue = catalogue
         self._access = access
-        self._wanted = Wanted(frozenset(), frozenset())
+        self._wanted = ProbeSelection(frozenset(), frozenset())
         self._statuses: Mapping[str, ProbeStatus] = {}
         self.running: Mapping[str, RunningProbe] = {}
         self.apply(wanted)
@@ -77,13 +77,13 @@ class ProbeSet:
         sources = (probe.event_source for name, probe in self.running.items() if name in self._wanted.events)
         return tuple(filter(None, sources))
 
-    def tell(self, wanted: Wanted) -> None:
+    def tell(self, wanted: ProbeSelection) -> None:
         """Have the running probes tell, from now on, what is wanted of their events; the others tell nothing more."""
         self._wanted = wanted
         for name, probe in self.running.items():
             self._tell(name, probe)
 
-    def apply(self, wanted: Wanted) -> Changes:
+    def apply(self, wanted: ProbeSelection) -> Changes:
         """Stop what is not wanted and start what does not run; what stays goes on counting.
 
         Nobody else may use a probe any more that is not wanted.

@@ -8,13 +8,13 @@ from typing import Final
 
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.attribution.snapshot import Snapshot
-from otel_netagent.identity.naming import Naming
+from otel_netagent.identity.naming import EntityNaming
 from otel_netagent.identity.registry import Registry
 from otel_netagent.model.probe_status import ProbeStatus
 from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.event_reader import EventReader
 from otel_netagent.pipeline.kernel_access import KernelAccess
-from otel_netagent.pipeline.probe_set import Changes, ProbeSet, Wanted
+from otel_netagent.pipeline.probe_set import Changes, ProbeSelection, ProbeSet
 from otel_netagent.pipeline.suppressed import Untold
 from otel_netagent.probing.declaration import Probe
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 RETRY_EVERY_S: Final = 60.0
 """How often to `retry`: seldom, since what a probe needs hardly ever comes, and trying costs as much as starting."""
 
-_NOTHING: Final = Wanted(frozenset(), frozenset())
+_NOTHING: Final = ProbeSelection(frozenset(), frozenset())
 
 
 class Sources:
@@ -34,7 +34,7 @@ class Sources:
         catalogue: Mapping[str, Probe],
         access: KernelAccess,
         took: Callable[[float], None] = lambda _: None,
-        naming: Naming | None = None,
+        naming: EntityNaming | None = None,
     ) -> None:
         """Nothing runs before `apply`. `took` is told how many seconds each collection took; `naming` knows of pods."""
         self._catalogue = catalogue
@@ -63,7 +63,7 @@ class Sources:
 
     def apply(
         self,
-        wanted: Wanted,
+        wanted: ProbeSelection,
         snapshots: Sequence[Callable[[Snapshot], None]],
         events: Sequence[Callable[[AttributedEvent], None]],
         interval_s: float,

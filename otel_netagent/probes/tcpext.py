@@ -11,7 +11,8 @@ PROBE = mib_probe(
         "tcpexttcpabortontimeout",
         ("TcpExt", "TCPAbortOnTimeout"),
         "1",
-        "RSTs sent because a keepalive, window probe or retransmission limit was reached",
+        "connections given up because the peer answered no retransmission, window probe or keepalive; an RST is sent "
+        "only after keepalives",
     ),
     counter(
         "tcpexttcpabortonlinger",

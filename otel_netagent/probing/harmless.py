@@ -10,7 +10,7 @@ from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Severity
 
 HARMLESS: Final = Attribute(
-    "netagent.harmless", int, "1: this is no fault; such events are emitted where `event_config.harmless` asks for them"
+    "netagent.expected", int, "1: this is no fault; such events are emitted where `event_config.expected` asks for them"
 )
 
 

@@ -68,21 +68,23 @@ class _Counts(NamedTuple):
 
 
 EVENTS: Final = Series(
-    "netagent_events",
+    "netagent_events_total",
     Kind.COUNTER,
     "{event}",
-    "occurrences that make events, by what became of them: told, suppressed by the rate limit, lost (buffer full)",
+    "occurrences that make events, by what became of them: emitted, suppressed by the rate limit, lost (buffer full)",
     "eBPF, counted where it happens",
     labels=("type", "outcome"),
+    aliases=("netagent_events",),
 )
 UNCOUNTED: Final = Series(
-    "netagent_uncounted",
+    "netagent_uncounted_total",
     Kind.COUNTER,
     "{occurrence}",
     "occurrences that no series has, since a table of the probe in the kernel was full; of the node, shown as the "
     "host's",
     "eBPF, counted where it happens",
     labels=("probe",),
+    aliases=("netagent_uncounted",),
 )
 COMMON: Final = (EVENTS, UNCOUNTED)
 """The series of every probe that counts occurrences."""
@@ -94,7 +96,7 @@ def events_table(probe: str, occurrences: Iterable[Occurrence], types: Sequence[
     for each in occurrences:
         if each.total > each.not_emitted:
             name = types[each.kind if len(types) > 1 else 0].name
-            outcomes[each.netns_cookie, (name, "told")] += each.emitted
+            outcomes[each.netns_cookie, (name, "emitted")] += each.emitted
             outcomes[each.netns_cookie, (name, "suppressed")] += each.suppressed
             outcomes[each.netns_cookie, (name, "lost")] += each.lost
     return Table(probe, (EVENTS,), {key: (count,) for key, count in outcomes.items()})

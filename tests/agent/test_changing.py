@@ -24,7 +24,7 @@ from otel_netagent.agent.servers import Servers
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.config.schema import Config, DeliveryConfig, EventConfig, MetricConfig
 from otel_netagent.identity.kubernetes.watch import NoWatch
-from otel_netagent.identity.naming import Naming
+from otel_netagent.identity.naming import EntityNaming
 from otel_netagent.outputs.catalogue import catalogue
 from otel_netagent.outputs.http.server import ListenError
 from otel_netagent.outputs.loki.address import LokiAddressError
@@ -134,7 +134,7 @@ def running(tmp_path: Path, outputs: list[MadeUpOutput], certificate: Path) -> I
     senders = Senders(declared, "node", Resource({}), environ)
     servers, sources = Servers("node", lambda: "{}"), MadeUpSources()
     local = Local("node", lambda _: None, lambda _: None, lambda: b"")
-    parts = Parts({}, cast(Sources, sources), senders, servers, Naming(), NoWatch(), local)
+    parts = Parts({}, cast(Sources, sources), senders, servers, EntityNaming(), NoWatch(), local)
     config = Config(
         metric=MetricConfig(port=free_port()),
         event=EventConfig(port=free_port(), infotolog=False),
@@ -239,7 +239,7 @@ def test_what_comes_while_senders_are_exchanged_is_sent_behind_what_was_left(
     running.change(_collecting_every(running.config, 7))
     running.sources.happen(1)
     (before,) = (each.delivery for each in running.parts.senders.running if each.delivery.name == "first")
-    eventually(lambda: before.tally.spool_bytes)
+    eventually(lambda: before.statistics.spool_bytes)
     outputs[0].absent = False
     reload = Reload(running.parts, _collecting_every(running.config, 8))
     reload.switch()
@@ -249,7 +249,7 @@ def test_what_comes_while_senders_are_exchanged_is_sent_behind_what_was_left(
     reload.commit()
     running.sources.happen(3)
     eventually(lambda: outputs[0].transports[-1].accepted == [1, 2, 3])
-    eventually(lambda: running.parts.senders.tallies.read()["second"].delivered == 3)
+    eventually(lambda: running.parts.senders.delivery_totals.read()["second"].delivered == 3)
 
 
 def test_a_sender_whose_settings_stay_is_not_disturbed(running: Running, outputs: list[MadeUpOutput]) -> None:
@@ -265,8 +265,8 @@ def test_counts_go_on_where_one_sender_stays_and_one_is_exchanged(
     running: Running, outputs: list[MadeUpOutput]
 ) -> None:
     def have_delivered(count: int) -> bool:
-        tallies = running.parts.senders.tallies.read()
-        return all(tallies[name].delivered == count for name in ("first", "second"))
+        delivery_totals = running.parts.senders.delivery_totals.read()
+        return all(delivery_totals[name].delivered == count for name in ("first", "second"))
 
     for number in range(1, 4):
         running.change(_collecting_every(running.config, 10 + number))

@@ -24,6 +24,7 @@ from lab.scenario import case_id
 from lab.truth import Family
 from lab.waiting import eventually
 from otel_netagent.probes import catalogue
+from otel_netagent.probing.occurrences import COMMON
 from tests.agent.closed_ports import Fault, closed_tcp_port, closed_udp_port
 from tests.agent.command import NODE, PATIENCE_S
 from tests.agent.exposition import Exposition, Point, delivered
@@ -208,13 +209,16 @@ def test_fault_moves_its_counters(
     for pod in case.stage.pods:
         outcomes = collected.of(pod, "type", "outcome")
         told = Counter(each.type for each in map(Told.of, lines) if each and each.pod == pod)
-        assert {f"netagent_events,{name},told": count for name, count in told.items()}.items() <= outcomes.items()
+        assert {
+            f"netagent_events_total,{name},emitted": count for name, count in told.items()
+        }.items() <= outcomes.items()
 
 
 def test_delivered_as_exposed(outputs: Outputs, collected: Exposition) -> None:
     """OTLP has each series once; `/metrics` under its other names too."""
     points = eventually(lambda: outputs.points(collected.time_ms), PATIENCE_S)
-    canonical = {alias: each.name for probe in catalogue().values() for each in probe.series for alias in each.aliases}
+    declared = [*COMMON, *(each for probe in catalogue().values() for each in probe.series)]
+    canonical = {alias: each.name for each in declared for alias in each.aliases}
     assert {point: value for point, value in collected.values.items() if point[0] not in canonical} == points
     for (name, labels), value in collected.values.items():
         assert points[canonical.get(name, name), labels] == value

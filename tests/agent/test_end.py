@@ -61,7 +61,7 @@ def _asked_by_a_client_that_hangs(directory: Path) -> Iterator[Agent]:
 @contextlib.contextmanager
 def _reporting_to_a_dead_endpoint(directory: Path) -> Iterator[Agent]:
     with dead_port() as port, Agent(directory, environ=_otlp(port, "grpc")) as agent:
-        agent.eventually(lambda: [line for line in agent.err if "does not take them" in line])
+        agent.eventually(lambda: [line for line in agent.err if "is unavailable, retrying" in line])
         yield agent
 
 

@@ -75,9 +75,7 @@ def test_push_begins_and_ends_by_the_configuration(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(OWN_NAMESPACE.exists(), reason="in Kubernetes, the Service is looked for")
 def test_no_address_outside_kubernetes_is_refused(tmp_path: Path) -> None:
-    problem = (
-        "event_config.loki_address: it is empty, which means the Service grafana-loki of the agent's own namespace"
-    )
+    problem = "event_config.loki_address is empty, which means the Service grafana-loki in the agent's own namespace"
     file = configuration(tmp_path, event={"loki_enable": True})
     with Program([NETAGENT, "run", "-c", str(file)]) as program:
         assert program.wait() == 1

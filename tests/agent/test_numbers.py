@@ -49,8 +49,8 @@ def test_noisy_neighbour(agent: Agent, record_property: Callable[[str, object], 
         routine = sum(told.is_routine for told in agent.told(noisy.server))
         assert sum(outcomes.values()) == _FLOOD + routine
         assert counters(noisy.namespaces[noisy.server])["Udp.NoPorts"] == _FLOOD
-        assert 0 < outcomes["told"] <= _TOLD_A_SECOND * (int(seconds) + 2) + routine
-        agent.eventually(lambda: len(_drops_told(agent, noisy)) == outcomes["told"])
+        assert 0 < outcomes["emitted"] <= _TOLD_A_SECOND * (int(seconds) + 2) + routine
+        agent.eventually(lambda: len(_drops_told(agent, noisy)) == outcomes["emitted"])
         agent.eventually(lambda: _told_as_suppressed(agent, noisy) == outcomes["suppressed"])
 
 
@@ -67,4 +67,6 @@ def _told_as_suppressed(agent: Agent, stage: Stage) -> int:
 def _outcomes(collected: Exposition, stage: Stage) -> dict[str, float]:
     """What became of the drops at the server."""
     events = collected.of(stage.server, "type", "outcome")
-    return {outcome: events[f"netagent_events,PACKETLOSS,{outcome}"] for outcome in ("told", "suppressed", "lost")}
+    return {
+        outcome: events[f"netagent_events_total,PACKETLOSS,{outcome}"] for outcome in ("emitted", "suppressed", "lost")
+    }

@@ -8,25 +8,25 @@ from otel_netagent.agent.output_statuses import output_statuses
 from otel_netagent.config.schema import Config, EventConfig, settings_of
 from otel_netagent.model.output_status import OutputStatus
 from otel_netagent.outputs.catalogue import catalogue
-from otel_netagent.outputs.self_telemetry.agent_state import Vitals
-from otel_netagent.outputs.sending import NO_POD, Cause, Delivery, Limits, Pod, Tally, close_all
+from otel_netagent.outputs.self_telemetry.agent_state import AgentState
+from otel_netagent.outputs.sending import NO_POD, Cause, Delivery, DeliveryStatistics, Limits, PodName, close_all
 from otel_netagent.outputs.sending.sender import Sender
 from tests.agent.running import Agent
 from tests.outputs.sending.numbers import Numbers, Steady
 
 
-def _tally(**dropped: int) -> Tally:
+def _tally(**dropped: int) -> DeliveryStatistics:
     by_cause = dict.fromkeys(Cause, 0) | {Cause(name): count for name, count in dropped.items()}
-    by_pod = {(Cause(name), NO_POD if count > 5 else Pod("shop", "web")): count for name, count in dropped.items()}
-    return Tally(9, by_cause, by_pod, 0, 0, 0)
+    by_pod = {(Cause(name), NO_POD if count > 5 else PodName("shop", "web")): count for name, count in dropped.items()}
+    return DeliveryStatistics(9, by_cause, by_pod, 0, 0, 0)
 
 
 def test_each_has_its_place_and_its_losses() -> None:
     deliveries = {"OTLP logs": _tally(rejected=3, spool_full=7), "Loki": _tally(shutdown=2)}
-    vitals = Vitals(deliveries=deliveries, lost_event_lines=4, lost_log_lines=100)
+    agent_state = AgentState(deliveries=deliveries, lost_event_lines=4, lost_log_lines=100)
     delivery = Delivery("Loki", Numbers(), Steady(), Limits(capacity=1))
     settings = settings_of(Config(event=EventConfig(infotolog=False)))
-    found = {each.name: each for each in output_statuses(catalogue(), settings, [Sender(delivery)], vitals)}
+    found = {each.name: each for each in output_statuses(catalogue(), settings, [Sender(delivery)], agent_state)}
     close_all([delivery])
     assert found == {
         "Prometheus": OutputStatus("Prometheus", "port 9102, /metrics"),

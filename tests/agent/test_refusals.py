@@ -50,7 +50,8 @@ def test_dropped_capability(tmp_path: Path) -> None:
 def test_port_of_metrics_in_use(tmp_path: Path, taken_port: int) -> None:
     assert refusal(configuration(tmp_path, metric={"port": taken_port})) == [
         f"otel-netagent: port {taken_port} is in use, perhaps by another otel-netagent "
-        f"(`ss -ltnp 'sport = :{taken_port}'` shows by whom): end that one or set metric_config.port to a free port"
+        f"(`ss -ltnp 'sport = :{taken_port}'` shows by whom): "
+        "stop that process, or set metric_config.port to a free port"
     ]
 
 
@@ -99,7 +100,7 @@ def test_an_error_of_its_own_ends_it(tmp_path: Path) -> None:
     with Program([sys.executable, "-c", _WITH_A_MISTAKE, "run", "-c", str(configuration(tmp_path))]) as program:
         assert program.wait() == 1
         (line,) = [line for line in program.err if "CRITICAL" in line]
-        assert line.endswith("an error of its own in collector: KeyError: 'nothing' (<string>:4)")
+        assert line.endswith("internal error in collector: KeyError: 'nothing' (<string>:4); exiting")
 
 
 _WITH_A_MISTAKE_IN_THE_MAIN_THREAD = """
@@ -115,4 +116,4 @@ def test_an_error_of_its_own_in_the_main_thread_ends_it(tmp_path: Path) -> None:
     with Program(argv) as program:
         assert program.wait() == 1
         (line,) = [line for line in program.err if "CRITICAL" in line]
-        assert line.endswith("an error of its own in the main thread: KeyError: 'nothing' (<string>:4)")
+        assert line.endswith("internal error in the main thread: KeyError: 'nothing' (<string>:4); exiting")

@@ -191,7 +191,7 @@ def _hang_up_amid_a_request(agent: Agent) -> None:
 def _emitted(agent: Agent, stage: Stage) -> float:
     """Events of the stage so far, by the kernel's side."""
     outcomes = agent.next_collection().of(stage.server, "type", "outcome")
-    return outcomes["netagent_events,PACKETLOSS,told"]
+    return outcomes["netagent_events_total,PACKETLOSS,emitted"]
 
 
 def _received(receiver: Receiver, pod: str | None = None) -> int:

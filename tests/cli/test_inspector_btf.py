@@ -17,7 +17,7 @@ def test_kernels_own_btf_is_found_and_works() -> None:
     done = CliRunner().invoke(main, ["btf"])
     assert done.exit_code == 0
     assert done.stdout == "/sys/kernel/btf/vmlinux\n"
-    assert done.stderr.startswith("it works: ")
+    assert done.stderr.startswith("the BTF works: ")
 
 
 def test_none_found_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

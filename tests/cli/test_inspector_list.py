@@ -124,8 +124,8 @@ def test_probes_a_row_a_hook(agent: str) -> None:
         ["tcp", "running", "MIBs of every namespace", "procfs"],
         ["tcpreset", "degraded", "resets received", "tp_btf/tcp_receive_reset"],
         ["tcpreset", "degraded", "resets sent", "-"],
-        ["tcpreset", "degraded", f"refused fentry/tcp_v4_send_reset: {FENTRY_REFUSED.reason}"],
-        ["tcpreset", "degraded", f"refused kprobe/tcp_v4_send_reset: {KPROBE_REFUSED.reason}".replace("\n", " ")],
+        ["tcpreset", "degraded", f"rejected fentry/tcp_v4_send_reset: {FENTRY_REFUSED.reason}"],
+        ["tcpreset", "degraded", f"rejected kprobe/tcp_v4_send_reset: {KPROBE_REFUSED.reason}".replace("\n", " ")],
         ["virtcmdlatency", "unavailable", "-", "-", "no virtio-net in this kernel"],
         ["udp", "off", "-", "-"],
     ]
@@ -133,7 +133,7 @@ def test_probes_a_row_a_hook(agent: str) -> None:
 
 def test_verbose_also_shows_what_was_refused_before_another_way_was_found(agent: str) -> None:
     assert "the verifier said no" not in run("list", "probe", "-e", agent).stdout
-    assert "refused iter/task: the verifier said no\n" in run("list", "probe", "-e", agent, "-v").stdout
+    assert "rejected iter/task: the verifier said no\n" in run("list", "probe", "-e", agent, "-v").stdout
 
 
 def test_verbose_also_shows_what_each_needs_and_costs(agent: str) -> None:
@@ -201,11 +201,11 @@ def test_nobody_there_is_one_clear_line() -> None:
     ("body", "answer"),
     [
         (b"", "HTTP status 404"),
-        (b"<html>", "something else than its status"),
-        (b"[]", "something else than its status"),
-        (b'{"version": "1"}', "something else than its status"),
-        (b'{"entities": 7}', "something else than its status"),
-        (b"\xff", "something else than its status"),
+        (b"<html>", "something other than a status"),
+        (b"[]", "something other than a status"),
+        (b'{"version": "1"}', "something other than a status"),
+        (b'{"entities": 7}', "something other than a status"),
+        (b"\xff", "something other than a status"),
     ],
 )
 def test_another_server_is_one_clear_line(serve: Serve, body: bytes, answer: str) -> None:
@@ -232,7 +232,7 @@ def test_server_that_does_not_speak_http_is_one_clear_line() -> None:
         done = run("list", "probe", "-e", f"127.0.0.1:{server.getsockname()[1]}")
         thread.join()
     assert done.returncode == 1
-    assert "answers GET /status with something else than HTTP" in done.stderr
+    assert "answers GET /status with something other than HTTP" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -251,7 +251,7 @@ def test_agent_with_too_many_watchers_says_so() -> None:
         wait_until(lambda: stream.subscribers == 1)
         with Running("watch", "-e", f"127.0.0.1:{stream.port}") as refused:
             assert refused.wait() == 1
-            assert "1 clients watch the events of node-7 already, and that is the limit" in refused.notice()
+            assert "1 clients watch the events of node-7 already, which is the limit" in refused.notice()
             assert refused.notice() == ""
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from otel_netagent.config import reading
 from otel_netagent.config.reading import ConfigError, read
-from otel_netagent.config.schema import Config, EventConfig, ExposedLabel, Known, MetricConfig, differences
+from otel_netagent.config.schema import Config, EventConfig, ExposedLabel, KnownNames, MetricConfig, differences
 
-KNOWN = Known(
+KNOWN = KnownNames(
     metric_probes={"tcp": "tcp", "udp": "udp", "virtcmdlat": "virtcmdlat", "virtcmdlatency": "virtcmdlat"},
     event_probes={"packetloss": "packetloss", "tcpreset": "tcpreset"},
     thresholds={"RXKERNEL_SLOW": "RXKERNEL_SLOW", "RX_SLOW": "RXKERNEL_SLOW", "TXKERNEL_SLOW": "TXKERNEL_SLOW"},
@@ -25,7 +25,7 @@ KNOWN = Known(
 )
 
 
-def parse(data: bytes, file: str, known: Known = KNOWN) -> Config:
+def parse(data: bytes, file: str, known: KnownNames = KNOWN) -> Config:
     parsed = reading.parse(data, file, known)
     assert not parsed.warnings
     return parsed.config
@@ -60,7 +60,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
             infotolog=True,
             thresholds={},
             events_per_second=100,
-            harmless=False,
+            expected=False,
         ),
     )
 
@@ -80,7 +80,7 @@ def test_every_key_is_obeyed() -> None:
     metric_config: {enable: no, port: 9200, interval: 1.5, probes: [tcp, udp], aliases: false, timestamps: false}
     event_config:
       {enable: off, port: 19200, probes: [packetloss], infotolog: false, thresholds: {RXKERNEL_SLOW: 20},
-       events_per_second: 7, harmless: true}
+       events_per_second: 7, expected: true}
     """
     assert parse(text.encode(), "c.yaml") == Config(
         debugmode=True,
@@ -95,7 +95,7 @@ def test_every_key_is_obeyed() -> None:
             infotolog=False,
             thresholds={"RXKERNEL_SLOW": 20},
             events_per_second=7,
-            harmless=True,
+            expected=True,
         ),
     )
 
@@ -103,6 +103,24 @@ def test_every_key_is_obeyed() -> None:
 def test_probes_may_be_spelled_as_in_the_twin_and_count_once() -> None:
     text = "metric_config: {probes: [{name: tcp}, udp, tcp, {name: udp}]}"
     assert parse(text.encode(), "c.yaml").metric.probes == ("tcp", "udp")
+
+
+def test_the_old_name_of_a_key_means_the_same() -> None:
+    assert parse(b"event_config: {harmless: true}", "c.yaml") == Config(event=EventConfig(expected=True))
+    assert list(differences(Config(), parse(b"event_config: {harmless: true}", "c.yaml"))) == [
+        "event_config.expected false -> true"
+    ]
+
+
+def test_both_names_of_a_key_are_refused_whatever_they_say() -> None:
+    remedy = "is the old name of expected; this section has both: remove harmless"
+    for text in ("expected: true\n  harmless: true", "expected: true\n  harmless: false"):
+        assert problems_of(f"event_config:\n  {text}\n") == [f"c.yaml:3: event_config.harmless: {remedy}"]
+    assert parse(b"event_config: {expected: true, harmless: }", "c.yaml").event.expected
+
+
+def test_a_wrong_value_is_reported_by_the_name_that_the_file_uses() -> None:
+    assert problems_of("event_config: {harmless: 5}") == ["c.yaml:1: event_config.harmless: 5 is not true or false"]
 
 
 def test_an_alias_means_the_same_and_counts_once() -> None:
@@ -224,8 +242,8 @@ SECONDS = "a number of seconds from 1 to 3600"
         ("debugmode: 1", "1: debugmode: 1 is not true or false"),
         (
             "event_config:\n  loki_address: loki:port",
-            "2: event_config.loki_address: loki:port is no address of Loki; "
-            "write it as loki, loki:3100 or https://loki.example/path",
+            "2: event_config.loki_address: loki:port is not an address of Loki; "
+            "write loki, loki:3100 or https://loki.example/path",
         ),
         (
             "event_config: {loki_address: 'https://me:secret@loki'}",
@@ -244,7 +262,7 @@ SECONDS = "a number of seconds from 1 to 3600"
         ),
         (
             "metric_config:\n  expose_labels:\n  - source: app",
-            "3: metric_config.expose_labels[0].type: is missing; say meta or label",
+            "3: metric_config.expose_labels[0].type: is missing; set it to meta or label",
         ),
         (
             "metric_config: {expose_labels: [{source: app, type: annotation}]}",
@@ -256,29 +274,30 @@ SECONDS = "a number of seconds from 1 to 3600"
         ),
         (
             'metric_config: {expose_labels: [{source: "i\\np", type: meta}]}',
-            '1: metric_config.expose_labels[0]: "i\\np" is not a source of type meta; did you mean ip? '
+            "1: metric_config.expose_labels[0]: i\\np is not a source of type meta; did you mean ip? "
             "allowed here: ip, netns, workload, workload_kind",
         ),
         (
             "metric_config: {expose_labels: [{source: app, type: label, replace: 2nd}]}",
-            "1: metric_config.expose_labels[0]: 2nd is no name of a label; say one in replace: letters, digits, _",
+            "1: metric_config.expose_labels[0]: 2nd is not a valid label name; set replace to one: letters, digits, _",
         ),
         (
             "metric_config: {expose_labels: [{source: app, type: label, replace: __app}]}",
-            "1: metric_config.expose_labels[0]: __app is no name of a label; say one in replace: letters, digits, _",
+            "1: metric_config.expose_labels[0]: __app is not a valid label name; "
+            "set replace to one: letters, digits, _",
         ),
         (
             "metric_config: {expose_labels: [{source: ip, type: meta, replace: pod}]}",
-            "1: metric_config.expose_labels[0]: pod is a label that series have already; say another name in replace",
+            "1: metric_config.expose_labels[0]: pod is a label that series have already; set replace to another name",
         ),
         (
             "metric_config: {expose_labels: [{source: reason, type: label}]}",
             "1: metric_config.expose_labels[0]: reason is a label that series have already; "
-            "say another name in replace",
+            "set replace to another name",
         ),
         (
             "metric_config: {expose_labels: [{source: a-b, type: label}, {source: a/b, type: label}]}",
-            "1: metric_config.expose_labels: two items are called a_b; say another name in replace of one of them",
+            "1: metric_config.expose_labels: two items are called a_b; set replace of one of them to another name",
         ),
         ("metric_config:\n  port: 1\n  port: 2", "3: metric_config.port: given twice, first in line 2"),
         ("a: [", "1: not valid YAML: expected the node content, but found '<stream end>'"),
@@ -335,14 +354,14 @@ event_config:
             'event_config: {probes: [tcp, "a\\nb"]}',
             [
                 "1: event_config.probes[0]: tcp is not a probe with events; allowed here: packetloss, tcpreset",
-                '1: event_config.probes[1]: "a\\nb" is not a probe with events; allowed here: packetloss, tcpreset',
+                "1: event_config.probes[1]: a\\nb is not a probe with events; allowed here: packetloss, tcpreset",
             ],
         ),
         (
             "metric_config:\n  expose_labels: [{source: app, type: label}]",
             [
-                "2: metric_config.expose_labels: has no effect by itself; "
-                "set metric_config.verbose to true, or leave it out"
+                "2: metric_config.expose_labels: has no effect without metric_config.verbose; "
+                "set that to true, or remove this key"
             ],
         ),
     ],
@@ -439,7 +458,7 @@ configurations = st.builds(
         infotolog=st.booleans(),
         thresholds=st.dictionaries(st.sampled_from(sorted(set(KNOWN.thresholds.values()))), st.integers(1, 3_600_000)),
         events_per_second=st.integers(1, 1_000_000),
-        harmless=st.booleans(),
+        expected=st.booleans(),
     ),
 )
 
@@ -497,6 +516,8 @@ names = st.sampled_from(
         "name",
         "thresholds",
         "RXKERNEL_SLOW",
+        "expected",
+        "harmless",
         "delivery",
     ]
 )

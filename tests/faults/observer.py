@@ -12,7 +12,7 @@ from otel_netagent.kernel.bpf.ring_buffer import RingBuffers
 from otel_netagent.kernel.clock import monotonic_to_unix_ns
 from otel_netagent.model.event import Event
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
-from otel_netagent.pipeline.probe_set import ProbeSet, Wanted
+from otel_netagent.pipeline.probe_set import ProbeSelection, ProbeSet
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.declaration import EventSource
 from tests.event_page import declared
@@ -79,7 +79,7 @@ def probing(names: Collection[str] = ()) -> Iterator[tuple[KernelAccess, ProbeSe
     access = find_kernel_access(legacy=True)
     kinds = catalogue()
     wanted = frozenset(names or kinds)
-    probes = ProbeSet(Wanted(wanted, wanted), kinds, access)
+    probes = ProbeSet(ProbeSelection(wanted, wanted), kinds, access)
     try:
         yield access, probes
     finally:

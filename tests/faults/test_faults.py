@@ -71,7 +71,7 @@ def confirm(truth: Truth, observer: Observer, hosts: Collection[Host]) -> None:
         assert counted == latencies.told((event for event in events if event.netns == inode), counted)
         # What the kernel itself sends when an interface comes up may be dropped too: those events are here as well.
         drops = [event for event in events if event.netns == inode and event.type.name == "PACKETLOSS"]
-        assert _outcomes(values) == ({"told": len(drops), "suppressed": 0, "lost": 0} if drops else {})
+        assert _outcomes(values) == ({"emitted": len(drops), "suppressed": 0, "lost": 0} if drops else {})
         for (location, reason), count in Counter(map(_place, drops)).items():
             assert values[f"inspector_pod_packetloss{{{location},{reason}}}"] >= count
         assert values["inspector_pod_packetloss_total"] == sum(
@@ -93,7 +93,7 @@ def confirm_quiet(truth: Truth, observer: Observer, hosts: Collection[Host]) -> 
 
 
 def _outcomes(values: dict[str, int]) -> dict[str, int]:
-    prefix = "netagent_events{PACKETLOSS,"
+    prefix = "netagent_events_total{PACKETLOSS,"
     return {name[len(prefix) : -1]: value for name, value in values.items() if name.startswith(prefix)}
 
 

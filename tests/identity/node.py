@@ -9,7 +9,7 @@ from typing import Self
 
 from otel_netagent.identity import netns_processes as processes
 from otel_netagent.identity.entity import Entity
-from otel_netagent.identity.naming import Naming
+from otel_netagent.identity.naming import EntityNaming
 from otel_netagent.identity.registry import Registry
 from otel_netagent.kernel.namespaces import Namespace
 from tests.identity.fake_proc import FakeProc
@@ -35,7 +35,7 @@ class Node:
     registry: Registry
 
     @classmethod
-    def below(cls, directory: Path, naming: Naming | None = None) -> Self:
+    def below(cls, directory: Path, naming: EntityNaming | None = None) -> Self:
         """A node whose files are in this directory."""
         proc, clock = FakeProc(directory / "proc"), Clock()
         return cls(proc, clock, Registry(proc.root, directory / "netns", clock, naming))

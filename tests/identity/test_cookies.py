@@ -25,7 +25,7 @@ from lab.truth import Family
 from lab.waiting import eventually
 from otel_netagent.identity import netns_processes as processes
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.identity.naming import Labelled, Naming
+from otel_netagent.identity.naming import EntityNaming, Labelled
 from otel_netagent.identity.pod import Pod
 from otel_netagent.identity.registry import DEPARTED_S, SEARCH_AGAIN_S, SEARCH_EVERY_S, SETTLING_S, Registry
 from otel_netagent.kernel.facts import KernelFacts
@@ -216,7 +216,7 @@ def test_an_update_during_a_search_is_not_undone_by_what_that_found(
     tmp_path: Path,
 ) -> None:
     """It finds nobody yet, while the owner comes and goes; what happens late is still his."""
-    meeting, naming = Meeting(), Naming()
+    meeting, naming = Meeting(), EntityNaming()
     with meeting.watching_locks():
         node = Node.below(tmp_path, naming)
     node.update({HOST: 1})

@@ -11,7 +11,7 @@ import pytest
 
 from otel_netagent.identity import naming as naming_module
 from otel_netagent.identity.entity import Entity, EntityKind
-from otel_netagent.identity.naming import Labelled, Names, Naming
+from otel_netagent.identity.naming import EntityNames, EntityNaming, Labelled
 from otel_netagent.identity.pod import Pod, Workload
 from tests.identity.fake_proc import HOST
 from tests.identity.node import Node
@@ -29,12 +29,12 @@ def labels_of_pod(entity: Entity, pod: Pod | None) -> Labelled:
 
 
 @pytest.fixture
-def naming() -> Naming:
-    return Naming()
+def naming() -> EntityNaming:
+    return EntityNaming()
 
 
 @pytest.fixture
-def node(tmp_path: Path, naming: Naming) -> Node:
+def node(tmp_path: Path, naming: EntityNaming) -> Node:
     """With one pod."""
     node = Node.below(tmp_path, naming)
     node.proc.start(30, NETNS, CGROUP)
@@ -45,7 +45,7 @@ def named(pod: Pod = WEB) -> Mapping[str, Pod]:
     return {pod.uid: pod}
 
 
-def test_a_pod_is_called_by_its_name_as_soon_as_that_is_known(node: Node, naming: Naming) -> None:
+def test_a_pod_is_called_by_its_name_as_soon_as_that_is_known(node: Node, naming: EntityNaming) -> None:
     before = node.update()[NETNS]
     assert (before.pod, before.namespace) == (UID, "unknownNamespace")
     naming.know(named())
@@ -54,20 +54,20 @@ def test_a_pod_is_called_by_its_name_as_soon_as_that_is_known(node: Node, naming
     assert node.lookup(NETNS) == after
 
 
-def test_a_pod_that_is_known_before_its_first_process_has_its_name_at_once(node: Node, naming: Naming) -> None:
+def test_a_pod_that_is_known_before_its_first_process_has_its_name_at_once(node: Node, naming: EntityNaming) -> None:
     naming.know(named())
     assert node.lookup(NETNS).pod == "web-0", "to an event before the first update"
     assert node.update()[NETNS].pod == "web-0"
 
 
-def test_a_pod_that_kubernetes_has_forgotten_keeps_its_name(node: Node, naming: Naming) -> None:
+def test_a_pod_that_kubernetes_has_forgotten_keeps_its_name(node: Node, naming: EntityNaming) -> None:
     naming.know(named())
     before = node.update()[NETNS]
     naming.know({})
     assert node.update()[NETNS] == before
 
 
-def test_its_late_events_have_its_name(node: Node, naming: Naming) -> None:
+def test_its_late_events_have_its_name(node: Node, naming: EntityNaming) -> None:
     naming.know(named())
     entity = node.update({NETNS: 7})[NETNS]
     node.proc.end(30)
@@ -76,7 +76,7 @@ def test_its_late_events_have_its_name(node: Node, naming: Naming) -> None:
     assert node.lookup(NETNS, 7) == entity
 
 
-def test_as_long_as_nothing_changes_entities_are_the_very_same(node: Node, naming: Naming) -> None:
+def test_as_long_as_nothing_changes_entities_are_the_very_same(node: Node, naming: EntityNaming) -> None:
     """Outputs rely on it: what they have made of an entity costs them nothing more."""
     naming.label_by(labels_of_pod)
     naming.know(named())
@@ -86,7 +86,7 @@ def test_as_long_as_nothing_changes_entities_are_the_very_same(node: Node, namin
     assert node.update()[NETNS] is first
 
 
-def test_labels_follow_the_pod_and_the_configuration(node: Node, naming: Naming) -> None:
+def test_labels_follow_the_pod_and_the_configuration(node: Node, naming: EntityNaming) -> None:
     naming.know(named())
     assert node.update()[NETNS].labels == ()
     naming.label_by(labels_of_pod)
@@ -105,9 +105,9 @@ def test_of_pods_and_labels_that_change_at_once_neither_is_lost(
 ) -> None:
     meeting = Meeting()
     with meeting.watching_locks():
-        naming = Naming()
+        naming = EntityNaming()
 
-    def slow_replace(names: Names, **changes: Any) -> Names:  # noqa: ANN401 - as dataclasses'
+    def slow_replace(names: EntityNames, **changes: Any) -> EntityNames:  # noqa: ANN401 - as dataclasses'
         replaced = replace(names, **changes)
         meeting.hold()
         return replaced
@@ -115,7 +115,7 @@ def test_of_pods_and_labels_that_change_at_once_neither_is_lost(
     monkeypatch.setattr(naming_module, "replace", slow_replace)
     changes = (lambda: naming.know(named()), lambda: naming.label_by(labels_of_pod))
     meeting.of(*(changes if pods_come_first else reversed(changes)))
-    assert naming.names == Names(named(), labels_of_pod)
+    assert naming.names == EntityNames(named(), labels_of_pod)
 
 
 def test_labels_have_no_part_in_the_hash_but_in_equality() -> None:
@@ -125,7 +125,7 @@ def test_labels_have_no_part_in_the_hash_but_in_equality() -> None:
     assert labelled != entity
 
 
-def test_the_host_and_the_pods_that_share_its_network_stay_one(node: Node, naming: Naming) -> None:
+def test_the_host_and_the_pods_that_share_its_network_stay_one(node: Node, naming: EntityNaming) -> None:
     node.proc.start(40, HOST, f"/kubepods/pod{'0' * 32}/{ID}")
     naming.know({"0" * 32: replace(WEB, uid="0" * 32)})
     assert node.update()[HOST].pod == "hostNetwork"

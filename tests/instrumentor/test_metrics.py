@@ -61,8 +61,8 @@ class Sdk:
 
 
 def sent_by_agent(snapshot: Snapshot) -> ExportMetricsServiceRequest:
-    parcels = MetricsEncoder(RESOURCE, NODE).encode([snapshot])
-    return ExportMetricsServiceRequest.FromString(b"".join(parcel.body for parcel in parcels))
+    requests = MetricsEncoder(RESOURCE, NODE).encode([snapshot])
+    return ExportMetricsServiceRequest.FromString(b"".join(request.body for request in requests))
 
 
 def comparable(request: ExportMetricsServiceRequest) -> list[ResourceMetrics]:

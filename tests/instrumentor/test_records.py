@@ -32,8 +32,8 @@ def sent_by_sdk(event: AttributedEvent) -> ResourceLogs:
 
 
 def sent_by_agent(event: AttributedEvent) -> ResourceLogs:
-    [parcel] = LogsEncoder(RESOURCE, NODE).encode([Observed(event, TIME_NS)])
-    return only_resource(parcel.body)
+    [request] = LogsEncoder(RESOURCE, NODE).encode([Observed(event, TIME_NS)])
+    return only_resource(request.body)
 
 
 def only_resource(body: bytes) -> ResourceLogs:

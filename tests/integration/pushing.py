@@ -28,9 +28,9 @@ def with_first_too_old(events: list[AttributedEvent]) -> list[AttributedEvent]:
 
 def push(store: LogStore, events: list[AttributedEvent]) -> Outcome:
     """Send them in one request."""
-    (parcel,) = StreamsEncoder(NODE).encode(events)
+    (request,) = StreamsEncoder(NODE).encode(events)
     transport = PushTransport(push_url(store.push_address), {})
     try:
-        return transport.send(parcel.body)
+        return transport.send(request.body)
     finally:
         transport.close()

@@ -62,7 +62,7 @@ def test_nothing_is_lost_while_the_store_is_away(pushed_to: FarEnd) -> None:
         began_ns = time.time_ns()
         pushed_to.log_store.stop()
         expected = closed_tcp_port(stage, Family.IPV4)
-        pushed_to.agent.eventually(lambda: [line for line in pushed_to.agent.err if " does not take them: " in line])
+        pushed_to.agent.eventually(lambda: [line for line in pushed_to.agent.err if " is unavailable, " in line])
         pushed_to.log_store.start()
         for told in expected:
             assert Told.of(_the_one(pushed_to, told, began_ns).line) == told

@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_netagent.config.schema import Config, settings_of
 from otel_netagent.outputs.catalogue import catalogue
 from otel_netagent.outputs.declaration import LocalOutput, Output
-from otel_netagent.outputs.self_telemetry.instruments import OBSERVABLES, Kind
+from otel_netagent.outputs.self_telemetry.instruments import OBSERVABLES, InstrumentKind
 from otel_netagent.outputs.sending import close_all
 from otel_netagent.outputs.sending.sender import SenderContext, SendingOutput
 from tests.outputs.samples import NODE
@@ -33,7 +33,7 @@ OF_NO_OUTPUT = {
     "event_config.probes",
     "event_config.thresholds",
     "event_config.events_per_second",
-    "event_config.harmless",
+    "event_config.expected",
 }
 """Keys that say what is collected, not where it goes."""
 
@@ -116,7 +116,7 @@ def test_losses_are_counted_where_it_says(output: Output) -> None:
     instruments = {each.name: each for each in OBSERVABLES}
     for loss in output.losses:
         instrument = instruments[loss.instrument]
-        assert instrument.kind is Kind.COUNTER
+        assert instrument.kind is InstrumentKind.COUNTER
         assert loss.attributes.keys() <= set(instrument.attributes)
 
 

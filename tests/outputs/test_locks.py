@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_netagent.outputs.content_coding import Coding
 from otel_netagent.outputs.http.exposition import Exposition
 from otel_netagent.outputs.http.server import HttpServer
-from otel_netagent.outputs.self_telemetry.agent_state import Vitals
+from otel_netagent.outputs.self_telemetry.agent_state import AgentState
 from otel_netagent.outputs.self_telemetry.telemetry import SelfTelemetry
 from tests.outputs.rival import Rival
 from tests.outputs.samples import NODE
@@ -78,9 +78,9 @@ _LOOKS: Mapping[str, Callable[[SelfTelemetry], object]] = {
 @pytest.mark.parametrize("use", _LOOKS)
 @pytest.mark.parametrize("rivals", _LOOKS)
 def test_agent_is_looked_at_by_one_at_a_time(use: str, rivals: str) -> None:
-    def look() -> Vitals:
+    def look() -> AgentState:
         rival()
-        return Vitals()
+        return AgentState()
 
     telemetry = SelfTelemetry(Resource({}), NODE, look)
     rival = Rival(lambda: _LOOKS[rivals](telemetry))

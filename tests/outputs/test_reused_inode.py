@@ -78,8 +78,8 @@ class Outputs:
 
     def otlp(self, snapshot: Snapshot, inode: int) -> Mapping[str, Sequence[Point]]:
         """Points of a namespace that count, by metric."""
-        [parcel] = self._encoder.encode([snapshot])
-        return _points(parcel.body, inode)
+        [request] = self._encoder.encode([snapshot])
+        return _points(request.body, inode)
 
     def sdk(self, snapshot: Snapshot, inode: int) -> Mapping[str, float]:
         """Values of what counts by the instruments of a namespace, by metric."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from otel_netagent.config.probe_selection import known_names, selected_probes
-from otel_netagent.config.schema import Config, EventConfig, Known, MetricConfig
+from otel_netagent.config.schema import Config, EventConfig, KnownNames, MetricConfig
 from otel_netagent.kernel.bpf.bpf_object import Map
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.kallsyms import SymbolsUnreadable
@@ -17,7 +17,7 @@ from otel_netagent.kernel.namespaces import ProcfsWalk
 from otel_netagent.model.event import EventType
 from otel_netagent.model.probe_status import HookStatus, ProbeState, Refusal
 from otel_netagent.pipeline.kernel_access import KernelAccess
-from otel_netagent.pipeline.probe_set import Changes, ProbeSet, Wanted
+from otel_netagent.pipeline.probe_set import Changes, ProbeSelection, ProbeSet
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.capability import Capability
 from otel_netagent.probing.declaration import EventSettings, Probe, WalkAccess
@@ -30,8 +30,8 @@ def catalogue(*probes: Probe) -> Mapping[str, Probe]:
     return {probe.name: probe for probe in probes}
 
 
-def wanted(*names: str) -> Wanted:
-    return Wanted(frozenset(names), frozenset())
+def wanted(*names: str) -> ProbeSelection:
+    return ProbeSelection(frozenset(names), frozenset())
 
 
 def states(probes: ProbeSet) -> dict[str, ProbeState]:
@@ -73,7 +73,7 @@ def test_what_a_configuration_may_name() -> None:
         Probe("measuring", "made up", starts, (series_of("measuring"),), aliases=("counting",)),
         Probe("telling", "made up", starts, events=(slow, EventType("QUICK", "netagent.quick", "it is not"))),
     )
-    assert known_names(kinds) == Known(
+    assert known_names(kinds) == KnownNames(
         metric_probes={"measuring": "measuring", "counting": "measuring", "necessary": "necessary"},
         event_probes={"telling": "telling", "necessary": "necessary"},
         thresholds={"SLOW": "SLOW", "LATE": "SLOW"},
@@ -82,7 +82,7 @@ def test_what_a_configuration_may_name() -> None:
 
 
 def test_what_is_wanted_of_events() -> None:
-    event = EventConfig(thresholds={"FAST": 10, "SLOW": 20}, events_per_second=7, harmless=True)
+    event = EventConfig(thresholds={"FAST": 10, "SLOW": 20}, events_per_second=7, expected=True)
     chosen = selected_probes(Config(event=event), KINDS)
     assert chosen.events_of("telling") == EventSettings(7, {"FAST": 10, "SLOW": 20}, harmless=True)
     assert chosen.events_of("counting") is None
@@ -170,7 +170,7 @@ def test_a_status_has_what_the_probe_declares_whatever_its_state() -> None:
         replace(refusing("missing", Unavailable("no")), cost="much", capabilities=(Capability.SYSLOG,)),
         replace(declared(MadeUpProbe("special"), necessary=False), cost="nothing"),
     )
-    impossible = Wanted(frozenset({"counting", "missing"}), frozenset(), impossible={"none": "no such probe"})
+    impossible = ProbeSelection(frozenset({"counting", "missing"}), frozenset(), impossible={"none": "no such probe"})
     probes = ProbeSet(impossible, kinds, ACCESS)
     assert {each.name: (each.capabilities, each.cost) for each in probes.statuses} == {
         "counting": (("CAP_BPF",), "little"),
@@ -215,13 +215,13 @@ def test_other_settings_of_events_are_told_to_what_runs(rings: Sequence[Map]) ->
         starts.declare("a", types=(type_,)), starts.declare("b", types=(type_,)), starts.declare("counting")
     )
     every, usual = frozenset(kinds), EventSettings()
-    probes = ProbeSet(Wanted(every, frozenset({"a"})), kinds, ACCESS)
+    probes = ProbeSet(ProbeSelection(every, frozenset({"a"})), kinds, ACCESS)
     running = probes.running
     assert (starts.told, len(probes.event_sources)) == ({"a": usual, "b": None}, 1)
     slower = EventSettings(per_second=5, thresholds_ms={"SLOW": 20})
-    assert str(probes.apply(Wanted(every, frozenset({"a", "b"}), slower))) == ""
+    assert str(probes.apply(ProbeSelection(every, frozenset({"a", "b"}), slower))) == ""
     assert (starts.told, len(probes.event_sources)) == ({"a": slower, "b": slower}, 2)
-    probes.apply(Wanted(every, frozenset()))
+    probes.apply(ProbeSelection(every, frozenset()))
     assert (starts.told, len(probes.event_sources)) == ({"a": None, "b": None}, 0)
     assert probes.running == running
 
@@ -230,7 +230,7 @@ def test_what_is_wanted_no_more_tells_nothing_before_it_is_stopped(rings: Sequen
     """So that it can be read to its end."""
     starts = Starts([*rings])
     kinds = catalogue(starts.declare("a", types=(EventType("LOST", "netagent.lost", "it happens"),)))
-    probes = ProbeSet(Wanted(frozenset(), frozenset({"a"})), kinds, ACCESS)
+    probes = ProbeSet(ProbeSelection(frozenset(), frozenset({"a"})), kinds, ACCESS)
     probes.tell(wanted())
     assert starts.told == {"a": None}
     assert not probes.event_sources

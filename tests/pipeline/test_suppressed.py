@@ -20,7 +20,7 @@ def snapshot(*rows: tuple[int, str, int, int, int]) -> Snapshot:
     """One with (namespace, type, told, suppressed, lost)."""
     counts: dict[RowKey, tuple[int]] = {}
     for netns, name, *outcomes in rows:
-        for outcome, count in zip(("told", "suppressed", "lost"), outcomes, strict=True):
+        for outcome, count in zip(("emitted", "suppressed", "lost"), outcomes, strict=True):
             counts[netns, (name, outcome)] = (count,)
     return make_snapshot(Table("packetloss", (EVENTS,), counts), entities=(WEB, DB))
 
@@ -61,7 +61,7 @@ def test_the_next_namespace_with_an_inode_is_told_from_its_start() -> None:
     for entity, suppressed in ((old, 50), (new, 60)):
         counts: dict[RowKey, tuple[int]] = {
             (entity.netns_cookie, ("PACKETLOSS", outcome)): (count,)
-            for outcome, count in {"told": 1, "suppressed": suppressed, "lost": 0}.items()
+            for outcome, count in {"emitted": 1, "suppressed": suppressed, "lost": 0}.items()
         }
         untold.compare(make_snapshot(Table("packetloss", (EVENTS,), counts), entities=(entity,)))
     assert [(each.event.netns, each.event.netns_cookie, each.event.body) for each in told] == [

@@ -162,7 +162,7 @@ def test_drops_are_counted_and_emitted_the_same(moved_access: KernelAccess, netn
         assert event.attributes["destination.port"] == nobody[1]
         values = probe.values(netns)
         assert values["inspector_pod_packetloss_total"] == 1
-        assert values["netagent_events{PACKETLOSS,told}"] == 1
+        assert values["netagent_events_total{PACKETLOSS,emitted}"] == 1
 
 
 def test_histograms_of_softirqs_are_read_the_same(moved_access: KernelAccess, netns: Namespace) -> None:

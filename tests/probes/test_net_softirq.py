@@ -196,9 +196,10 @@ def test_each_slow_one_is_counted_and_told_once(
         assert grown[f"inspector_pod_net_softirq_{counter}slow100ms"] == told[f"{phase}_100MS"]
     for kind, count in told.items():
         outcomes = {
-            name: grown[f"netagent_events{{NETSOFTIRQ_{kind},{name}}}"] for name in ("told", "suppressed", "lost")
+            name: grown[f"netagent_events_total{{NETSOFTIRQ_{kind},{name}}}"]
+            for name in ("emitted", "suppressed", "lost")
         }
-        assert outcomes == {"told": count, "suppressed": 0, "lost": 0}
+        assert outcomes == {"emitted": count, "suppressed": 0, "lost": 0}
 
 
 @contextlib.contextmanager

@@ -86,7 +86,7 @@ def latency_ns(event: Event) -> int:
 
 def assert_each_is_told(probe: Running, namespace: Namespace, type_: str, latencies: Sequence[int]) -> None:
     """One event a packet; where another program's packets have filled the buffer, the probe counts what is missing."""
-    lost = probe.values(namespace)[f"netagent_events{{{type_},lost}}"]
+    lost = probe.values(namespace)[f"netagent_events_total{{{type_},lost}}"]
     assert len(latencies) <= SENT <= len(latencies) + lost
 
 

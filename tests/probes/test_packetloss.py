@@ -154,10 +154,12 @@ def test_a_burst_is_counted_whole_and_told_in_bounds(
     told = Counter(event.netns for event in events)
     values = packetloss.values(netns)
     assert values["inspector_pod_packetloss_total"] == values["inspector_pod_packetloss_abnormal"] == BURST
-    outcomes = {name: values[f"netagent_events{{PACKETLOSS,{name}}}"] for name in ("told", "suppressed", "lost")}
+    outcomes = {
+        name: values[f"netagent_events_total{{PACKETLOSS,{name}}}"] for name in ("emitted", "suppressed", "lost")
+    }
     assert sum(outcomes.values()) == BURST
     assert outcomes["lost"] == 0
-    assert outcomes["told"] == told[netns.inode]
+    assert outcomes["emitted"] == told[netns.inode]
     assert PER_SECOND <= told[netns.inode] <= PER_SECOND * seconds
     assert told[other_netns.inode] == 1
     assert packetloss.values(other_netns)["inspector_pod_packetloss_total"] == 1
@@ -217,7 +219,7 @@ def test_harmless_drops_are_told_where_they_are_asked_for(access: KernelAccess, 
             found = [event for event in probe.events(namespace) if "TCP" in event.body]
             assert [event.attributes["netagent.drop.reason"] for event in found] == told
             assert [event.type.severity for event in found] == [Severity.INFO] * len(told)
-            assert [event.attributes["netagent.harmless"] for event in found] == [1] * len(told)
+            assert [event.attributes["netagent.expected"] for event in found] == [1] * len(told)
             values = probe.values(namespace)
             assert values["inspector_pod_packetloss{tcp_v4_rcv,NOT_SPECIFIED}"] == 1
             assert values["inspector_pod_packetloss_abnormal"] == 0
@@ -243,7 +245,7 @@ def test_acks_that_tcp_has_taken_are_counted_and_told_where_they_are_asked_for(
         found = [
             event for event in probe.events(wire.host.namespace) if "TCP" in event.body and place(event) == counted
         ]
-    assert [(event.type.severity, event.attributes["netagent.harmless"]) for event in found] == [
+    assert [(event.type.severity, event.attributes["netagent.expected"]) for event in found] == [
         (Severity.INFO, 1)
     ] * asked
     assert values[f"inspector_pod_packetloss{{{counted}}}"] == 1
@@ -267,7 +269,7 @@ def test_what_a_closed_socket_has_not_read_is_no_fault(access: KernelAccess, net
             return [event for event in probe.all_events() if event.attributes.get("destination.port") == port]
 
         (event,) = eventually(freed)
-        assert event.attributes["netagent.harmless"] == 1
+        assert event.attributes["netagent.expected"] == 1
 
 
 def echo_request(family: Family, number: int) -> bytes:

@@ -137,14 +137,16 @@ def test_counters_and_events_each_have_bounds_of_their_own(
         stops = [stop_reading(*both, milliseconds) for milliseconds in (5, 60, 150, 5, 60)]
         events = probe.events(netns)
         above_1ms, above_100ms = reads(probe, netns)
-        outcomes = {name: value for name, value in probe.values(netns).items() if name.startswith("netagent_events{")}
+        outcomes = {
+            name: value for name, value in probe.values(netns).items() if name.startswith("netagent_events_total{")
+        }
     assert above_1ms in above(stops, 1)
     assert above_100ms in above(stops, 100)
     assert len(events) in above(stops, THRESHOLD_MS)
     assert outcomes == {
-        "netagent_events{SOCKETLAT_READSLOW,told}": len(events),
-        "netagent_events{SOCKETLAT_READSLOW,suppressed}": 0,
-        "netagent_events{SOCKETLAT_READSLOW,lost}": 0,
+        "netagent_events_total{SOCKETLAT_READSLOW,emitted}": len(events),
+        "netagent_events_total{SOCKETLAT_READSLOW,suppressed}": 0,
+        "netagent_events_total{SOCKETLAT_READSLOW,lost}": 0,
     }
 
 

@@ -144,7 +144,7 @@ def test_what_acknowledgments_tell_to_be_lost_is_sent_again_fast_and_that_is_har
         (event,) = retransmissions.events(client_netns)
     assert facts(event) == ("DATA", "FAST", 1000, None)
     assert event.type.severity is Severity.INFO
-    assert event.attributes["netagent.harmless"] == 1
+    assert event.attributes["netagent.expected"] == 1
     assert (values[SEGMENTS], values[BYTES]) == (1, 1000)
 
 

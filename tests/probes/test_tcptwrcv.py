@@ -40,7 +40,7 @@ def time_wait(access: KernelAccess) -> Iterator[Running]:
 
 def facts(event: Event) -> tuple[object, object, bool]:
     is_harmless = event.type.severity is Severity.INFO
-    assert is_harmless == ("netagent.harmless" in event.attributes)
+    assert is_harmless == ("netagent.expected" in event.attributes)
     return event.attributes["netagent.tcp.flags"], event.attributes["netagent.tcp.bytes"], is_harmless
 
 

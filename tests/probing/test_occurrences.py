@@ -353,13 +353,13 @@ def types(*names: str) -> Sequence[EventType]:
 def test_outcomes_are_shown_by_type() -> None:
     table = events_table("tiny", [of(5, 1, 10, 3, 2), of(5, 0, 1, 0, 0), of(6, 1, 4, 4, 0)], types("A", "B"))
     assert table.rows == {
-        (5, ("B", "told")): (5,),
+        (5, ("B", "emitted")): (5,),
         (5, ("B", "suppressed")): (3,),
         (5, ("B", "lost")): (2,),
-        (5, ("A", "told")): (1,),
+        (5, ("A", "emitted")): (1,),
         (5, ("A", "suppressed")): (0,),
         (5, ("A", "lost")): (0,),
-        (6, ("B", "told")): (0,),
+        (6, ("B", "emitted")): (0,),
         (6, ("B", "suppressed")): (4,),
         (6, ("B", "lost")): (0,),
     }
@@ -368,7 +368,7 @@ def test_outcomes_are_shown_by_type() -> None:
 def test_of_a_probe_with_one_type_all_kinds_are_of_that_type() -> None:
     found = [of(5, 3, 10, 3, 2), of(5, 77, 1, 0, 1), of(5, 8, 100, 0, 0, expected=True)]
     assert events_table("tiny", found, types("A")).rows == {
-        (5, ("A", "told")): (5,),
+        (5, ("A", "emitted")): (5,),
         (5, ("A", "suppressed")): (3,),
         (5, ("A", "lost")): (3,),
     }

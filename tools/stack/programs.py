@@ -66,7 +66,7 @@ def _cache() -> Iterator[Path]:
 
 
 def provide(say: Callable[[str], None]) -> Programs:
-    """The programs; those that are missing are built, of which `say` tells. Raises BuildError where that cannot be."""
+    """The programs; those that are missing are built, which `say` reports. Raises BuildError where that cannot be."""
     manifest = _manifest()
     digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()[:12]
     name = f"{manifest['dist']['name']}-{manifest['dist']['version']}-{digest}"

@@ -84,7 +84,7 @@ class Stack:
         ]
         return Service("Prometheus", argv, {}, self.directory / "prometheus.log", f"{self.prometheus_url}/-/ready")
 
-    def collector(self, *files: str, **told: str) -> Service:
+    def collector(self, *files: str, **settings: str) -> Service:
         """The collector with these files of collector-config/ (agent.yaml) and more variables, not yet started.
 
         Those of the log store come on top.
@@ -93,11 +93,11 @@ class Stack:
         configs = [f"--config={CONFIGURATION / name}" for name in names]
         argv = [str(self.programs.collector), *configs]
         ready = f"http://{HOST}:{self.ports.collector_health}/"
-        environ = {**self.collector_environ, **told}
+        environ = {**self.collector_environ, **settings}
         return Service("the collector", argv, environ, self.directory / "collector.log", ready)
 
     def _prometheus_file(self) -> Path:
-        """Prometheus' file with these ports in the place of the usual ones: it has no way to be told them otherwise."""
+        """Prometheus' file with these ports in the place of the usual ones: it cannot be configured otherwise."""
         text = (CONFIGURATION / "prometheus.yaml").read_text()
         for name in ("agent_metrics", "collector_metrics", "collector_telemetry"):
             usual, ours = getattr(Ports(), name), getattr(self.ports, name)

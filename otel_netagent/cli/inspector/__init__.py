@@ -14,9 +14,9 @@ __all__ = ["main"]
 _EXAMPLES = """\b
 Examples:
   inspector watch                        events of this node, as they happen
-  inspector watch -e 10.1.16.255 -v      those of another node, one JSON object a line
+  inspector watch -e 10.1.16.255 -v      those of another node, one JSON object per line
   inspector list probe                   what this node's agent watches, and how
-  inspector list entity                  the pods and other network namespaces it knows
+  inspector list entity                  the pods and other network namespaces of this node
   inspector btf                          the type information that eBPF programs need
 """
 
@@ -24,7 +24,7 @@ Examples:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=_EXAMPLES)
 @click.version_option(__version__, prog_name="inspector")
 def main() -> None:
-    """Look at running otel-netagent agents: their events, their probes, the pods they know."""
+    """Look at running otel-netagent agents: their events, probes and pods."""
 
 
 main.add_command(watch)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -24,13 +26,16 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+LOCAL_HOST = "127.0.0.1"
+
+
 class AddressType(click.ParamType[Address]):
     """Type of an option whose value is an address."""
 
     name = "HOST[:PORT]"
 
     def __init__(self, default_port: int) -> None:
-        """Take `default_port` where the address names none."""
+        """Use `default_port` if the address has no port."""
         self._default_port = default_port
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Address:
@@ -47,3 +52,21 @@ class AddressType(click.ParamType[Address]):
                 ctx,
             )
         return Address(parts["bracketed"] or parts["name"], port)
+
+
+def agent_option(
+    *names: str,
+    purpose: str,
+    port: int,
+    multiple: bool = False,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option that names an agent, with this default port. Without the option it is this node's agent."""
+    return click.option(
+        "-e",
+        "--endpoint",
+        *names,
+        type=AddressType(port),
+        multiple=multiple,
+        default=None if multiple else LOCAL_HOST,
+        help=f"{purpose} Default: {LOCAL_HOST}, port {port}.",
+    )

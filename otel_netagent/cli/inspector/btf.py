@@ -1,4 +1,4 @@
-"""`inspector btf`: where this kernel's type information is, and whether it works."""
+"""`inspector btf`: finds this kernel's type information and tests it."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ Examples:
     "--dir",
     "directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A directory of your own to look in, after the kernel's own BTF.",
+    help="A directory to search after the kernel's own BTF.",
 )
 @click.option(
     "--headers",
     is_flag=True,
-    help="Where there is none, make it from the kernel's headers, as the agent does by enable_legacy_version.",
+    help="If there is none, make it from the kernel's headers, as the agent does with enable_legacy_version.",
 )
 def btf(directory: Path | None, *, headers: bool) -> None:
-    """Find the BTF of this kernel, which eBPF programs need, and try it.
+    """Find the BTF of this kernel, which eBPF programs need, and test it.
 
-    The path of the file goes to standard output, what was found in it to standard error. Where none is found or it
-    does not work, the exit code is 1; the probes that need BTF are then unavailable, the others work.
+    The path of the file goes to standard output, the result of the test to standard error. If none is found, or it
+    does not work, the exit code is 1: then the probes that need BTF are unavailable, the others work.
     """
     try:
         source = find_types(directory, legacy=headers)
@@ -47,6 +47,6 @@ def btf(directory: Path | None, *, headers: bool) -> None:
             btf_trial.confirm(source.path, types, OBJECTS)
     except (BtfNotFound, kernel_btf.BtfInvalid, LibbpfMissing) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"it works: {len(types.names(kernel_btf.STRUCT))} structures", err=True)
+    click.echo(f"the BTF works: {len(types.names(kernel_btf.STRUCT))} structures", err=True)
     if not source.in_kernel:
-        click.echo("the kernel itself has none (CONFIG_DEBUG_INFO_BTF), which iterators would need", err=True)
+        click.echo("the kernel has no BTF of its own (CONFIG_DEBUG_INFO_BTF): eBPF iterators are unavailable", err=True)

@@ -1,4 +1,4 @@
-"""The name of a type of event, or of a probe, as it is written on the command line."""
+"""The name of an event type or a probe on the command line."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from otel_netagent.unknown_name import advice
 
 
 class EventNameType(click.ParamType[str]):
-    """Type of an option whose value is such a name: one that this version has, in either case.
+    """Type of an option whose value is such a name, known to this version, in either case.
 
-    An agent does not refuse a name that it does not know, as the original did not: it would tell nothing of it, for
-    ever, and look like one to which nothing happens.
+    An agent does not reject unknown names, as the original did not: a misspelt name would show no events, for ever.
     """
 
     name = "NAME"
@@ -29,8 +28,8 @@ class EventNameType(click.ParamType[str]):
 
 
 def _names() -> Iterator[str]:
-    """Whatever an agent of this version finds an event by (telemetry/stream/filters.py)."""
-    # Only who names one waits for all probes to be loaded.
+    """All names by which an agent of this version selects events (outputs/stream/filters.py)."""
+    # Imported here: loading all probes takes time.
     from otel_netagent.pipeline.suppressed import EVENTS_SUPPRESSED  # noqa: PLC0415
     from otel_netagent.probes import catalogue  # noqa: PLC0415
 

@@ -8,15 +8,15 @@ import time
 
 from otel_netagent.outputs.stream import inspector_pb2 as pb
 from otel_netagent.outputs.stream.messages import EVENTS_LOST
+from otel_netagent.printable import printable
 
 _TUPLE = re.compile(r"(?<!\S)(?:protocol=TCP )?saddr=(\S+) sport=(\d+) daddr=(\S+) dport=(\d+)(?!\S)")
 
 
 def text_line(event: pb.Event) -> str:
-    """The event for people: whom it happened to, then its body with the addresses as `a:p -> b:p`.
+    """The event for people: the pod it happened to, then its body with the addresses as `a:p -> b:p`.
 
-    An arrow with no protocol before it is TCP. A body may hold a command's name, which is whatever its program chose:
-    hence the escapes.
+    An arrow without a protocol before it is TCP. Unprintable characters are escaped: a program chooses its own name.
     """
     meta = event.meta
     whose = (
@@ -30,9 +30,9 @@ def text_line(event: pb.Event) -> str:
 
 
 def json_line(event: pb.Event, source: str) -> str:
-    """The event for programs: a JSON object, whose time is that of the event in the kernel.
+    """The event for programs: a JSON object with the time of the event in the kernel.
 
-    Where an agent does not send it (ACK Net Exporter did not), the time is that of receipt.
+    If the agent does not send that (as ACK Net Exporter), it is the time of receipt.
     """
     meta = event.meta
     return json.dumps(
@@ -52,13 +52,6 @@ def rfc3339(time_ns: int) -> str:
     """A Unix time in UTC, to the nanosecond (RFC 3339)."""
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09}Z"
-
-
-def printable(text: str) -> str:
-    """The text with what a terminal would act on, instead of showing it, escaped."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _level(event: pb.Event) -> str:

@@ -1,4 +1,4 @@
-"""`inspector list`: what an agent watches, and whom."""
+"""`inspector list`: the probes and the entities of an agent."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otel_netagent.cli.inspector.address import Address, AddressType
-from otel_netagent.cli.inspector.lines import printable
+from otel_netagent.cli.inspector.address import Address, agent_option
 from otel_netagent.cli.inspector.status_page import read_status
 from otel_netagent.identity.entity import Entity, EntityKind
 from otel_netagent.identity.kubernetes.watch_condition import WatchState
 from otel_netagent.model.probe_status import ProbeState, ProbeStatus
 from otel_netagent.outputs.http.status import AgentStatus
+from otel_netagent.printable import printable
 
 _DEFAULT_PORT = 9102
 _SHORT_ID = 12
-"""Digits of a container id that are enough to find it, as Docker and crictl show them."""
+"""Digits of a container id that are shown, as in Docker and crictl."""
 
 _UNBOUNDED = 1_000_000
 _FOLDED = {"WATCHES", "REASON", "POD", "NAMESPACE"}
-"""Columns that are folded where the terminal is too narrow."""
+"""Columns that are folded if the terminal is too narrow."""
 
 
 _STYLES = {
@@ -40,17 +40,17 @@ _STYLES = {
 _LIST_EXAMPLES = """\b
 Examples:
   inspector list probe                        this node's probes: state, and how each is attached
-  inspector list probe -e 10.1.16.255 -v      another node's, with what its kernel refused
+  inspector list probe -e 10.1.16.255 -v      another node's, with what its kernel rejected
   inspector list entity                       pods, containers and other network namespaces
-  inspector list entity -o json               the same for programs, with whole container ids
+  inspector list entity -o json               the same as JSON, with full container ids
 """
 
 _PROBE_EXAMPLES = """\b
 States:
-  running        everything is attached
-  degraded       something is not: what it would see is missing
-  unavailable    nothing of it works here; the reason says why
-  off            not asked for in the configuration
+  running        every hook is attached
+  degraded       a hook is not attached: its data is missing
+  unavailable    the probe does not work on this kernel; see the reason
+  off            not selected in the configuration
 
 \b
 Examples:
@@ -66,19 +66,13 @@ Examples:
   inspector list entity -o json
 """
 
-_endpoint = click.option(
-    "-e",
-    "--endpoint",
-    type=AddressType(_DEFAULT_PORT),
-    default="127.0.0.1",
-    help=f"The agent to ask. Default: 127.0.0.1, port {_DEFAULT_PORT}.",
-)
+_endpoint = agent_option(purpose="The agent to ask.", port=_DEFAULT_PORT)
 _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
 
 @click.group("list", epilog=_LIST_EXAMPLES)
 def list_() -> None:
-    """Show the probes of an agent, or the network entities it knows."""
+    """Show the probes of an agent, or the owners of the network namespaces."""
 
 
 @list_.command(epilog=_PROBE_EXAMPLES)
@@ -88,10 +82,10 @@ def list_() -> None:
     "-v", "--verbose", is_flag=True, help="Also what the kernel refused and why, and what each needs and costs."
 )
 def probe(endpoint: Address, output: str, verbose: bool) -> None:
-    """Show the probes: whether each runs, how it is attached, why not.
+    """Show the probes: whether each runs, how it is attached, and if not, why.
 
-    A row is one thing that a probe watches, with the way in which it does on this kernel: a tracepoint (raw_tp,
-    tp_btf), a function (fentry, fexit, kprobe, kretprobe), an iterator (iter), procfs or rtnetlink.
+    A row is one thing that a probe watches, with its attach method on this kernel: a tracepoint (raw_tp, tp_btf), a
+    function (fentry, fexit, kprobe, kretprobe), an iterator (iter), procfs or rtnetlink.
     """
     status = read_status(endpoint)
     if output == "json":
@@ -110,17 +104,17 @@ def probe(endpoint: Address, output: str, verbose: bool) -> None:
 @_endpoint
 @_output
 def entity(endpoint: Address, output: str) -> None:
-    """Show whose each network namespace of the node is.
+    """Show the owner of each network namespace of the node.
 
-    NETNS is the inode number of the network namespace, as in `lsns -t net`. Where the owner is no pod of Kubernetes,
-    NAMESPACE says what kind of thing POD names. AGE is that of the oldest process.
+    NETNS is the inode number of the network namespace, as in `lsns -t net`. If the owner is not a pod of Kubernetes,
+    NAMESPACE says what POD names. AGE is the age of the oldest process.
     """
     status = read_status(endpoint)
     if output == "json":
         _print_json(status, "entities")
         return
     if status.kubernetes.state is WatchState.FAILING:
-        click.echo(f"pods may have other names by now: {printable(status.kubernetes.reason)}", err=True)
+        click.echo(f"pod names may be out of date: {printable(status.kubernetes.reason)}", err=True)
     table = _table("NETNS", "KIND", "POD", "NAMESPACE", "CONTAINER", "AGE")
     now_ns = time.time_ns()
     for each in sorted(status.entities.values(), key=_host_first):
@@ -182,7 +176,7 @@ def _cell(text: str) -> Text:
 
 
 def _print_table(table: Table) -> None:
-    """On a terminal, rows are folded to its width; in a pipe, a row is a line, however long."""
+    """On a terminal, rows are folded to its width; in a pipe, each row is one line of any length."""
     if sys.stdout.isatty():
         Console().print(table)
         return

@@ -1,4 +1,4 @@
-"""The agent's own account of itself, read from `GET /status`."""
+"""The agent's status, read from `GET /status`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def read_status(address: Address) -> AgentStatus:
     try:
         return AgentStatus.from_json(body)
     except ValueError as error:
-        raise _stranger(address, "something else than its status") from error
+        raise _stranger(address, "something other than a status") from error
 
 
 def _get(address: Address, path: str) -> tuple[int, bytes]:
-    """Plain HTTP without a proxy: an agent's address is one of the cluster."""
+    """Plain HTTP without a proxy: an agent has an address of the cluster."""
     connection = http.client.HTTPConnection(address.host, address.port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
         return response.status, response.read()
     except http.client.HTTPException as error:
-        raise _stranger(address, "something else than HTTP") from error
+        raise _stranger(address, "something other than HTTP") from error
     except OSError as error:
         raise click.ClickException(
             f"cannot reach {address}: {error.strerror or error}; is the agent running there, "

@@ -7,14 +7,14 @@ from itertools import product
 
 import click
 
-from otel_netagent.cli.inspector.address import Address, AddressType
+from otel_netagent.cli.inspector.address import LOCAL_HOST, Address, agent_option
 from otel_netagent.cli.inspector.event_name import EventNameType
+from otel_netagent.cli.inspector.event_streams import Broken, EventStreams, Received
 from otel_netagent.cli.inspector.lines import json_line, text_line
-from otel_netagent.cli.inspector.sources import Broken, Received, Sources
 from otel_netagent.outputs.stream import inspector_pb2 as pb
 from otel_netagent.outputs.stream.rpc import DEFAULT_PORT
 
-_LOCAL = Address("127.0.0.1", DEFAULT_PORT)
+_LOCAL = Address(LOCAL_HOST, DEFAULT_PORT)
 _INTERRUPTED = 130
 """128 + SIGINT, as a shell reports a program that Ctrl-C ended."""
 
@@ -25,28 +25,21 @@ Examples:
   inspector watch --type PACKETLOSS --pod web-0        dropped packets of one pod
   inspector watch --type tcpreset                      all events of one probe
   inspector watch --pod web-0 --pod web-1              those of either pod
-  inspector watch -d -v                                one JSON object a line
+  inspector watch -d -v                                one JSON object per line
   inspector watch -s 10.1.17.113 -s 10.1.18.14 -v      two nodes at once, to compare times
 
 \b
-A line names the event, whom it happened to, and the connection:
+A line shows the event, the pod that it happened to, and the connection:
    INFO  TCP_RCV_RST_ESTAB Namespace=a Pod=b Node=c Netns=4026531993 10.1.16.255:43186 -> 100.100.27.15:3128
 """
 
 
 @click.command(epilog=_EXAMPLES)
-@click.option(
-    "-e",
-    "--endpoint",
-    "-s",
-    "--source",
-    "named",
-    type=AddressType(DEFAULT_PORT),
-    multiple=True,
-    help=f"An agent to watch; may be repeated. Default: 127.0.0.1, port {DEFAULT_PORT}.",
+@agent_option(
+    "-s", "--source", "named", purpose="An agent to watch; may be repeated.", port=DEFAULT_PORT, multiple=True
 )
-@click.option("-d", "--direct", is_flag=True, help="This node's agent (127.0.0.1), beside those named.")
-@click.option("-v", "--verbose", is_flag=True, help="One JSON object a line, with the event's time in the kernel.")
+@click.option("-d", "--direct", is_flag=True, help="This node's agent (127.0.0.1), besides those named.")
+@click.option("-v", "--verbose", is_flag=True, help="One JSON object per line, with the event's time in the kernel.")
 @click.option(
     "--type",
     "types",
@@ -69,7 +62,7 @@ A line names the event, whom it happened to, and the connection:
     multiple=True,
     help="Only events of pods in this namespace; may be repeated.",
 )
-def watch(  # noqa: PLR0913 (an argument an option)
+def watch(  # noqa: PLR0913 - one argument for each option
     *,
     named: tuple[Address, ...],
     direct: bool,
@@ -78,18 +71,17 @@ def watch(  # noqa: PLR0913 (an argument an option)
     pods: tuple[str, ...],
     namespaces: tuple[str, ...],
 ) -> None:
-    """Show network events as they happen, one a line.
+    """Show network events as they happen, one per line.
 
-    Ctrl-C ends it, with exit code 130.
+    Stop it with Ctrl-C (exit code 130).
 
-    An option that is repeated gives alternatives: events of any of them are shown.
+    Repeat an option to give alternatives: events that match any of them are shown.
 
-    An arrow with no protocol before it is TCP. EVENTS_LOST stands where events are missing, because this command, or
-    what it writes to, was too slow for them.
+    An arrow without a protocol before it is TCP. EVENTS_LOST marks missing events: this command, or the reader of its
+    output, was too slow.
 
-    An agent that restarts is watched again as soon as it is back; what happens in between is not shown. Notices of this
-    kind go to standard error, the events to standard output. Where no agent can be reached at the start, the exit code
-    is 1.
+    An agent that restarts is watched again as soon as it is back; events in between are not shown. Events go to
+    standard output, all other messages to standard error. If no agent can be reached at the start, the exit code is 1.
     """
     local = [_LOCAL] if direct or not named else []
     addresses = list(dict.fromkeys([*named, *local]))
@@ -101,7 +93,7 @@ def watch(  # noqa: PLR0913 (an argument an option)
 
 
 def _request(types: Sequence[str], pods: Sequence[str], namespaces: Sequence[str]) -> pb.WatchRequest:
-    """What is asked of every agent; where there is no choice, in the fields that one of any version minds."""
+    """The request to every agent; without alternatives it uses only fields that agents of any version support."""
     metas = [pb.Meta(pod=pod, namespace=namespace) for pod, namespace in product(pods or [""], namespaces or [""])]
     request = pb.WatchRequest(filter=metas[0], filters=metas[1:])
     if len(types) == 1:
@@ -114,7 +106,7 @@ def _request(types: Sequence[str], pods: Sequence[str], namespaces: Sequence[str
 def _show(addresses: Sequence[Address], request: pb.WatchRequest, verbose: bool) -> None:
     reached: set[Address] = set()
     broken: set[Address] = set()
-    with Sources(addresses, request) as news_of_all:
+    with EventStreams(addresses, request) as news_of_all:
         for news in news_of_all:
             if isinstance(news, Broken):
                 if news.source not in broken:

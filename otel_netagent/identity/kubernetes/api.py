@@ -1,4 +1,4 @@
-"""Pods of a node at the API server. Answers are raw JSON: of a pod hardly anything is wanted."""
+"""The pods of a node, from the API server. Answers are raw JSON: only a few fields of a pod are used."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from otel_netagent.identity.kubernetes.pod_store import (
     ApiFailed,
     ConnectionLost,
     Listing,
-    Notice,
     VersionAhead,
     VersionGone,
+    WatchEvent,
 )
 from otel_netagent.root_cause import root_cause
 
@@ -31,24 +31,24 @@ _CONNECT_S: Final = 5.0
 _LIST_S: Final = 30.0
 
 _WATCH_S: Final = range(240, 480)
-"""A watch is asked to end after so long, each after another time, lest all nodes come back at once."""
+"""Requested duration of a watch, random so that the nodes do not all reconnect at once."""
 
 _GRACE_S: Final = 15.0
-"""A connection on which nothing has come for so long after that is dead."""
+"""A connection without any data for this long after the watch should have ended is dead."""
 
 _MOST_COMPLAINT_BYTES: Final = 16 << 10
 
 _AHEAD: Final = "Too large resource version"
-"""By these words client-go, too, tells it from a gateway's timeout: old versions give no machine-readable cause."""
+"""The text that distinguishes this error from a gateway's timeout, in client-go too: old versions give no cause."""
 
 _HEADERS: Final = {"Accept": "application/json", "User-Agent": f"otel-netagent/{__version__}"}
 
 
 class NodePods:
-    """The pods of one node. For one thread, but for `interrupt`. Each request reads the token anew: it is renewed."""
+    """The pods of one node. For one thread, except `interrupt`. Each request reads the token again: it gets renewed."""
 
     def __init__(self, connect: Connect, node: str) -> None:
-        """Nothing is connected yet. `node` is the node's name in Kubernetes."""
+        """Does not connect yet. `node` is the node's name in Kubernetes."""
         self._connect = connect
         self._selector = f"spec.nodeName={node}"
         self._interrupted = threading.Event()
@@ -63,10 +63,10 @@ class NodePods:
             document = json.loads(content)
             return Listing(str(document["metadata"]["resourceVersion"]), tuple(document["items"] or ()))
         except (ValueError, KeyError, TypeError) as error:
-            raise ApiFailed(f"the answer is no list of pods: {error!r}") from error
+            raise ApiFailed(f"the answer is not a list of pods: {error!r}") from error
 
     @contextlib.contextmanager
-    def watch(self, version: str) -> Iterator[Iterator[Notice]]:
+    def watch(self, version: str) -> Iterator[Iterator[WatchEvent]]:
         """See PodsApi."""
         seconds = random.SystemRandom().choice(_WATCH_S)
         query = {
@@ -76,20 +76,20 @@ class NodePods:
             "timeoutSeconds": str(seconds),
         }
         with self._answer(query, seconds + _GRACE_S) as response:
-            yield map(_notice, response)
+            yield map(_watch_event, response)
 
     def interrupt(self) -> None:
-        """End what is under way, as the end of its connection would. From any thread; every later request fails."""
+        """Abort the request in progress, as a lost connection would. From any thread; every later request fails."""
         self._interrupted.set()
         if response := self._response:
-            with contextlib.suppress(ValueError, RuntimeError, OSError):  # it has ended meanwhile
+            with contextlib.suppress(ValueError, RuntimeError, OSError):  # the request has ended meanwhile
                 response.shutdown()
 
     @contextlib.contextmanager
     def _answer(self, query: Mapping[str, str], read_s: float) -> Iterator[urllib3.BaseHTTPResponse]:
-        """The answer to a request, as it comes. Raises ApiFailed for what the API says, else ConnectionLost.
+        """The answer to a request, read as it arrives. Raises ApiFailed for an error of the API, else ConnectionLost.
 
-        What goes wrong while the answer is read is raised the same way.
+        Errors while the answer is read are raised in the same way.
         """
         connection = self._connect()
         try:
@@ -103,11 +103,11 @@ class NodePods:
             ) as response:
                 self._response = response
                 if self._interrupted.is_set():
-                    raise ConnectionLost("the agent ends")
+                    raise ConnectionLost("the agent is stopping")
                 _check(response)
                 yield response
         except ProtocolError as error:
-            raise ConnectionLost("the connection broke off") from error
+            raise ConnectionLost("the connection was lost") from error
         except (HTTPError, OSError) as error:
             raise ConnectionLost(root_cause(error)) from error
         finally:
@@ -116,7 +116,7 @@ class NodePods:
 
 
 def _check(response: urllib3.BaseHTTPResponse) -> None:
-    """Raises ApiFailed where the API refuses."""
+    """Raise ApiFailed if the API rejects the request."""
     if response.status == HTTPStatus.OK:
         return
     content = response.read(_MOST_COMPLAINT_BYTES)
@@ -132,17 +132,17 @@ def _refusal(code: int, complaint: str, retry_after: str = "") -> ApiFailed:
         return VersionGone(complaint)
     if code == HTTPStatus.GATEWAY_TIMEOUT and _AHEAD in complaint:
         return VersionAhead(f"HTTP status {code}: {complaint}")
-    right = "; it needs the right to list and watch pods" if code == HTTPStatus.FORBIDDEN else ""
+    right = "; allow the service account of the agent to list and watch pods" if code == HTTPStatus.FORBIDDEN else ""
     return ApiFailed(f"HTTP status {code}: {complaint}{right}", float(retry_after) if retry_after.isdecimal() else None)
 
 
-def _notice(line: bytes) -> Notice:
-    """One message of a watch, which is a line of JSON. Raises ApiFailed where it reports an error."""
+def _watch_event(line: bytes) -> WatchEvent:
+    """A message of a watch, which is one line of JSON. Raises ApiFailed if it reports an error."""
     try:
         document = json.loads(line)
         kind, thing = document["type"], document["object"]
         if kind == "ERROR":
             raise _refusal(int(thing.get("code") or 0), str(thing.get("message")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ApiFailed(f"the watch says what cannot be read: {error!r}") from error
-    return Notice(kind, thing)
+        raise ApiFailed(f"cannot decode a message of the watch: {error!r}") from error
+    return WatchEvent(kind, thing)

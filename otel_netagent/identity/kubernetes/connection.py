@@ -1,4 +1,4 @@
-"""Ways to the API: by what Kubernetes gives to each pod, or by the file that KUBECONFIG names.
+"""Connections to the API: with the service account of the pod, or with the file that KUBECONFIG names.
 
 Of a cluster there are an address, a token and a certificate to know, and urllib3 needs no more. The `kubernetes`
 package, which sends by urllib3 too, takes 128 MB of disk, and would take 10 MB of memory on every node: it is an extra,
@@ -29,12 +29,12 @@ _KEEPALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
 )
-"""A watch is silent for minutes; that its other end is gone is to be noticed before. The times are client-go's."""
+"""A watch is silent for minutes; a dead peer must be noticed before. The times are client-go's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A pool that trusts the API, its address, and headers that say who asks."""
+    """A pool that trusts the API's certificate, the API's address, and headers that authenticate the agent."""
 
     pool: urllib3.PoolManager
     address: str
@@ -42,28 +42,28 @@ class Connection:
 
 
 Connect: TypeAlias = Callable[[], Connection]
-"""A new connection, with the token and the certificates of this moment. Raises ApiFailed."""
+"""Returns a new connection with the current token and certificates. Raises ApiFailed."""
 
 
-def way_to_api(environ: Mapping[str, str], account: Path = SERVICE_ACCOUNT) -> Connect:
-    """By the service account in a cluster, else by the file that KUBECONFIG names; one of both there must be."""
+def api_connector(environ: Mapping[str, str], account: Path = SERVICE_ACCOUNT) -> Connect:
+    """For the service account in a cluster, else for the file that KUBECONFIG names; one must be set."""
     if host := environ.get("KUBERNETES_SERVICE_HOST"):
-        place = f"[{host}]" if ":" in host else host
-        return lambda: _in_cluster(f"https://{place}:{environ.get('KUBERNETES_SERVICE_PORT', '443')}", account)
+        address = f"[{host}]" if ":" in host else host
+        return lambda: _in_cluster(f"https://{address}:{environ.get('KUBERNETES_SERVICE_PORT', '443')}", account)
     return lambda: _by_file(environ["KUBECONFIG"])
 
 
 def _in_cluster(address: str, account: Path) -> Connection:
-    """As "Accessing the Kubernetes API from a Pod" says. No proxy is on the way."""
+    """As in "Accessing the Kubernetes API from a Pod". No proxy is used."""
     try:
         token = (account / "token").read_text(encoding="ascii").strip()
         pool = urllib3.PoolManager(
             ca_certs=str((account / "ca.crt").resolve(strict=True)), socket_options=_KEEPALIVE, retries=False
         )
     except (OSError, UnicodeDecodeError) as error:
-        raise ApiFailed(f"the service account of this pod cannot be used: {error}") from error
+        raise ApiFailed(f"cannot use the service account of this pod: {error}") from error
     if not token or not token.isprintable():
-        raise ApiFailed(f"the service account of this pod cannot be used: {account / 'token'} holds no token")
+        raise ApiFailed(f"cannot use the service account of this pod: {account / 'token'} contains no token")
     return Connection(pool, address, {"Authorization": f"Bearer {token}"})
 
 
@@ -83,7 +83,7 @@ def _by_file(file: str) -> Connection:
         load_kube_config(file, client_configuration=configuration, persist_config=False)
     except (ConfigException, OSError, YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
         # The last four are how it takes a file that is YAML, but no such file, or holds what is no base64.
-        raise ApiFailed(f"KUBECONFIG cannot be used: {root_cause(error)}") from error
+        raise ApiFailed(f"cannot use the file that KUBECONFIG names: {root_cause(error)}") from error
     configuration.socket_options = _KEEPALIVE
     configuration.retries = False
     client = ApiClient(configuration)

@@ -1,4 +1,4 @@
-"""Pods as the API writes them (Kubernetes API reference, core/v1, Pod), read for the little that is wanted."""
+"""The few fields that the agent uses of a pod in the API's JSON (Kubernetes API reference, core/v1, Pod)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _TEMPLATE_HASH: Final = "pod-template-hash"
 
 
 class NoPod(Exception):
-    """What should be a pod lacks what every pod has."""
+    """An object that should be a pod lacks a field that every pod has."""
 
 
 def pod_of(document: Mapping[str, Any]) -> Pod:
-    """The pod that an object of the API tells. Raises NoPod."""
+    """The pod in an object of the API. Raises NoPod."""
     try:
         metadata = document["metadata"]
         labels = {str(key): str(value) for key, value in (metadata.get("labels") or {}).items()}
@@ -32,7 +32,7 @@ def pod_of(document: Mapping[str, Any]) -> Pod:
             workload=_workload(metadata, labels),
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise NoPod(f"an object that is no pod: {error!r}") from None
+        raise NoPod(f"an object that is not a pod: {error!r}") from None
 
 
 def _workload(metadata: Mapping[str, Any], labels: Mapping[str, str]) -> Workload | None:

@@ -1,11 +1,11 @@
-"""A copy of what the API knows of the node's pods, kept by list and watch.
+"""A copy of the node's pods in the API, kept current by list and watch.
 
-A list gives all pods as of a version; a watch, each change since that version, and now and then a bookmark: a later
-version up to which nothing has changed. Where only its connection breaks, the next watch goes on where it ended. Where
-the API itself ends it with an error, what follows that version is not to be had any more, and the pods are listed again
-("Kubernetes API Concepts", "Efficient detection of changes"; client-go's Reflector does the same). They are listed from
-time to time in any case: a watch that misses changes without an error, as one from a version that a restored API has
-not reached yet, would else keep wrong names for good.
+A list returns all pods as of a version; a watch, each change since that version, and sometimes a bookmark: a later
+version up to which nothing has changed. If only the connection breaks, the next watch continues from the last version.
+If the API ends the watch with an error, the changes since that version are lost, and the pods are listed again
+("Kubernetes API Concepts", "Efficient detection of changes"; client-go's Reflector does the same). They are also
+listed periodically: a watch may miss changes without an error (after the API was restored from a backup), and would
+then keep wrong names for ever.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from otel_netagent.identity.kubernetes.objects import NoPod, pod_of
 from otel_netagent.identity.pod import Pod
 
 DELETED_S: Final = 60.0
-"""A pod that the API has forgotten keeps its name for so long: its last processes and packets outlive it."""
+"""How long a deleted pod keeps its name: its last processes and packets outlive it."""
 
 LIST_EVERY_S: Final = range(30 * 60, 37 * 60)
-"""From one list to the next, each time another of these, lest all nodes list at once. A list that is due waits for the
-next message of the watch, or its end, which comes within eight minutes: that makes 45 at most."""
+"""Time between lists, random so that the nodes do not all list at once. A list that is due waits for the next message
+of the watch, or its end, which comes within eight minutes: 45 minutes at most."""
 
 _ANY_VERSION: Final = "0"
-"""A list at this version comes from the API server's memory, which thousands of agents may ask for at once."""
+"""A list at this version comes from the API server's memory, so thousands of agents may ask at once."""
 
 _NEWEST_VERSION: Final = ""
-"""A list at this one may be read from the database."""
+"""A list at this version may be read from the database."""
 
 
 class ApiFailed(Exception):
-    """The API did not answer as it should; one line. `retry_after_s` is what it asks for."""
+    """A request to the API failed; the text is one line. `retry_after_s` is the pause that the API asks for."""
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
         """`reason` is for the log and for `/status`."""
@@ -44,15 +44,15 @@ class ApiFailed(Exception):
 
 
 class ConnectionLost(ApiFailed):
-    """The connection broke, or was never made: the API said nothing that speaks against going on where it ended."""
+    """The connection was lost or never made: the next watch may continue from the last version."""
 
 
 class VersionGone(ApiFailed):
-    """The API has forgotten the version from which it was to go on (410 Gone)."""
+    """The API no longer has the version from which to continue (410 Gone)."""
 
 
 class VersionAhead(ApiFailed):
-    """The API has not reached the version that it was asked for: it was restored from a backup, say (504)."""
+    """The API has not reached the requested version yet (504), for example after a restore from a backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class WatchEvent:
     """One message of a watch: ADDED, MODIFIED, DELETED with the pod, or BOOKMARK with nothing but a version."""
 
     kind: str
@@ -75,51 +75,51 @@ class PodsApi(Protocol):
     """The pods of one node at the API. Both calls raise ApiFailed."""
 
     def list(self, version: str) -> Listing:
-        """All pods, of this version or a later one, of any version ("0"), or as of now ("")."""
+        """All pods, at this version or later; at any version ("0"); or the current ones ("")."""
 
-    def watch(self, version: str) -> AbstractContextManager[Iterator[Notice]]:
-        """What has changed since this version, until the API ends it, which it does after minutes."""
+    def watch(self, version: str) -> AbstractContextManager[Iterator[WatchEvent]]:
+        """The changes since this version, until the API ends the watch after some minutes."""
 
 
 _AT_ONCE: Final = float("-inf")
 
 
-class Mirror:
-    """Keeps the copy. `know` is given all pods by UID, another mapping after each change that matters.
+class PodStore:
+    """Keeps the copy. `know` is called with all pods by UID, in a new mapping, after each relevant change.
 
-    Most changes of a pod do not: its status is written again and again. Not for several threads at once.
+    Most changes of a pod are not relevant: its status is written again and again. Not thread-safe.
     """
 
     def __init__(
         self, api: PodsApi, know: Callable[[Mapping[str, Pod]], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Nothing is asked before `list`. `clock` gives seconds that never go back."""
+        """Sends no request before `list`. `clock` gives seconds that never go back."""
         self._api = api
         self._know = know
         self._clock = clock
         self._list_due = _AT_ONCE
         self._version = _ANY_VERSION
         self._pods: Mapping[str, Pod] = {}
-        self._deleted: Mapping[str, tuple[Pod, float]] = {}  # until when each is remembered
+        self._deleted: Mapping[str, tuple[Pod, float]] = {}  # with the time until which each is remembered
         self._known: Mapping[str, Pod] = {}  # both
 
     @property
     def count(self) -> int:
-        """How many pods there are."""
+        """Number of pods, without deleted ones."""
         return len(self._pods)
 
     @property
     def must_list(self) -> bool:
-        """Whether a watch could not go on, or the last list is long ago."""
+        """Whether a list is due: a watch could not continue, or the last list is too old."""
         return self._clock() >= self._list_due
 
     def list(self) -> None:
-        """Replace the copy by all pods that there are. Raises ApiFailed."""
+        """Replace the copy with a new list. Raises ApiFailed."""
         try:
             listing = self._newest_list()
             pods = {pod.uid: pod for pod in map(pod_of, listing.pods)}
         except NoPod as error:
-            raise ApiFailed(f"it lists {error}") from error
+            raise ApiFailed(f"the API lists {error}") from error
         self._change(pods)
         self._version = listing.version
         self._list_due = self._clock() + random.SystemRandom().choice(LIST_EVERY_S)
@@ -127,9 +127,9 @@ class Mirror:
     def follow(self) -> Iterator[None]:
         """Watch: yields after each message, until the watch ends or a list is due. Raises ApiFailed."""
         try:
-            with self._api.watch(self._version) as notices:
-                for notice in notices:
-                    self._take(notice)
+            with self._api.watch(self._version) as events:
+                for event in events:
+                    self._take(event)
                     yield
                     if self.must_list:
                         return
@@ -140,27 +140,27 @@ class Mirror:
             raise
         except NoPod as error:
             self._list_due = _AT_ONCE
-            raise ApiFailed(f"it reports {error}") from error
+            raise ApiFailed(f"the watch reports {error}") from error
 
     def _newest_list(self) -> Listing:
-        """None older than what has been seen, if the API has that yet or still; else what it has now."""
+        """A list not older than the last version, if the API has that version; else the current one."""
         try:
             return self._api.list(self._version)
         except (VersionGone, VersionAhead):
             return self._api.list(_NEWEST_VERSION)
 
-    def _take(self, notice: Notice) -> None:
-        match notice.kind:
+    def _take(self, event: WatchEvent) -> None:
+        match event.kind:
             case "ADDED" | "MODIFIED":
-                pod = pod_of(notice.object)
+                pod = pod_of(event.object)
                 self._change({**self._pods, pod.uid: pod})
             case "DELETED":
-                gone = pod_of(notice.object).uid
+                gone = pod_of(event.object).uid
                 self._change({uid: pod for uid, pod in self._pods.items() if uid != gone})
         try:
-            self._version = str(notice.object["metadata"]["resourceVersion"])
+            self._version = str(event.object["metadata"]["resourceVersion"])
         except (KeyError, TypeError):
-            raise NoPod(f"an object without a version, as {notice.kind}") from None
+            raise NoPod(f"an object without a version in {event.kind}") from None
 
     def _change(self, pods: Mapping[str, Pod]) -> None:
         if pods == self._pods:

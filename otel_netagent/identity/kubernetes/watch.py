@@ -1,4 +1,4 @@
-"""The thread that keeps the pods' names current, whatever becomes of the API."""
+"""The thread that keeps the pod names current; while the API fails, it keeps the last known names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from otel_netagent.backoff import Backoff
-from otel_netagent.identity.kubernetes.pod_store import ApiFailed, Mirror, PodsApi, VersionGone
+from otel_netagent.identity.kubernetes.pod_store import ApiFailed, PodsApi, PodStore, VersionGone
 from otel_netagent.identity.kubernetes.watch_condition import WatchCondition, WatchState
 from otel_netagent.identity.pod import Pod
 
@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 _BACKOFF: Final = Backoff(first_s=1.0, most_s=60.0)
 
 _SHORT_S: Final = 1.0
-"""A watch that ends sooner, with nothing reported, is a failure, and so is a version that is gone sooner after a list:
-else one request would follow the other without a pause."""
+"""A watch that ends sooner without reporting anything counts as a failure, and so does a version that is gone sooner
+after a list: otherwise one request would follow the other without a pause."""
 
 NOWHERE: Final = "neither KUBERNETES_SERVICE_HOST (set in every pod) nor KUBECONFIG is set"
 
@@ -29,14 +29,14 @@ _END_S: Final = 0.5
 
 
 class ApiToEnd(PodsApi, Protocol):
-    """An API whose calls can be ended from another thread."""
+    """An API whose calls can be aborted from another thread."""
 
     def interrupt(self) -> None:
-        """End what is under way; every later call fails."""
+        """Abort the call in progress; every later call fails."""
 
 
 class PodWatch:
-    """A thread that lists and watches from `start` to `close`. While the API is away, the last known names are kept."""
+    """A thread that lists and watches from `start` to `close`. While the API fails, it keeps the last names."""
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class PodWatch:
         backoff: Backoff = _BACKOFF,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`know` is given the pods of the node of this name after each change that matters."""
+        """`know` is called with the pods of this node after each relevant change."""
         self._api = api
         self._node = node
-        self._mirror = Mirror(api, know, clock)
+        self._store = PodStore(api, know, clock)
         self._clock = clock
         self._listed = clock()
         self._backoff = backoff
@@ -60,15 +60,15 @@ class PodWatch:
         self.condition = WatchCondition(WatchState.STARTING)
 
     def start(self, first_s: float = _FIRST_S) -> None:
-        """Begin, and come back when the pods are known or the API has failed, or after so many seconds.
+        """Start, and return when the pods are known, when the API has failed, or after `first_s` seconds.
 
-        So that pods have their names from the first collection on, and no series begins under another.
+        So pods have their names from the first collection on, and no series starts under another name.
         """
         self._thread.start()
         self._tried.wait(first_s)
 
     def close(self) -> None:
-        """End. A connection that is just being made is left to itself."""
+        """Stop. A connection attempt in progress is not waited for."""
         self._stopping.set()
         self._api.interrupt()
         self._thread.join(_END_S)
@@ -82,7 +82,7 @@ class PodWatch:
                     self._wait_after(error)
 
     def _wait_after(self, error: ApiFailed) -> None:
-        """Back off, unless nothing is wrong but that the API has forgotten the version: then a list helps at once."""
+        """Back off; but if the API has only forgotten the version, list again at once."""
         if isinstance(error, VersionGone) and self._clock() - self._listed >= _SHORT_S:
             logger.info("Kubernetes: listing the pods of node %s again: %s", self._node, error)
             return
@@ -90,43 +90,43 @@ class PodWatch:
         self._stopping.wait(self._backoff.wait_s(next(self._pauses), error.retry_after_s))
 
     def _list_and_watch(self) -> None:
-        """One list, where it is needed, and one watch, to its end. Raises ApiFailed."""
-        if self._mirror.must_list:
+        """One list, if it is due, and one watch until its end. Raises ApiFailed."""
+        if self._store.must_list:
             self._listed = self._clock()
-            self._mirror.list()
+            self._store.list()
             self._note_list()
         began, reported = self._clock(), False
-        for _ in self._mirror.follow():
+        for _ in self._store.follow():
             reported = True
             self._note_following()
         if not reported and self._clock() - began < _SHORT_S:
-            raise ApiFailed("the watch ends as soon as it begins")
+            raise ApiFailed("the watch ended at once")
         self._pauses = self._backoff.pauses()
 
     def _note_list(self) -> None:
         before = self.condition
-        self.condition = replace(before, lists=before.lists + 1, pods=self._mirror.count)
+        self.condition = replace(before, lists=before.lists + 1, pods=self._store.count)
         if before.lists == 0:
             self._log_first_list()
         self._tried.set()
 
     def _log_first_list(self) -> None:
-        logger.info("Kubernetes: listed the pods of node %s: %d", self._node, self._mirror.count)
-        if self._mirror.count == 0:
+        logger.info("Kubernetes: listed the pods of node %s: %d", self._node, self._store.count)
+        if self._store.count == 0:
             logger.warning(
-                "Kubernetes knows of no pod on a node named %s: NODE_NAME must be the node's name there", self._node
+                "Kubernetes has no pod on a node named %s; set NODE_NAME to the node's name in Kubernetes", self._node
             )
 
     def _note_following(self) -> None:
-        """The watch has reported something: it works, which its mere beginning does not say."""
+        """The watch has reported something, so it works; its start alone does not show that."""
         before = self.condition
-        self.condition = replace(before, state=WatchState.FOLLOWING, reason="", pods=self._mirror.count)
+        self.condition = replace(before, state=WatchState.FOLLOWING, reason="", pods=self._store.count)
         if before.state is not WatchState.FOLLOWING:
-            logger.info("Kubernetes: following the pods of node %s: %d", self._node, self._mirror.count)
+            logger.info("Kubernetes: watching the pods of node %s: %d", self._node, self._store.count)
         self._pauses = self._backoff.pauses()
 
     def _note_failure(self, reason: str) -> None:
-        """Log it when it begins, and when the reason changes."""
+        """Log the first failure, and each new reason."""
         before = self.condition
         self.condition = replace(before, state=WatchState.FAILING, reason=reason, failures=before.failures + 1)
         if (before.state, before.reason) != (WatchState.FAILING, reason):
@@ -136,22 +136,22 @@ class PodWatch:
 
 
 class NoWatch:
-    """Where there is no Kubernetes."""
+    """Stands for the watch where there is no Kubernetes."""
 
     condition: Final = WatchCondition(WatchState.OFF, NOWHERE)
 
     def close(self) -> None:
-        """Nothing is there to end."""
+        """Nothing to stop."""
 
 
 def follow_pods(environ: Mapping[str, str], node: str, know: Callable[[Mapping[str, Pod]], None]) -> PodWatch | NoWatch:
-    """A watch that has begun, where this environment leads to an API; `know` is given the pods of the node."""
+    """A started watch if the environment names an API, else NoWatch; `know` is called with the pods of the node."""
     if not (environ.get("KUBERNETES_SERVICE_HOST") or environ.get("KUBECONFIG")):
         return NoWatch()
-    # Who is in no cluster saves the memory of these libraries.
+    # Imported here to save the memory of these libraries outside of a cluster.
     from otel_netagent.identity.kubernetes.api import NodePods  # noqa: PLC0415
-    from otel_netagent.identity.kubernetes.connection import way_to_api  # noqa: PLC0415
+    from otel_netagent.identity.kubernetes.connection import api_connector  # noqa: PLC0415
 
-    watch = PodWatch(NodePods(way_to_api(environ), node), node, know)
+    watch = PodWatch(NodePods(api_connector(environ), node), node, know)
     watch.start()
     return watch

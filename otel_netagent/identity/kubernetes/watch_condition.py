@@ -1,4 +1,4 @@
-"""How the watch is doing, for people and tools."""
+"""The state of the pod watch, for `/status`, `inspector` and self-telemetry."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 
 
 class WatchState(enum.Enum):
-    """What is known of the pods of the node."""
+    """What the agent knows of the pods of the node."""
 
     OFF = "off"
     """There is no Kubernetes API: pods have no name but their UID, and no labels."""
     STARTING = "starting"
-    """The watch has not told of anything yet: the names are those of the first list, if there was one."""
+    """The watch has not reported anything yet: names are those of the first list, if there was one."""
     FOLLOWING = "following"
-    """They are known, and the watch reports each change."""
+    """Names are current: the watch reports each change."""
     FAILING = "failing"
     """The API has failed, and no watch has reported anything since: the last known names are kept."""
 
@@ -32,4 +32,4 @@ class WatchCondition:
 
 
 OFF: Final = WatchCondition(WatchState.OFF)
-"""Where nobody watches."""
+"""Without Kubernetes."""

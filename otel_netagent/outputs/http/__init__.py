@@ -1,1 +1,1 @@
-"""The port for Prometheus: what a scrape answers, the status, and the pages for debugging."""
+"""The HTTP port: `/metrics` for Prometheus, `/status`, and pages for debugging."""

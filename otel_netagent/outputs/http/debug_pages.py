@@ -1,4 +1,4 @@
-"""What the agent's threads are doing: their stacks at this moment, and a profile of some seconds. For `debugmode`."""
+"""Stacks of the agent's threads, and a profile of some seconds. Served when `debugmode` is true."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _PATHS: Final = "/debug/stacks and /debug/profile?seconds=N (1 to 60, default 5)
 
 
 class DebugPages:
-    """Answers `/debug/...`, to clients on this machine alone: stacks tell what an attacker would like to know."""
+    """Answers `/debug/...` to clients on this machine only: stacks show what an attacker would like to know."""
 
     def __init__(self) -> None:
         """One profile is taken at a time."""
         self._profiling = threading.Lock()
 
     def answer(self, target: str, peer: str) -> tuple[HTTPStatus, str]:
-        """Status and text for a request's target, path and query, from the address `peer`."""
+        """HTTP status and text for a request target (path and query) from the address `peer`."""
         if not _is_this_machine(peer):
             return HTTPStatus.FORBIDDEN, (
-                "debug pages are for clients on this machine: ask 127.0.0.1, or by way of `kubectl port-forward`\n"
+                "debug pages answer clients on this machine only: use 127.0.0.1, or `kubectl port-forward`\n"
             )
         url = urlsplit(target)
         match url.path:
@@ -62,10 +62,10 @@ def stacks() -> str:
 
 
 def profile(seconds: float) -> str:
-    """Stacks of every other thread, sampled a hundred times a second: those that were met, and how often.
+    """Stacks of every other thread, sampled a hundred times a second: how often each was seen.
 
     The lines are of the folded form that flame graphs are made of: `thread;outermost;...;innermost count`. A thread
-    that waits is met too.
+    that waits counts too.
     """
     counts: Counter[str] = Counter()
     own = threading.get_ident()

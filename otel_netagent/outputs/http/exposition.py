@@ -1,4 +1,4 @@
-"""The answer to a scrape, made before it is asked for: no scrape waits until it is rendered, or compressed."""
+"""The answer to a scrape, made in advance: no scrape waits for rendering or compression."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from typing import Final, TypeAlias
 from otel_netagent.outputs.content_coding import Coding, gzipped
 
 _REMEMBERED_S: Final = 150.0
-"""Who scrapes at all does so at least every two minutes: Prometheus shows nothing that is older than five."""
+"""Prometheus scrapes at least every two minutes: it shows no sample that is older than five."""
 
 _REMEMBERED_SCRAPES: Final = 4
 _MARGIN: Final = 1.1
-"""Neither scrapes nor collections keep time to the second: what is expected a little later is made too."""
+"""Scrapes and collections are not punctual: an answer that is expected slightly later is made in advance too."""
 
 Render: TypeAlias = Callable[[], Iterable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Collection:
-    """How it is rendered, and the answers that there are."""
+    """How a collection is rendered, and the answers made from it so far."""
 
     render: Render
     answers: dict[Coding, bytes] = field(default_factory=dict)
 
 
 class Exposition:
-    """Answers from the last collection that is ready, also while the next one is being made ready.
+    """Answers scrapes from the last published collection, also while the next one is being prepared.
 
-    What is expected to be asked for before the next collection is made when this one is published, so that a scrape
-    each minute does not cost a rendering every five seconds. All else is made when somebody asks, once for all who do.
+    `publish` makes the answers that are expected to be scraped before the next collection, so that one scrape a minute
+    does not cost a rendering every five seconds. Any other answer is made at its first scrape, and then kept.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Nothing has been collected. `clock` gives seconds that never go back."""
+        """Start with no collection. `clock` gives seconds that never go back."""
         self._clock = clock
-        self._asked: dict[Coding, tuple[float, ...]] = {}  # when it was, the last times
+        self._asked: dict[Coding, tuple[float, ...]] = {}  # times of the last scrapes
         self._published = float("-inf")
         self._last: _Collection | None = None
         self._rendering = threading.Lock()
 
     def publish(self, render: Render) -> None:
-        """Answer what `render` gives from now on. It is never called while another one is at work."""
+        """Answer scrapes with the output of `render` from now on. Two renderings never run at the same time."""
         now = self._clock()
         until = now + _MARGIN * (now - self._published)
         self._published = now
@@ -60,20 +60,20 @@ class Exposition:
             return None
         self._asked[coding] = (*self._asked.get(coding, ())[1 - _REMEMBERED_SCRAPES :], self._clock())
         if coding not in last.answers:
-            with self._rendering:  # of which there may be one for this coding
+            with self._rendering:  # another thread may have made the answer
                 if coding not in last.answers:
                     last.answers.update(_answers(last.render, {coding}))
         return last.answers[coding]
 
 
 def _is_expected(asked: Sequence[float], now: float, until: float) -> bool:
-    """Whether somebody may ask by then who asked at these times: of several scrapers, who comes first."""
+    """Whether a scrape may come before `until`, given the times of the last ones; with several scrapers, the first."""
     pauses = [later - earlier for earlier, later in pairwise(asked)]
     return bool(pauses) and now - asked[-1] <= _REMEMBERED_S and asked[-1] + min(pauses) <= until
 
 
 def _answers(render: Render, codings: Collection[Coding]) -> dict[Coding, bytes]:
-    """The answers in these codings, of one rendering. If all that is wanted is compressed, the whole is nowhere."""
+    """The answers in these codings, from one rendering. If only gzip is needed, the plain text is never held whole."""
     parts, answers = render(), {}
     if Coding.IDENTITY in codings:
         answers[Coding.IDENTITY] = whole = b"".join(parts)

@@ -1,4 +1,4 @@
-"""The head of an HTTP request: read within a limit of bytes and of time, before anything is made of it."""
+"""The head of an HTTP request: read within limits of bytes and time before it is parsed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 HEAD_BYTES: Final = 16 << 10
-"""Request line and headers in all, as most servers and proxies have it."""
+"""Limit of request line and headers together, as in most servers and proxies."""
 
 _HEAD_S: Final = 10.0
 _REST_S: Final = 2.0
@@ -21,18 +21,18 @@ _OVERLAP: Final = 2
 
 
 class HeadRefused(Exception):
-    """The head is not read any further; `status` is what to answer, the text says why."""
+    """The head is rejected. `status` is the HTTP status to answer, the text is the reason."""
 
     def __init__(self, status: HTTPStatus, why: str) -> None:
-        """`why` is a sentence for whoever sent it."""
+        """`why` is a sentence for the client."""
         super().__init__(why)
         self.status = status
 
 
 def read_head(connection: socket.socket, within_s: float = _HEAD_S) -> bytes:
-    """The head, with whatever came in one piece with it; what there is of it, where the client sends no more.
+    """The head, with any bytes received together with it; incomplete where the client sends no more.
 
-    Raises HeadRefused for a head that is too large, and for one that takes too long, be it a byte at a time.
+    Raises HeadRefused if the head is too large or takes too long.
     """
     deadline = time.monotonic() + within_s
     head = b""
@@ -48,9 +48,9 @@ def read_head(connection: socket.socket, within_s: float = _HEAD_S) -> bytes:
 
 
 def discard_rest(connection: socket.socket, within_s: float = _REST_S) -> None:
-    """After an answer, read what the client goes on sending, for nothing.
+    """After an answer, read and discard what the client still sends.
 
-    To close a connection with something unread is to reset it, which may overtake the answer (RFC 9112, section 9.6).
+    Closing a connection with unread data resets it, and the reset may overtake the answer (RFC 9112, section 9.6).
     """
     connection.shutdown(socket.SHUT_WR)
     deadline = time.monotonic() + within_s
@@ -59,7 +59,7 @@ def discard_rest(connection: socket.socket, within_s: float = _REST_S) -> None:
 
 
 def _readable(connection: socket.socket, deadline: float) -> bool:
-    """Wait for something to read, or its end, until `deadline` (monotonic time)."""
+    """Wait until there is data or the end of the stream; False at `deadline` (monotonic time)."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))

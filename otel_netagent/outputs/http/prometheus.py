@@ -19,17 +19,17 @@ _LABEL_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 def escape_help(text: str) -> str:
-    """The text as it may stand after `# HELP name` ("Exposition formats", "Comments, help text")."""
+    """The text, escaped to stand after `# HELP name` ("Exposition formats", "Comments, help text")."""
     return well_formed(text).translate(_HELP_ESCAPES)
 
 
 def escape_label_value(text: str) -> str:
-    """The text as it may stand between the quotes of a label's value."""
+    """The text, escaped to stand between the quotes of a label value."""
     return well_formed(text).translate(_LABEL_ESCAPES)
 
 
 class _Column(NamedTuple):
-    """A series of a table: for each row its labels and its value."""
+    """A series of a table: the labels and the value of each row."""
 
     series: Series
     rows: Sequence[str]
@@ -37,20 +37,20 @@ class _Column(NamedTuple):
 
 
 class PrometheusText:
-    """Renders snapshots, one after another.
+    """Renders snapshots as text.
 
-    `timestamps` gives each value the time of its collection, `aliases` emits a series under its other
-    names too, as families of their own. Not for several threads at once.
+    `timestamps` adds the time of the collection to each value. `aliases` also writes each series under its other
+    names, as separate families. Not thread-safe.
     """
 
     def __init__(self, node: str, *, timestamps: bool = True, aliases: bool = True) -> None:
-        """Render as the node of this name."""
+        """`node` is the value of the label `node`."""
         self._label_sets = RowNames(node, _label_set)
         self._timestamps = timestamps
         self._aliases = aliases
 
     def render(self, snapshot: Snapshot) -> Iterator[bytes]:
-        """The whole answer to a scrape, a family at a time. One whose table has no rows is left out."""
+        """The answer to a scrape, one metric family at a time. Families without rows are left out."""
         ending = f" {snapshot.time_ns // 1_000_000}\n" if self._timestamps else "\n"
         for name, columns in self._families(snapshot).items():
             lines = [_header(name, columns[0].series)]
@@ -62,7 +62,7 @@ class PrometheusText:
             yield "".join(lines).encode()
 
     def _families(self, snapshot: Snapshot) -> dict[str, list[_Column]]:
-        """What each family consists of, by its name: tables may have a series in common."""
+        """The columns of each family, by its name: several tables may have the same series."""
         families: dict[str, list[_Column]] = {}
         of_tables, of_histograms = self._label_sets.of(snapshot)
         tables: tuple[AnyTable[Any], ...] = (*snapshot.tables, *snapshot.histograms)

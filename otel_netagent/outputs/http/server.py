@@ -28,7 +28,7 @@ from otel_netagent.outputs.http.prometheus import CONTENT_TYPE as EXPOSITION
 logger = logging.getLogger(__name__)
 
 _SILENCE: Final = struct.pack("ll", 10, 0)
-"""How long a client may take nothing, as a `struct timeval`: seconds and microseconds."""
+"""How long a client may read nothing, as a `struct timeval`: seconds and microseconds."""
 
 _SHORTAGE_PAUSE_S: Final = 0.1
 
@@ -41,12 +41,12 @@ _INDEX = (
 
 
 class ListenError(Exception):
-    """The port cannot be listened on; the message is one line that says why and what to do."""
+    """The agent cannot listen on the port; the message is one line that says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What a client wants: the target (path and query), the address that it asks from, the coding that it takes."""
+    """A request: the target (path and query), the client's address, and the coding that it accepts."""
 
     target: str
     peer: str
@@ -55,7 +55,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What is answered."""
+    """An answer."""
 
     body: bytes
     content_type: str
@@ -74,23 +74,23 @@ _UNKNOWN = _Page(b"unknown path; there are /, /metrics and /status\n", _PLAIN, H
 
 
 class HttpServer:
-    """Serves the snapshot last published, and the agent's status. A scrape collects nothing.
+    """Serves the last published snapshot and the agent's status. A scrape does not start a collection.
 
-    Answers on IPv4 and IPv6, each connection in a thread of its own. A client that hangs holds up
-    neither the others nor `close`. While `debug` is true, clients on this machine are also answered `/debug/...`.
+    Listens on IPv4 and IPv6; each connection has its own thread. A client that hangs delays neither the others nor
+    `close`. While `debug` is true, `/debug/...` is served too, to clients on this machine.
     """
 
     def __init__(self, port: int, status: Callable[[], str], *, metrics: bool = True) -> None:
-        """Listen and serve; port 0 takes a free one. `status` gives the JSON that `/status` answers.
+        """Listen and serve; port 0 selects a free port. `status` returns the JSON of `/status`.
 
-        Raises ListenError when the port cannot be had.
+        Raises ListenError.
         """
         self._status = status
         self.debug = False
         self._debug_pages = DebugPages()
         self._exposition = Exposition() if metrics else None
         self._server = _listen(port, self._page)
-        # Closing wakes the accepting thread, so it need not look round for that (the poll interval).
+        # Closing wakes the accepting thread, so its poll interval may be long.
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(3600.0,), name=f"http :{self.port}", daemon=True
         )
@@ -98,16 +98,16 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port that the server listens on."""
         return int(self._server.server_address[1])
 
     def publish(self, render: Callable[[], Iterable[bytes]]) -> None:
-        """Let `/metrics` answer what `render` gives, in parts, from now on. Never two of them are at work at once."""
+        """Answer `/metrics` with the output of `render` from now on. Two renderings never run at the same time."""
         if self._exposition is not None:
             self._exposition.publish(render)
 
     def switch_metrics(self, *, on: bool) -> None:
-        """Let `/metrics` answer what is published from now on, or that metrics are switched off."""
+        """Make `/metrics` answer with what is published from now on, or say that metrics are switched off."""
         if on is not (self._exposition is not None):
             self._exposition = Exposition() if on else None
 
@@ -155,9 +155,9 @@ def _why(port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"port {port} is in use, perhaps by another otel-netagent (`ss -ltnp 'sport = :{port}'` shows by whom): "
-            "end that one or set metric_config.port to a free port"
+            "stop that process, or set metric_config.port to a free port"
         )
-    return f"cannot listen on port {port}: {error.strerror}; metric_config.port sets another"
+    return f"cannot listen on port {port}: {error.strerror}; set metric_config.port to another port"
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -192,7 +192,7 @@ class _Server(socketserver.ThreadingTCPServer):
             raise  # for the base class, which goes on
 
     def _make_room(self) -> None:
-        """Cut the oldest connection, and wait a moment: whoever waits to be accepted is there at once again."""
+        """Cut the oldest connection, and pause: a client that waits to be accepted would fail again at once."""
         with self._lock:
             for connection in [*self._connections][:1]:
                 _cut(connection)
@@ -204,7 +204,7 @@ class _Server(socketserver.ThreadingTCPServer):
             if self._closed:
                 _cut(connection)
             elif len(self._connections) > self._MOST_CONNECTIONS:
-                # Clients that hang could otherwise take all threads that there may be: the oldest makes room.
+                # Clients that hang could otherwise use all threads: cut the oldest.
                 _cut(next(iter(self._connections)))
 
     def leave(self, connection: socket.socket) -> None:
@@ -213,7 +213,12 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the base's signature
         client_left = isinstance(sys.exception(), OSError)
-        logger.log(logging.DEBUG if client_left else logging.ERROR, "no answer to %s", client_address, exc_info=True)
+        logger.log(
+            logging.DEBUG if client_left else logging.ERROR,
+            "cannot answer %s",
+            client_address,
+            exc_info=True,
+        )
 
     def close(self) -> None:
         _cut(self.socket)  # wakes the accepting thread
@@ -226,16 +231,16 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 def _cut(connection: socket.socket) -> None:
-    """End a connection from outside the thread that uses it, which then finds its end and closes it."""
+    """Shut a connection down from another thread; the thread that uses it then closes it."""
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError as error:
-        if error.errno != errno.ENOTCONN:  # the client was faster
+        if error.errno != errno.ENOTCONN:  # the client has closed it already
             raise
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request: HTTP/1.0, so that no thread waits for a scraper's next interval."""
+    """Handles one request: HTTP/1.0, so that no thread waits until the next scrape."""
 
     server: _Server
     server_version = f"otel-netagent/{__version__}"
@@ -244,7 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        # With the kernel's timeout instead of Python's, a large answer is one call, in which other threads go on.
+        # With the kernel's timeout instead of Python's, a large answer is one call, during which other threads run.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SILENCE)
         self.server.enter(self.connection)
 
@@ -253,7 +258,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def handle(self) -> None:
-        """Answer one request. Its head is read as a whole: the base class would take 6 MB of one."""
+        """Answer one request. The head is read here, within limits: the base class would read 6 MB of it."""
         try:
             head = read_head(self.connection)
         except HeadRefused as refusal:

@@ -1,4 +1,4 @@
-"""What the agent answers at `GET /status`, and how `inspector` reads it again."""
+"""The answer to `GET /status`: written by the agent, read by `inspector`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from otel_netagent.model.probe_status import HookStatus, ProbeState, ProbeStatus
 
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
-    """State of the agent: what `GET /status` answers and `inspector list` shows.
+    """State of the agent, as `GET /status` answers it and `inspector list` shows it.
 
     `entities` are by the cookies of their namespaces. `kubernetes` says whether pods' names are known, and why not.
     `outputs` has every output, those that are off too.
@@ -34,16 +34,16 @@ class AgentStatus:
     outputs: tuple[OutputStatus, ...] = ()
 
     def to_json(self) -> str:
-        """The status as one JSON object; enumerations by their value, entities as a list."""
+        """The status as a JSON object, with enumerations as their values and entities as a list."""
         document = dataclasses.asdict(dataclasses.replace(self, entities={}))
         document["entities"] = [dataclasses.asdict(entity) for entity in self.entities.values()]
         return json.dumps(document, default=_enum_value)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> AgentStatus:
-        """The status that `to_json` wrote; keys that are not known here (of a newer agent) are passed over.
+        """The status that `to_json` wrote. Unknown keys (of a newer agent) are ignored.
 
-        Raises ValueError where the text is no status.
+        Raises ValueError if the text is not a status.
         """
         try:
             document = json.loads(text)
@@ -59,7 +59,7 @@ class AgentStatus:
                 outputs=tuple(OutputStatus(each["name"], each["where"], each["lost"]) for each in document["outputs"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"no status of an agent: {error!r}") from error
+            raise ValueError(f"not the status of an agent: {error!r}") from error
 
 
 def _enum_value(thing: object) -> object:

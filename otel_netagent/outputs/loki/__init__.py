@@ -1,1 +1,1 @@
-"""Events pushed to Loki, where no collector stands between."""
+"""Events pushed to Loki directly, without a collector."""

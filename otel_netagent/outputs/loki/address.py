@@ -1,4 +1,4 @@
-"""Where Loki is, and what the environment says for it."""
+"""The address of Loki, and the headers that the environment adds."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 _PORT: Final = 3100
-"""Loki's own, where an address without scheme says none."""
+"""Loki's default port, for an address without a scheme and without a port."""
 
 _SERVICE: Final = "grafana-loki"
-"""The Service that an empty address means, in the agent's own namespace; its name is the original's."""
+"""The Service that an empty address stands for, in the agent's own namespace; the original names it so."""
 
 OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-"""Where Kubernetes tells a pod its namespace."""
+"""The file in which a pod finds its own namespace."""
 
 _PATH: Final = "/loki/api/v1/push"
 
@@ -26,20 +26,21 @@ _PRINTABLE: Final = re.compile(r"[ -~]*")
 
 
 class LokiAddressError(ValueError):
-    """Loki cannot be found; the message is one line that says what to do."""
+    """The settings for Loki cannot be used; the message is one line that says why and what to do."""
 
 
 def own_headers(environ: Mapping[str, str]) -> dict[str, str]:
-    """What is secret, or whose it is: LOKI_AUTHORIZATION ("Basic ..." or "Bearer ...") and LOKI_TENANT.
+    """Headers from LOKI_AUTHORIZATION ("Basic ..." or "Bearer ...") and LOKI_TENANT.
 
-    Raises LokiAddressError for what no header may hold (RFC 9110, 5.5).
+    Raises LokiAddressError for a value that a header must not contain (RFC 9110, 5.5).
     """
     headers = {}
     for name, variable in (("Authorization", "LOKI_AUTHORIZATION"), ("X-Scope-OrgID", "LOKI_TENANT")):
         value = environ.get(variable, "").strip()
         if not _PRINTABLE.fullmatch(value):
             raise LokiAddressError(
-                f"{variable} holds a line break, or what else no header may hold; base64 -w0 writes none"
+                f"{variable} contains a line break or another character that a header must not contain; "
+                "base64 -w0 writes no line break"
             )
         if value:
             headers[name] = value
@@ -49,14 +50,14 @@ def own_headers(environ: Mapping[str, str]) -> dict[str, str]:
 def push_url(address: str, own_namespace: Path = OWN_NAMESPACE) -> str:
     """The URL to push to. Raises LokiAddressError.
 
-    An address is `host`, `host:port`, or a URL by http or https, whose path goes before that of the API. An empty one
-    means the Service `grafana-loki` beside the agent, by its name in the cluster's DNS.
+    An address is `host`, `host:port`, or an http or https URL, whose path is a prefix of the API's path. An empty
+    address means the Service `grafana-loki` in the agent's namespace, by its DNS name in the cluster.
     """
     if not address:
         return f"http://{_SERVICE}.{_namespace(own_namespace)}.svc:{_PORT}{_PATH}"
     try:
         url = urlsplit(address if "://" in address else f"http://{address}")
-        port = url.port  # a port that is no number raises here
+        port = url.port  # raises if the port is not a number
     except ValueError:
         raise LokiAddressError(_allowed(address)) from None
     if url.username is not None:
@@ -69,7 +70,7 @@ def push_url(address: str, own_namespace: Path = OWN_NAMESPACE) -> str:
 
 
 def _allowed(address: str) -> str:
-    return f"{address} is no address of Loki; write it as loki, loki:{_PORT} or https://loki.example/path"
+    return f"{address} is not an address of Loki; write loki, loki:{_PORT} or https://loki.example/path"
 
 
 def _namespace(file: Path) -> str:
@@ -77,6 +78,6 @@ def _namespace(file: Path) -> str:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         raise LokiAddressError(
-            f"event_config.loki_address: it is empty, which means the Service {_SERVICE} of the agent's own namespace, "
-            f"but this is no pod of Kubernetes ({file} cannot be read): say where Loki is, as loki:{_PORT}"
+            f"event_config.loki_address is empty, which means the Service {_SERVICE} in the agent's own namespace, "
+            f"but the agent does not run in a pod ({file} cannot be read); set it to Loki's address, as loki:{_PORT}"
         ) from None

@@ -1,9 +1,9 @@
-"""Events as requests of Loki's push API, and what such a request holds.
+"""Events as requests to Loki's push API, and the content of such a request.
 
 A request is JSON (Loki's documentation, "Ingest logs"): streams, each with its labels and with entries of a time, a
-line, and structured metadata. Each other combination of labels is a stream that Loki has to keep apart, so that only
-what has few values is a label. Who it happened to, and the tuple, are metadata, under the names that Loki itself gives
-to what comes by OTLP: a filter (`| pod="web" | source_port="443"`) finds both.
+line, and structured metadata. Each combination of labels is a separate stream in Loki, so only
+fields with few values are labels. The pod and the connection's tuple are metadata, under the names that Loki itself
+uses for OTLP: a filter (`| pod="web" | source_port="443"`) finds events of either way.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_netagent.attribution.event import AttributedEvent
-from otel_netagent.outputs.sending.request import NO_POD, Parcel, Pod
-from otel_netagent.outputs.text.event_lines import one_line
+from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, PodName
+from otel_netagent.printable import printable
 from otel_netagent.unicode import well_formed
 
 JOB: Final = "otel-netagent"
@@ -25,7 +25,7 @@ _Entry: TypeAlias = list[Any]
 
 
 class _Stream(NamedTuple):
-    """What tells a stream from others."""
+    """The labels that distinguish a stream from the others of this agent."""
 
     namespace: str
     type: str
@@ -37,44 +37,44 @@ class StreamsEncoder:
     def __init__(self, node: str) -> None:
         """Encode as the node of this name."""
         self._node = node
-        self._names: dict[str, str] = {}  # of attributes, as metadata spells them; as many as probes declare
+        self._names: dict[str, str] = {}  # attribute -> its name in metadata; bounded by what probes declare
 
-    def encode(self, items: Sequence[AttributedEvent]) -> list[Parcel]:
+    def encode(self, items: Sequence[AttributedEvent]) -> list[EncodedRequest]:
         """One request with all these events."""
         streams: dict[_Stream, list[_Entry]] = {}
-        # Loki before 2.4 refuses an entry that is older than the last one of its stream.
+        # Loki before 2.4 rejects an entry that is older than the last one of its stream.
         for item in sorted(items, key=lambda each: each.event.time_ns):
             stream = _Stream(item.entity.namespace, item.event.type.name)
             streams.setdefault(stream, []).append(self._entry(item))
-        return [_parcel([{"stream": self._labels(stream), "values": values} for stream, values in streams.items()])]
+        return [_request([{"stream": self._labels(stream), "values": values} for stream, values in streams.items()])]
 
     def count(self, item: AttributedEvent) -> int:  # noqa: ARG002 - an event is one entry, whichever
         """Number of entries that an event is encoded as."""
         return 1
 
-    def pod(self, item: AttributedEvent) -> Pod:
-        """Whom the event happened to."""
-        return Pod(item.entity.namespace, item.entity.pod)
+    def pod(self, item: AttributedEvent) -> PodName:
+        """The pod that the event happened to."""
+        return PodName(item.entity.namespace, item.entity.pod)
 
-    def contents(self, parcel: Parcel) -> Mapping[Pod, int]:
-        """How many entries of whom a request holds; of nobody, if it is no request of this encoder's."""
+    def contents(self, request: EncodedRequest) -> Mapping[PodName, int]:
+        """Number of entries of each pod in a request; all of NO_POD if the request cannot be decoded."""
         try:
             return Counter(
-                Pod(stream["stream"]["namespace"], metadata["pod"])
-                for stream in _streams(parcel.body)
+                PodName(stream["stream"]["namespace"], metadata["pod"])
+                for stream in _streams(request.body)
                 for _, _, metadata in stream["values"]
             )
         except (ValueError, KeyError, TypeError):
-            return {NO_POD: parcel.count}
+            return {NO_POD: request.count}
 
-    def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel] | None:
-        """The entries as two requests, in their order; None if there is but one."""
-        middle = parcel.count // 2
+    def halves(self, request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
+        """The entries as two requests, in their order; None if there is only one entry."""
+        middle = request.count // 2
         if middle == 0:
             return None
         try:
-            streams = _streams(parcel.body)
-            return _parcel([*_part(streams, 0, middle)]), _parcel([*_part(streams, middle, parcel.count)])
+            streams = _streams(request.body)
+            return _request([*_part(streams, 0, middle)]), _request([*_part(streams, middle, request.count)])
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -96,27 +96,27 @@ class StreamsEncoder:
             "event_name": event.type.event_name,
             "severity_text": event.type.severity.name,
         }
-        return [str(event.time_ns), one_line(item.line), metadata]
+        return [str(event.time_ns), printable(item.line), metadata]
 
     def _name(self, attribute: str) -> str:
-        """The name of an attribute as Loki spells it: LogQL knows no dots in names."""
+        """The name of an attribute in Loki: LogQL does not allow dots in names."""
         if attribute not in self._names:
             self._names[attribute] = "".join(char if char.isascii() and char.isalnum() else "_" for char in attribute)
         return self._names[attribute]
 
 
 def without_metadata(body: bytes) -> bytes:
-    """The same request as a Loki takes it that knows no structured metadata, before 2.9. Raises ValueError."""
+    """The request for a Loki without structured metadata (before 2.9). Raises ValueError, KeyError, TypeError."""
     streams = [{**stream, "values": [entry[:2] for entry in stream["values"]]} for stream in _streams(body)]
     return _encoded(streams)
 
 
-def _parcel(streams: Sequence[Mapping[str, Any]]) -> Parcel:
-    return Parcel(_encoded(streams), sum(len(stream["values"]) for stream in streams))
+def _request(streams: Sequence[Mapping[str, Any]]) -> EncodedRequest:
+    return EncodedRequest(_encoded(streams), sum(len(stream["values"]) for stream in streams))
 
 
 def _part(streams: Sequence[Mapping[str, Any]], first: int, end: int) -> Iterator[Mapping[str, Any]]:
-    """Entries of these numbers, counted through all streams."""
+    """The entries from number `first` to `end`, counted across all streams."""
     before = 0
     for stream in streams:
         values = stream["values"]

@@ -1,4 +1,4 @@
-"""Pushing to Loki, whatever its version, and what its answers mean."""
+"""Pushing to Loki of any version, and the meaning of its answers."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _HEADERS: Final = {"Content-Type": "application/json", "Content-Encoding": "gzip
 _PLAIN_S: Final = 600.0
 
 _SIZE_REFUSED: Final = re.compile("request body too large|message larger than max|message size too large")
-"""What Loki's server, and between its parts gRPC, say of a request that is too large, with whatever status."""
+"""How Loki's server, and gRPC between its components, report a request that is too large, with any status."""
 
 _OF_ENTRIES: Final = re.compile(r"\bentry\b|\bfor stream\b|\bstream '")
-"""In a complaint about something in a request that was understood (Loki's pkg/validation/validate.go, and the
-ingester's stream.go). What is not understood, a metadata object among it before 2.9, is complained of by the parser."""
+"""Found in errors about entries of a request that Loki could parse (Loki's pkg/validation/validate.go, and the
+ingester's stream.go). If it cannot parse a request, such as metadata before 2.9, the parser reports it."""
 
 _IGNORED: Final = re.compile(r"total ignored: (\d+) out of")
-"""Of the ingester, once for a stream."""
+"""The ingester reports this once for each stream."""
 
 _ALIKE: Final = re.compile(r"(\d+) errors? like:")
-"""Of the distributor, which looks at each entry before."""
+"""The distributor, which checks each entry first, reports this."""
 
 
 class PushTransport:
     """Posts requests, gzipped.
 
-    What the environment says goes along (own_headers). A Loki that refuses structured metadata (one before 2.9, or by
-    its configuration) gets labels and lines alone, and is offered metadata again after `plain_s` seconds: it may be
-    another Loki by then.
+    The environment may add headers (own_headers). A Loki that rejects structured metadata (before 2.9, or by its
+    configuration) gets labels and lines only; metadata is tried again after `plain_s` seconds, since Loki may have been
+    upgraded by then.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class PushTransport:
 
     @property
     def target(self) -> str:
-        """The receiver, as a log line names it."""
+        """The receiver, as log lines name it."""
         return self._url
 
     def send(self, body: bytes) -> Outcome:
-        """Send once, or twice where Loki turns out to take no metadata."""
+        """Send once, or twice if Loki turns out to reject metadata."""
         try:
             if self._plain_until is not None and time.monotonic() < self._plain_until:
                 return _outcome(self._send(without_metadata(body)))
@@ -72,15 +72,15 @@ class PushTransport:
         except PostFailed as error:
             return Retryable(str(error))
         except (ValueError, KeyError, TypeError):
-            return Refused("the request did not read back as it was written")
+            return Refused("the request cannot be decoded")
         if isinstance(outcome, Accepted):
             if self._plain_until is None:
-                logger.warning("%s takes no structured metadata, only lines: %s", self._url, answer.complaint)
+                logger.warning("%s rejects structured metadata, sending it lines only: %s", self._url, answer.complaint)
             self._plain_until = time.monotonic() + self._plain_s
         return outcome
 
     def close(self) -> None:
-        """Close the idle connection; a request under way goes on until its timeout."""
+        """Close the idle connection; a request in progress continues until its timeout."""
         self._post.close()
 
     def _send(self, body: bytes) -> Answer:
@@ -108,7 +108,7 @@ def _refuses_metadata(answer: Answer) -> bool:
 
 
 def _rejected(text: str) -> int:
-    """How many entries Loki left out while it took the others: what it says, which may be fewer than there were."""
+    """Number of entries that Loki rejected while it accepted the others, as it reports it; it may report too few."""
     return sum(int(number) for pattern in (_IGNORED, _ALIKE) for number in pattern.findall(text)) or 1
 
 

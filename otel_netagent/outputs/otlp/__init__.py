@@ -1,1 +1,1 @@
-"""OTLP: snapshots and events as the OpenTelemetry protocol's messages, and the ways to send them."""
+"""OTLP: snapshots and events as messages of the OpenTelemetry protocol, and the transports for them."""

@@ -1,4 +1,4 @@
-"""Names and attributes: of points, of log records, of their scopes, and of the resource that they come from."""
+"""Names and attributes of data points, log records, scopes and resources."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _INSTANCE_NAMESPACE = uuid.UUID("4d63009a-8d0f-11ee-aad7-4c796ed8e320")
 """For identifiers made from a stable name (semantic conventions, `service.instance.id`)."""
 
 INT64: Final = range(-(2**63), 2**63)
-"""What an integer can be in OTLP: 64 bits with sign."""
+"""Integers that OTLP can hold: 64 bits with sign."""
 
 
 def agent_resource(node: str, *, kubernetes: bool) -> Resource:
-    """The agent itself, on the node of this name, in a cluster or outside one.
+    """The resource of the agent itself, on this node, inside or outside a cluster.
 
-    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES add to it and prevail. The instance id is the same
-    after a restart, so that a restart begins no new series.
+    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES add to it and take precedence. The instance id is the same after a
+    restart, so that a restart starts no new series.
     """
     own = {
         "service.name": "otel-netagent",
@@ -46,12 +46,12 @@ def agent_resource(node: str, *, kubernetes: bool) -> Resource:
 
 
 def scope_name(probe: str) -> str:
-    """Name of the instrumentation scope of what this probe tells."""
+    """Name of the instrumentation scope of this probe's metrics and log records."""
     return f"otel_netagent.{probe}"
 
 
 def entity_attributes(entity: Entity, node: str) -> dict[str, str]:
-    """Whom an event happened to, on the node of this name: the labels that metrics have, and what else is known."""
+    """Attributes of an entity on this node: the labels that metrics have, and everything else that is known of it."""
     attributes = {"netagent.entity.kind": entity.kind.value, **entity_labels(entity, node)}
     if entity.kind is EntityKind.POD:
         attributes |= {"k8s.pod.name": entity.pod, "k8s.namespace.name": entity.namespace}
@@ -64,9 +64,9 @@ def entity_attributes(entity: Entity, node: str) -> dict[str, str]:
 
 
 def valid_attribute(value: AttributeValue) -> AttributeValue:
-    """The value as OTLP can hold it: well-formed text, or a number of 64 bits with sign.
+    """The value in a form that OTLP can hold: well-formed text, or an integer of 64 bits with sign.
 
-    An integer beyond becomes its digits (OpenTelemetry specification, "Mapping to AnyValue").
+    A larger integer becomes its digits (OpenTelemetry specification, "Mapping to AnyValue").
     """
     if isinstance(value, str):
         return well_formed(value)
@@ -74,7 +74,7 @@ def valid_attribute(value: AttributeValue) -> AttributeValue:
 
 
 def add_attributes(to: RepeatedCompositeFieldContainer[KeyValue], attributes: Mapping[str, AttributeValue]) -> None:
-    """Add attributes to a message's field, in place: to build them apart and have them copied costs twice as much."""
+    """Add attributes to a message's field in place: building them apart and copying them costs twice as much."""
     for key, value in attributes.items():
         field, valid = to.add(key=key).value, valid_attribute(value)
         if isinstance(valid, str):

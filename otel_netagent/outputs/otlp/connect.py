@@ -1,4 +1,4 @@
-"""The transport that a destination asks for."""
+"""The transport for a destination."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def connect(destination: Destination) -> GrpcTransport | HttpTransport:
         case Protocol.GRPC:
             return GrpcTransport(destination)
         case Protocol.HTTP:
-            # Who does not send by HTTP saves the 7 MB that its libraries take.
+            # Imported here to save the 7 MB of its libraries where OTLP is not sent over HTTP.
             from otel_netagent.outputs.otlp.http_transport import HttpTransport  # noqa: PLC0415
 
             return HttpTransport(destination)

@@ -1,4 +1,4 @@
-"""What is in an encoded request, and how to part one that is too large: for what a spool kept, too."""
+"""The content of an encoded request, and how to split one that is too large; also for requests from a spool."""
 
 from __future__ import annotations
 
@@ -12,73 +12,75 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
-from otel_netagent.outputs.sending.request import NO_POD, Parcel, Pod
+from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, PodName
 
 T = TypeVar("T")
 
 
-def pods_of_logs(parcel: Parcel) -> Mapping[Pod, int]:
-    """How many log records of each pod are in a request of LogsEncoder's; of nobody, if it is no such request."""
+def pods_of_logs(request: EncodedRequest) -> Mapping[PodName, int]:
+    """Number of log records of each pod in a request; all of NO_POD if the request cannot be decoded."""
     try:
-        request = ExportLogsServiceRequest.FromString(parcel.body)
+        message = ExportLogsServiceRequest.FromString(request.body)
     except DecodeError:
-        return {NO_POD: parcel.count}
-    found: Counter[Pod] = Counter()
-    for resource in request.resource_logs:
+        return {NO_POD: request.count}
+    found: Counter[PodName] = Counter()
+    for resource in message.resource_logs:
         found[_pod(resource)] += sum(len(scope.log_records) for scope in resource.scope_logs)
     return found
 
 
-def halves_of_logs(parcel: Parcel) -> tuple[Parcel, Parcel] | None:
-    """The log records as two requests, in their order; None if there is but one."""
+def halves_of_logs(request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
+    """The log records as two requests, in their order; None if there is only one."""
 
-    def part(wanted: range) -> Parcel:
-        request = ExportLogsServiceRequest.FromString(parcel.body)
-        _retain(wanted, (scope.log_records for resource in request.resource_logs for scope in resource.scope_logs))
-        for resource in request.resource_logs:
+    def part(wanted: range) -> EncodedRequest:
+        message = ExportLogsServiceRequest.FromString(request.body)
+        _retain(wanted, (scope.log_records for resource in message.resource_logs for scope in resource.scope_logs))
+        for resource in message.resource_logs:
             _drop(resource.scope_logs, lambda scope: not scope.log_records)
-        _drop(request.resource_logs, lambda resource: not resource.scope_logs)
-        return Parcel(request.SerializeToString(), len(wanted))
+        _drop(message.resource_logs, lambda resource: not resource.scope_logs)
+        return EncodedRequest(message.SerializeToString(), len(wanted))
 
-    return _halves(parcel, part)
+    return _halves(request, part)
 
 
-def halves_of_metrics(parcel: Parcel) -> tuple[Parcel, Parcel] | None:
-    """The data points as two requests, in their order; None if there is but one."""
+def halves_of_metrics(request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
+    """The data points as two requests, in their order; None if there is only one."""
 
-    def part(wanted: range) -> Parcel:
-        request = ExportMetricsServiceRequest.FromString(parcel.body)
-        scopes = [scope for resource in request.resource_metrics for scope in resource.scope_metrics]
+    def part(wanted: range) -> EncodedRequest:
+        message = ExportMetricsServiceRequest.FromString(request.body)
+        scopes = [scope for resource in message.resource_metrics for scope in resource.scope_metrics]
         metrics = (metric for scope in scopes for metric in scope.metrics)
         _retain(wanted, map(_data_points, metrics))
         for scope in scopes:
             _drop(scope.metrics, lambda metric: not _data_points(metric))
-        for resource in request.resource_metrics:
+        for resource in message.resource_metrics:
             _drop(resource.scope_metrics, lambda scope: not scope.metrics)
-        _drop(request.resource_metrics, lambda resource: not resource.scope_metrics)
-        return Parcel(request.SerializeToString(), len(wanted))
+        _drop(message.resource_metrics, lambda resource: not resource.scope_metrics)
+        return EncodedRequest(message.SerializeToString(), len(wanted))
 
-    return _halves(parcel, part)
+    return _halves(request, part)
 
 
 def _data_points(metric: Metric) -> MutableSequence[Any]:
-    """Of whichever kind the metric is; none without data."""
+    """The data points of a metric of any kind; none if it has no data."""
     kind = metric.WhichOneof("data")
     return getattr(metric, kind).data_points if kind else []
 
 
-def _halves(parcel: Parcel, part: Callable[[range], Parcel]) -> tuple[Parcel, Parcel] | None:
-    middle = parcel.count // 2
+def _halves(
+    request: EncodedRequest, part: Callable[[range], EncodedRequest]
+) -> tuple[EncodedRequest, EncodedRequest] | None:
+    middle = request.count // 2
     if middle == 0:
         return None
     try:
-        return part(range(middle)), part(range(middle, parcel.count))
+        return part(range(middle)), part(range(middle, request.count))
     except DecodeError:
         return None
 
 
 def _retain(wanted: range, lists: Iterator[MutableSequence[T]]) -> None:
-    """Of the items of all lists together keep those with the wanted numbers."""
+    """Of the items of all lists together, keep those with the wanted numbers."""
     before = 0
     for items in lists:
         length = len(items)
@@ -94,6 +96,6 @@ def _drop(items: MutableSequence[T], unwanted: Callable[[T], bool]) -> None:
             del items[index]
 
 
-def _pod(resource: ResourceLogs) -> Pod:
+def _pod(resource: ResourceLogs) -> PodName:
     labels = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
-    return Pod(labels.get("namespace", ""), labels.get("pod", ""))
+    return PodName(labels.get("namespace", ""), labels.get("pod", ""))

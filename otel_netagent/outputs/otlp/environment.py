@@ -1,11 +1,11 @@
-"""Where OTLP goes, from the standard `OTEL_*` environment variables.
+"""The destinations of OTLP, from the standard `OTEL_*` environment variables.
 
 Source: OpenTelemetry specification, "OpenTelemetry Protocol Exporter" and "Environment Variable
 Specification". Each `OTEL_EXPORTER_OTLP_*` exists for all signals (`OTEL_EXPORTER_OTLP_TIMEOUT`) and for
-one (`OTEL_EXPORTER_OTLP_LOGS_TIMEOUT`), which takes precedence; an empty one counts as not set. Three
-points that SDKs differ in: the protocol is `grpc` unless set, as in OpenTelemetry's SDK for Python;
-timeouts are milliseconds, as the specification says (that SDK reads seconds); and beside `gzip`
-compression may be `zstd`, which the specification does not name and the collector takes, by HTTP.
+one (`OTEL_EXPORTER_OTLP_LOGS_TIMEOUT`), which takes precedence; an empty one counts as not set. SDKs differ in three
+points: here the default protocol is `grpc`, as in OpenTelemetry's SDK for Python; timeouts are milliseconds, as the
+specification says (that SDK reads seconds); and compression may also be `zstd`, which the specification does not name
+but the collector accepts over HTTP.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _LEAST_TIMEOUT_MS = 100
 
 
 class Signal(enum.Enum):
-    """A kind of telemetry."""
+    """A kind of telemetry: metrics or logs."""
 
     METRICS = "metrics"
     LOGS = "logs"
 
 
 class Protocol(enum.Enum):
-    """A way of transporting OTLP, as `OTEL_EXPORTER_OTLP_PROTOCOL` names it."""
+    """A protocol that carries OTLP, as `OTEL_EXPORTER_OTLP_PROTOCOL` names it."""
 
     GRPC = "grpc"
     HTTP = "http/protobuf"
@@ -48,15 +48,15 @@ class Compression(enum.Enum):
 
 
 class OtlpConfigError(ValueError):
-    """A variable's value cannot be used; the message is one line: which, why, and what is allowed."""
+    """The value of a variable cannot be used; the message is one line: which variable, why, and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where and how one signal is sent.
 
-    `address` is a URL for HTTP, a target of the gRPC naming (`host:port`, `unix:path`) for gRPC.
-    Without `tls` the connection is plain. `headers` may hold secrets and are not shown.
+    `address` is a URL for HTTP, and a target name (`host:port`, `unix:path`) for gRPC.
+    Without `tls` the connection is not encrypted. `headers` may hold secrets and are not shown.
     """
 
     signal: Signal
@@ -69,10 +69,10 @@ class Destination:
 
 
 def destination(signal: Signal, environ: Mapping[str, str]) -> Destination | None:
-    """Where this signal goes; None when no endpoint is set for it, or it is switched off. Raises OtlpConfigError."""
+    """Where this signal is sent; None if no endpoint is set or it is switched off. Raises OtlpConfigError."""
     variables = _Variables(signal, environ)
     endpoint = variables.get("ENDPOINT")
-    if _disabled(environ) or not _by_otlp(signal, environ) or endpoint is None:
+    if _disabled(environ) or not _exports_otlp(signal, environ) or endpoint is None:
         return None
     protocol = _protocol(variables)
     if protocol is Protocol.GRPC:
@@ -128,7 +128,7 @@ def _protocol(variables: _Variables) -> Protocol:
 
 
 def _grpc_target(endpoint: _Variable, variables: _Variables) -> tuple[str, bool]:
-    """The target, and whether it is to be reached by TLS."""
+    """The target, and whether to use TLS."""
     if not endpoint.value.startswith(("http://", "https://")):
         return endpoint.value, not _insecure(endpoint, variables)
     url = _url(endpoint)
@@ -142,7 +142,7 @@ def _grpc_target(endpoint: _Variable, variables: _Variables) -> tuple[str, bool]
 
 
 def _insecure(endpoint: _Variable, variables: _Variables) -> bool:
-    """What `INSECURE` says for an endpoint without a scheme, whose security nothing else tells."""
+    """What `INSECURE` says for an endpoint without a scheme, where nothing else says whether to use TLS."""
     variable = variables.get("INSECURE")
     if variable is None:
         raise endpoint.error(
@@ -155,9 +155,9 @@ def _insecure(endpoint: _Variable, variables: _Variables) -> bool:
 
 
 def _http_url(endpoint: _Variable, signal: Signal) -> tuple[str, bool]:
-    """The URL, which only a base endpoint gets the signal's path added to, and whether it is secure."""
+    """The URL, and whether to use TLS. The signal's path is added to a base endpoint only."""
     if not endpoint.value.startswith(("http://", "https://")):
-        raise endpoint.error("write it with its scheme, as http://host:4318 or https://host:4318")
+        raise endpoint.error("write it with its scheme: http://host:4318 or https://host:4318")
     url = _url(endpoint)
     if not endpoint.of_signal:
         url = url._replace(path=f"{url.path.rstrip('/')}/v1/{signal.value}")
@@ -167,11 +167,11 @@ def _http_url(endpoint: _Variable, signal: Signal) -> tuple[str, bool]:
 def _url(endpoint: _Variable) -> SplitResult:
     try:
         url = urlsplit(endpoint.value)
-        valid = bool(url.hostname) and url.port != 0  # a port that is no number raises here
+        valid = bool(url.hostname) and url.port != 0  # raises if the port is not a number
     except ValueError:
         valid = False
     if not valid:
-        raise endpoint.error("no URL with a host and a valid port, as http://host:4317")
+        raise endpoint.error("not a URL with a host and a valid port, as http://host:4317")
     if url.username is not None:
         raise endpoint.hidden_error(
             "credentials do not belong in the URL; set OTEL_EXPORTER_OTLP_HEADERS=authorization=Basic%20..."
@@ -180,7 +180,7 @@ def _url(endpoint: _Variable) -> SplitResult:
 
 
 def _headers(variables: _Variables) -> dict[str, str]:
-    """Headers as W3C Baggage writes them: `key=value` parted by commas, values percent-encoded."""
+    """Headers as W3C Baggage writes them: `key=value` separated by commas, values percent-encoded."""
     variable = variables.get("HEADERS")
     headers = {}
     for number, entry in enumerate(variable.value.split(",") if variable else (), start=1):
@@ -188,12 +188,12 @@ def _headers(variables: _Variables) -> dict[str, str]:
             continue
         key, equals, value = entry.partition("=")
         key, value = unquote(key).strip().lower(), unquote(value).strip()
-        # What both HTTP and gRPC take: lower-case names, printable ASCII values. gRPC's binary headers
-        # (`-bin`) have no form here.
+        # Both HTTP and gRPC accept lower-case names and printable ASCII values. gRPC's binary headers (`-bin`) cannot
+        # be written here.
         if not equals or not re.fullmatch(r"[0-9a-z_.-]+", key) or key.endswith("-bin"):
-            raise variable.hidden_error(f"entry {number} is not of the form name=value; entries are parted by commas")
+            raise variable.hidden_error(f"entry {number} is not of the form name=value; separate entries by commas")
         if not re.fullmatch(r"[ -~]*", value):
-            raise variable.hidden_error(f"the value of header {key} holds characters that no header may hold")
+            raise variable.hidden_error(f"the value of header {key} contains characters that a header must not contain")
         headers[key] = value
     return headers
 
@@ -224,18 +224,18 @@ def _compression(variables: _Variables, protocol: Protocol) -> Compression:
 
 
 def _disabled(environ: Mapping[str, str]) -> bool:
-    """What OTEL_SDK_DISABLED says: as the specification wants it, anything but true is false, with a warning."""
+    """Whether OTEL_SDK_DISABLED is true. As the specification demands, any other value is false, with a warning."""
     value = environ.get("OTEL_SDK_DISABLED", "").strip()
     if value.lower() not in {"", "true", "false"}:
-        logger.warning("OTEL_SDK_DISABLED=%s: taken for false; allowed are true and false", value)
+        logger.warning("OTEL_SDK_DISABLED=%s: treated as false; allowed are true and false", value)
     return value.lower() == "true"
 
 
-def _by_otlp(signal: Signal, environ: Mapping[str, str]) -> bool:
+def _exports_otlp(signal: Signal, environ: Mapping[str, str]) -> bool:
     """Whether OTLP is among the exporters that OTEL_METRICS_EXPORTER or OTEL_LOGS_EXPORTER names, if that is set."""
     variable = _Variable(f"OTEL_{signal.name}_EXPORTER", environ.get(f"OTEL_{signal.name}_EXPORTER", "").strip(), True)
     names = {name.strip() for name in variable.value.split(",")} - {""}
-    # The agent has its own /metrics in any case: to name it changes nothing.
+    # The agent serves /metrics in any case: naming it changes nothing.
     allowed = {"otlp", "none"} | ({"prometheus"} if signal is Signal.METRICS else set())
     if not names <= allowed or ("none" in names and len(names) > 1):
         raise variable.error(f"allowed are {', '.join(sorted(allowed))}; none stands alone")
@@ -243,7 +243,7 @@ def _by_otlp(signal: Signal, environ: Mapping[str, str]) -> bool:
 
 
 def _tls(variables: _Variables) -> Tls:
-    """The files, after a try to load them: what either library would say later would not name the variable."""
+    """The TLS files, loaded once as a check: the errors of the libraries later would not name the variable."""
     ca = variables.get("CERTIFICATE")
     certificate = variables.get("CLIENT_CERTIFICATE")
     key = variables.get("CLIENT_KEY")
@@ -251,7 +251,7 @@ def _tls(variables: _Variables) -> Tls:
         try:
             Tls(ca.value).check()
         except OSError as error:
-            raise ca.error(f"no PEM file of certificates that can be read ({error})") from None
+            raise ca.error(f"cannot read a PEM file of certificates ({error})") from None
     if certificate is not None and key is not None:
         try:
             Tls(None, certificate.value, key.value).check()

@@ -31,10 +31,10 @@ _RETRYABLE = frozenset(
 """OTLP specification, "Failures" of OTLP/gRPC; RESOURCE_EXHAUSTED too, but only if RetryInfo comes with it."""
 
 _SIZE_REFUSED: Final = re.compile("larger than max|exceeds maximum size", re.IGNORECASE)
-"""What grpc-go and the C core ("Received message larger than max"), and grpc-java, say with RESOURCE_EXHAUSTED."""
+"""How grpc-go, the C core ("Received message larger than max") and grpc-java report size, with RESOURCE_EXHAUSTED."""
 
 _PROXY_SIZE_REFUSED: Final = "http2 header with status: 413"
-"""What gRPC makes of a proxy that answers HTTP 413 (nginx by client_max_body_size), with UNKNOWN."""
+"""How gRPC reports a proxy that answers HTTP 413 (nginx: client_max_body_size), with UNKNOWN."""
 
 _METHODS: Final = {
     Signal.METRICS: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
@@ -43,10 +43,10 @@ _METHODS: Final = {
 
 _OPTIONS = (
     ("grpc.primary_user_agent", f"otel-netagent/{__version__}"),
-    # A channel fails every call at once while it waits to connect again: by default for up to two
-    # minutes, in which a receiver that is back would not be noticed.
+    # A channel fails every call at once while it waits to reconnect, by default for up to two minutes, during which
+    # it would not notice that the receiver is back.
     ("grpc.max_reconnect_backoff_ms", 5_000),
-    # Else all channels of the process to one address share one connection, and a new channel does not leave it.
+    # Otherwise all channels of the process to one address share one connection, also a new channel.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
@@ -54,8 +54,8 @@ _OPTIONS = (
 class GrpcTransport:
     """Calls `Export` of one signal's service on one channel, which connects when it is first needed.
 
-    A new channel takes its place when certificates have been renewed, and when a call was not answered in time: its
-    connection may lead to a receiver that has vanished, which TCP finds out after a quarter of an hour, if ever.
+    A new channel replaces it when certificates have been renewed, and when a call was not answered in time: its
+    connection may lead to a receiver that has vanished, which TCP notices after a quarter of an hour, if ever.
     """
 
     def __init__(self, destination: Destination) -> None:
@@ -66,33 +66,33 @@ class GrpcTransport:
         self._metadata = tuple(destination.headers.items())
         self._replacing = threading.Lock()
         self._channel = _channel(destination)
-        self._outworn = False
+        self._must_reconnect = False
         self._closed = False
 
     @property
     def target(self) -> str:
-        """The receiver, as a log line names it."""
+        """The receiver, as log lines name it."""
         return self._destination.address
 
     def send(self, body: bytes) -> Outcome:
         """Send once."""
-        self._outworn |= self._renewal.happened()
-        if self._outworn:
+        self._must_reconnect |= self._renewal.happened()
+        if self._must_reconnect:
             try:
                 self._reconnect()
             except OSError as error:
                 return Retryable(f"the certificates cannot be read: {error}")
         export = self._channel.unary_unary(
             _METHODS[self._destination.signal],
-            request_serializer=None,  # it is encoded
+            request_serializer=None,  # the body is encoded already
             response_deserializer=self._response.FromString,
         )
         try:
             return accepted(export(body, timeout=self._destination.timeout_s, metadata=self._metadata))
         except grpc.RpcError as error:
-            self._outworn = isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            self._must_reconnect = isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             return _failure(error)
-        except ValueError:  # how gRPC says that the channel was closed before the call
+        except ValueError:  # what gRPC raises if the channel was closed before the call
             return Retryable("the connection is closed")
 
     def _reconnect(self) -> None:
@@ -103,7 +103,7 @@ class GrpcTransport:
                 channel.close()
                 return
             self._channel.close()
-            self._channel, self._outworn = channel, False
+            self._channel, self._must_reconnect = channel, False
 
     def close(self) -> None:
         """Close the channel for good; a call under way ends as cancelled."""
@@ -121,7 +121,7 @@ def _channel(destination: Destination) -> grpc.Channel:
 
 
 def _credentials(tls: Tls) -> grpc.ChannelCredentials:
-    """What these files hold now, for a channel by gRPC."""
+    """Credentials for a gRPC channel from the current content of these files."""
 
     def content(path: str | None) -> bytes | None:
         return None if path is None else Path(path).read_bytes()
@@ -163,6 +163,6 @@ def _delay_of_status(status: bytes) -> float | None:
         details = Status.FromString(status).details
         if any(detail.Unpack(retry) for detail in details):
             return retry.retry_delay.ToTimedelta().total_seconds()
-    except (DecodeError, OverflowError):  # a duration may be longer than Python can say
+    except (DecodeError, OverflowError):  # the duration may be longer than Python's timedelta can hold
         pass
     return None

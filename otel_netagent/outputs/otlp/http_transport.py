@@ -21,7 +21,7 @@ _RETRYABLE = frozenset({429, 502, 503, 504})
 """OTLP specification, "Retryable Response Codes"."""
 
 _SIZE_REFUSED: Final = "request body too large"
-"""What Go's http.MaxBytesReader says, which the collector passes on with status 400."""
+"""The error of Go's http.MaxBytesReader, which the collector answers with status 400."""
 
 
 class HttpTransport:
@@ -34,7 +34,7 @@ class HttpTransport:
 
     @property
     def target(self) -> str:
-        """The receiver, as a log line names it."""
+        """The receiver, as log lines name it."""
         return self._destination.address
 
     def send(self, body: bytes) -> Outcome:
@@ -45,7 +45,7 @@ class HttpTransport:
             return Retryable(str(error))
 
     def close(self) -> None:
-        """Close the idle connection; a request under way goes on until its timeout."""
+        """Close the idle connection; a request in progress continues until its timeout."""
         self._post.close()
 
     def _outcome(self, answer: Answer) -> Outcome:
@@ -59,7 +59,7 @@ class HttpTransport:
         return Refused(reason)
 
     def _success(self, answer: Answer) -> Outcome:
-        if answer.content_type != _PROTOBUF:  # receivers that answer with JSON or nothing at all exist
+        if answer.content_type != _PROTOBUF:  # some receivers answer with JSON, or with nothing
             return Accepted()
         try:
             return accepted(response_type(self._destination.signal).FromString(answer.content))
@@ -85,7 +85,7 @@ def _compressed(body: bytes, compression: Compression) -> bytes:
 
 
 def _message(answer: Answer) -> str:
-    """What the receiver says of its failure, in one line: a google.rpc.Status, or text."""
+    """The receiver's error message in one line: from a google.rpc.Status, or text."""
     if answer.content_type == _PROTOBUF:
         try:
             return Status.FromString(answer.content).message

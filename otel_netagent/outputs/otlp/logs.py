@@ -27,7 +27,7 @@ from otel_netagent.model.event import EventType, Severity
 from otel_netagent.outputs.otlp.attributes import INT64, add_attributes, entity_attributes, scope_name
 from otel_netagent.outputs.otlp.dividing import halves_of_logs, pods_of_logs
 from otel_netagent.outputs.otlp.wire import fixed_tag, framed, integer_field, message_field
-from otel_netagent.outputs.sending.request import Parcel, Pod
+from otel_netagent.outputs.sending.request import EncodedRequest, PodName
 from otel_netagent.unicode import well_formed
 
 _REQUEST_RESOURCE: Final = ExportLogsServiceRequest.RESOURCE_LOGS_FIELD_NUMBER
@@ -44,7 +44,7 @@ _KEPT_ATTRIBUTES: Final = 8_192
 
 
 class Observed(NamedTuple):
-    """An event, and the Unix time at which the agent learnt of it."""
+    """An event, and the Unix time in ns at which the agent received it."""
 
     event: AttributedEvent
     time_ns: int
@@ -53,7 +53,7 @@ class Observed(NamedTuple):
 class LogsEncoder:
     """Encodes events as log records: a resource for each entity, where Loki indexes it, and a scope for each probe.
 
-    Not for several threads at once, but for `contents` and `halves`.
+    Not thread-safe, except `contents` and `halves`.
     """
 
     def __init__(self, resource: Resource, node: str) -> None:
@@ -61,17 +61,17 @@ class LogsEncoder:
         self._agent = {key: str(value) for key, value in resource.attributes.items() if not _is_of_own_pod(key)}
         self._node = node
         self._resource = functools.lru_cache(_KEPT_ENTITIES)(self._encoded_resource)
-        self._types: dict[tuple[str, Severity], bytes] = {}  # twice as many as probes declare: also of the harmless
-        self._keys: dict[str, bytes] = {}  # as many
+        self._types: dict[tuple[str, Severity], bytes] = {}  # bounded: two severities for each declared type
+        self._keys: dict[str, bytes] = {}  # bounded likewise
         self._attribute = functools.lru_cache(_KEPT_ATTRIBUTES)(self._encoded_attribute)
 
-    def encode(self, items: Sequence[Observed]) -> list[Parcel]:
+    def encode(self, items: Sequence[Observed]) -> list[EncodedRequest]:
         """One request with all these events."""
         scopes: dict[tuple[int, str], list[bytes]] = {}
         resources: dict[Entity, dict[str, list[bytes]]] = {}
         for item in items:
             event, entity = item.event.event, item.event.entity
-            # By identity first: to hash an entity costs as much as to encode an attribute.
+            # By identity first: hashing an entity costs as much as encoding an attribute.
             records = scopes.get((id(entity), event.probe))
             if records is None:
                 records = resources.setdefault(entity, {}).setdefault(event.probe, [])
@@ -80,23 +80,23 @@ class LogsEncoder:
         parts: list[bytes] = []
         for entity, by_probe in resources.items():
             parts += framed(_REQUEST_RESOURCE, (self._resource(entity), *_scopes(by_probe)))
-        return [Parcel(b"".join(parts), len(items))]
+        return [EncodedRequest(b"".join(parts), len(items))]
 
     def count(self, item: Observed) -> int:  # noqa: ARG002 - an event is one log record, whichever
         """Number of log records that an event is encoded as."""
         return 1
 
-    def pod(self, item: Observed) -> Pod:
-        """Whom the event happened to."""
-        return Pod(item.event.entity.namespace, item.event.entity.pod)
+    def pod(self, item: Observed) -> PodName:
+        """The pod that the event happened to."""
+        return PodName(item.event.entity.namespace, item.event.entity.pod)
 
-    def contents(self, parcel: Parcel) -> Mapping[Pod, int]:
-        """How many log records of whom a request holds."""
-        return pods_of_logs(parcel)
+    def contents(self, request: EncodedRequest) -> Mapping[PodName, int]:
+        """Number of log records of each pod in a request."""
+        return pods_of_logs(request)
 
-    def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel] | None:
+    def halves(self, request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
         """The same as two requests; None if there is only one log record."""
-        return halves_of_logs(parcel)
+        return halves_of_logs(request)
 
     def _record(self, item: Observed) -> bytes:
         event = item.event.event
@@ -118,7 +118,7 @@ class LogsEncoder:
 
     def _encoded_attribute(self, key: str, value: AttributeValue) -> bytes:
         if isinstance(value, int) and value in INT64:
-            # By hand, at a third of the cost: ports, processes and latencies are hardly ever the same again.
+            # By hand, at a third of the cost: ports, processes and latencies rarely repeat.
             number = integer_field(AnyValue.INT_VALUE_FIELD_NUMBER, value)
             pair = self._encoded_key(key) + message_field(KeyValue.VALUE_FIELD_NUMBER, number)
             return message_field(LogRecord.ATTRIBUTES_FIELD_NUMBER, pair)
@@ -138,12 +138,12 @@ class LogsEncoder:
 
 
 def _is_of_own_pod(key: str) -> bool:
-    """Whether a resource attribute tells which pod the agent runs in: an event's resource tells of another one."""
+    """Whether a resource attribute describes the agent's own pod: an event's resource describes another one."""
     return key.startswith(("k8s.", "container.")) and not key.startswith(("k8s.node.", "k8s.cluster."))
 
 
 def _scopes(by_probe: Mapping[str, Sequence[bytes]]) -> Iterator[bytes]:
-    """The scopes of a resource, in parts: megabytes, which are copied only once."""
+    """The scopes of a resource, in parts, so that megabytes are copied only once."""
     for probe, records in by_probe.items():
         yield from framed(_RESOURCE_SCOPE, (_encoded_scope(probe), *records))
 

@@ -1,7 +1,7 @@
 """Snapshots as OTLP metrics.
 
-Requests are joined from encoded fragments, as those of logs are, and what is kept from one snapshot to the next is kept
-by row and not by point: a pod that comes or goes costs its own rows, whatever the number of series.
+Requests are joined from encoded fragments, as those of logs are. Fragments are kept from one snapshot to the next by
+row, not by point: a pod that comes or goes costs its own rows, whatever the number of series.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from otel_netagent.outputs.otlp.dividing import halves_of_metrics
 from otel_netagent.outputs.otlp.points import Points, points_of
 from otel_netagent.outputs.otlp.wire import Parts, framed
 from otel_netagent.outputs.row_forms import metric_labels
-from otel_netagent.outputs.sending.request import NO_POD, Parcel, Pod
+from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, PodName
 
 _Row: TypeAlias = tuple[Entity, tuple[str, ...], int]
-"""(whose it is, values of the table's labels, Unix time at which it began to count in ns)."""
+"""(entity, values of the table's labels, Unix time in ns at which the row began to count)."""
 
 _TableKey: TypeAlias = tuple[str, str, tuple[str, ...]]
 """(probe, name of the first series, names of the labels)."""
@@ -40,14 +40,13 @@ _RESOURCE_SCOPE: Final = ResourceMetrics.SCOPE_METRICS_FIELD_NUMBER
 _SCOPE_METRIC: Final = ScopeMetrics.METRICS_FIELD_NUMBER
 
 _FRAME_BYTES: Final = 6
-"""What tag and length of a message take at most, below 4 GiB."""
+"""The most bytes of a message's tag and length, below 4 GiB."""
 
 
 class MetricsEncoder:
     """Encodes snapshots as the resource of the agent, a scope for each probe, a metric for each series.
 
-    `aliases` sends a series under its other names too. Not for several threads at once, but for `contents`
-    and `halves`.
+    `aliases` also sends each series under its other names. Not thread-safe, except `contents` and `halves`.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class MetricsEncoder:
     ) -> None:
         """Encode for the agent that this resource describes, on the node of this name.
 
-        What would be more than `request_bytes` is made several requests, if it is of more than one metric.
+        A snapshot that needs more than `request_bytes` becomes several requests, split between metrics.
         """
         message = ResourceMetrics()
         add_attributes(message.resource.attributes, {key: str(value) for key, value in resource.attributes.items()})
@@ -63,15 +62,15 @@ class MetricsEncoder:
         self._node = node
         self._aliases = aliases
         self._request_bytes = request_bytes
-        # No more than probes declare.
+        # Bounded by what probes declare.
         self._beginning = functools.cache(_encoded_metric)
         self._scope = functools.cache(_encoded_scope)
         self._points = functools.cache(points_of)
         self._kept: dict[_TableKey, _KeptRows] = {}
 
-    def encode(self, items: Sequence[Snapshot]) -> list[Parcel]:
+    def encode(self, items: Sequence[Snapshot]) -> list[EncodedRequest]:
         """For each snapshot in turn a request with all its points, or several; none if it has no point."""
-        return [parcel for snapshot in items for parcel in self._parcels(snapshot)]
+        return [request for snapshot in items for request in self._requests(snapshot)]
 
     def count(self, item: Snapshot) -> int:
         """Number of data points that a snapshot is encoded as."""
@@ -79,37 +78,37 @@ class MetricsEncoder:
             len(table.rows) * sum(len(self._names(series)) for series in table.series) for table in _tables(item)
         )
 
-    def pod(self, item: Snapshot) -> Pod:  # noqa: ARG002 - whichever it is
-        """Nobody's: a snapshot speaks of all pods."""
+    def pod(self, item: Snapshot) -> PodName:  # noqa: ARG002 - the same for all
+        """NO_POD: a snapshot concerns all pods."""
         return NO_POD
 
-    def contents(self, parcel: Parcel) -> Mapping[Pod, int]:
-        """All points as nobody's."""
-        return {NO_POD: parcel.count}
+    def contents(self, request: EncodedRequest) -> Mapping[PodName, int]:
+        """All points, as those of NO_POD."""
+        return {NO_POD: request.count}
 
-    def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel] | None:
+    def halves(self, request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
         """The same as two requests; None if there is only one point."""
-        return halves_of_metrics(parcel)
+        return halves_of_metrics(request)
 
-    def _parcels(self, snapshot: Snapshot) -> Iterator[Parcel]:
+    def _requests(self, snapshot: Snapshot) -> Iterator[EncodedRequest]:
         scopes: dict[str, list[bytes]] = {}
         empty = size = len(self._resource) + _FRAME_BYTES
         count = 0
         for probe, metric, points in self._metrics(snapshot):
-            # Reckoned as if each metric had a scope of its own, which is a little too much and never too little.
+            # Estimated as if each metric had its own scope: slightly too much, never too little.
             added = sum(map(len, metric)) + len(self._scope(probe)) + _FRAME_BYTES
             if count and size + added > self._request_bytes:
-                yield self._parcel(scopes, count)
+                yield self._request(scopes, count)
                 scopes, size, count = {}, empty, 0
             scopes.setdefault(probe, [self._scope(probe)]).extend(metric)
             size += added
             count += points
         if count:
-            yield self._parcel(scopes, count)
+            yield self._request(scopes, count)
 
-    def _parcel(self, scopes: Mapping[str, Parts], count: int) -> Parcel:
+    def _request(self, scopes: Mapping[str, Parts], count: int) -> EncodedRequest:
         content = chain.from_iterable(framed(_RESOURCE_SCOPE, parts) for parts in scopes.values())
-        return Parcel(b"".join(framed(_REQUEST_RESOURCE, (self._resource, *content))), count)
+        return EncodedRequest(b"".join(framed(_REQUEST_RESOURCE, (self._resource, *content))), count)
 
     def _metrics(self, snapshot: Snapshot) -> Iterator[tuple[str, Parts, int]]:
         """Every metric that has points: its probe, its encoding in a scope, and how many points it has."""
@@ -125,7 +124,7 @@ class MetricsEncoder:
                 data = points.data(kept.heads(points), column, snapshot.time_ns)
                 for name in self._names(series):
                     yield table.probe, framed(_SCOPE_METRIC, (self._beginning(name, series), *data)), len(column)
-        # Only what this snapshot uses is kept, so that nothing stays of what is gone.
+        # Only what this snapshot uses is kept: nothing remains of pods that are gone.
         self._kept = used
 
     def _names(self, series: Series) -> tuple[str, ...]:
@@ -143,8 +142,8 @@ class _KeptRows:
         self._heads: dict[Points[Any], dict[_Row, bytes]] = {}
 
     def follow(self, rows: Sequence[_Row]) -> None:
-        """Be these rows from now on."""
-        if rows != self._rows:  # cheap where they are the same: the entities in them are, then
+        """Hold these rows from now on."""
+        if rows != self._rows:  # cheap if they are equal: then their entities are identical
             self._rows = rows
             for points, heads in self._heads.items():
                 self._heads[points] = {row: heads.get(row) or self._head(points, row) for row in rows}
@@ -166,7 +165,7 @@ def _tables(snapshot: Snapshot) -> tuple[AnyTable[Any], ...]:
 
 
 def _rows(snapshot: Snapshot, table: AnyTable[Any]) -> list[_Row]:
-    """The table's rows. None began after the snapshot itself, which the clocks of different sources could say."""
+    """The table's rows. A start is never later than the snapshot, even if two clocks disagree."""
     since_ns, time_ns, entities = table.since_ns, snapshot.time_ns, snapshot.entities
     return [
         (entity := entities[cookie], values, min(max(entity.start_ns, since_ns), time_ns))

@@ -1,8 +1,8 @@
-"""Data points, encoded in two parts: what stays the same while a row is there, and what is new at each collection.
+"""Data points, encoded in two parts: one stays the same while a row exists, the other is new in each collection.
 
-The first part, the head, has the attributes, which are nearly all of a point's bytes and all of its cost. The second
-has value and time, in fields of fixed width, so that the head can tell the length of the whole. To join both costs a
-fraction of a microsecond. That the fields are not in the order of their numbers makes no difference to a decoder
+The first part, the head, has the attributes: nearly all of a point's bytes, and all of its cost. The second has value
+and time in fields of fixed width, so that the head can contain the length of the whole. Joining them costs a fraction
+of a microsecond. Decoders accept fields in any order
 (Protocol Buffers documentation, "Encoding", "Field Order").
 """
 
@@ -33,7 +33,7 @@ ValueT_contra = TypeVar("ValueT_contra", contravariant=True)
 _DATA_POINTS: Final = Gauge.DATA_POINTS_FIELD_NUMBER  # as in Sum and in Histogram
 
 _FIXED_BYTES: Final = 9
-"""What a field of fixed width takes, with its tag."""
+"""Bytes of a field of fixed width, with its tag."""
 
 _TIME: Final = fixed_tag(NumberDataPoint.TIME_UNIX_NANO_FIELD_NUMBER)  # as in HistogramDataPoint
 _INT: Final = fixed_tag(NumberDataPoint.AS_INT_FIELD_NUMBER)
@@ -56,7 +56,7 @@ class Points(Protocol[ValueT_contra]):
 
 
 def points_of(kind: Kind, bounds: tuple[float, ...]) -> Points[Any]:
-    """As a series of this kind, with these bounds, needs them."""
+    """The encoding for a series of this kind with these bounds."""
     return HistogramPoints(bounds) if kind is Kind.HISTOGRAM else NumberPoints(kind)
 
 
@@ -64,7 +64,7 @@ class NumberPoints:
     """Points of a counter or of a gauge."""
 
     def __init__(self, kind: Kind) -> None:
-        """Encode for either kind: a gauge's points have no start."""
+        """`kind` is COUNTER or GAUGE; a gauge's points have no start time."""
         self._counts = kind is Kind.COUNTER
         if self._counts:
             own = Sum(aggregation_temporality=AGGREGATION_TEMPORALITY_CUMULATIVE, is_monotonic=True)
@@ -92,7 +92,7 @@ class HistogramPoints:
     """Points of a histogram with these bounds."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
-        """Encode for series that have them."""
+        """Encode for series with these bounds."""
         self._bounds = bounds
         self._own = Histogram(aggregation_temporality=AGGREGATION_TEMPORALITY_CUMULATIVE).SerializeToString()
         buckets = len(bounds) + 1

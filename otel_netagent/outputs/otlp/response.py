@@ -1,4 +1,4 @@
-"""What a receiver's answer means, whichever transport brought it (OTLP specification, "Partial Success")."""
+"""The meaning of a receiver's answer, for every transport (OTLP specification, "Partial Success")."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def response_type(signal: Signal) -> type[ExportResponse]:
 
 
 def accepted(response: ExportResponse) -> Accepted:
-    """The outcome of a request that was answered with success."""
+    """The outcome of a request that the receiver answered with success."""
     partial = response.partial_success
     if isinstance(response, ExportMetricsServiceResponse):
         return Accepted(response.partial_success.rejected_data_points, partial.error_message)

@@ -1,4 +1,4 @@
-"""What joining encoded messages takes of the protobuf wire format.
+"""The parts of the protobuf wire format that are needed to join encoded messages.
 
 Source: Protocol Buffers documentation, "Encoding".
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 Parts: TypeAlias = Sequence[bytes]
-"""An encoding in parts that are yet to be joined: a message within others is copied once, and not once for each."""
+"""An encoding in parts, joined only at the end: an inner message is copied once, not once for each level."""
 
 _VARINT: Final = 0
 _FIXED64: Final = 1
@@ -34,7 +34,7 @@ def message_field(number: int, message: bytes) -> bytes:
     tag, length = number << 3 | _LENGTH_DELIMITED, len(message)
     if length < 0x80:
         return b"%c%c%b" % (tag, length, message)
-    if length < 0x4000:  # said apart, since nearly all are of this size
+    if length < 0x4000:  # a separate case, since nearly all are of this size
         return b"%c%c%c%b" % (tag, length & 0x7F | 0x80, length >> 7, message)
     return b"%c%b%b" % (tag, varint(length), message)
 

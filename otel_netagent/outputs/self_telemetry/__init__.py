@@ -1,1 +1,1 @@
-"""What the agent says of itself, by OpenTelemetry's SDK: on `/metrics`, and by OTLP."""
+"""The agent's own telemetry, made with OpenTelemetry's SDK: on `/metrics`, and over OTLP."""

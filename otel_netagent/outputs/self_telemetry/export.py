@@ -1,4 +1,4 @@
-"""The agent's own telemetry by OTLP: encoded by the SDK, and sent the way that everything else is."""
+"""The agent's own telemetry over OTLP: encoded by the SDK, sent by the same transports as everything else."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from otel_netagent.outputs.sending.outcome import Accepted
 logger = logging.getLogger(__name__)
 
 _EVERY_S: Final = 15.0
-"""As Prometheus would ask for it. It costs a third of what a collection of 100 pods does."""
+"""Prometheus' usual interval. An export costs a third of a collection of 100 pods."""
 
 _END_S: Final = 0.5
 
 
 class SelfExport:
-    """A thread that exports at a steady pace. What a receiver misses is in what it gets next: counters go on."""
+    """A thread that exports periodically. It does not retry: the next export has the cumulative counters."""
 
     def __init__(
         self, destination: Destination, data: Callable[[], MetricsData | None], every_s: float = _EVERY_S
     ) -> None:
-        """`data` gives what is exported, for the first time now."""
+        """Export the result of `data` now, and then every `every_s` seconds."""
         self._transport = connect(destination)
         self._data = data
         self._every_s = every_s
@@ -38,7 +38,7 @@ class SelfExport:
         self._thread.start()
 
     def close(self) -> None:
-        """Export no more. A request under way is given up, by HTTP left to itself."""
+        """Stop exporting. A request in progress is cancelled over gRPC, and abandoned over HTTP."""
         self._stopping.set()
         self._transport.close()
         self._thread.join(_END_S)
@@ -53,8 +53,10 @@ class SelfExport:
             return
         outcome = self._transport.send(encode_metrics(data).SerializeToString())
         failed = not isinstance(outcome, Accepted)
-        # An outage is told when it begins and when it ends, not at each try.
+        # An outage is logged when it begins and when it ends, not at each try.
         if failed != self._failing and not self._stopping.is_set():
             self._failing = failed
-            takes = "does not take it" if failed else "takes it again"
-            logger.warning("self-telemetry: %s %s", self._transport.target, takes)
+            if isinstance(outcome, Accepted):
+                logger.warning("self-telemetry: %s accepts it again", self._transport.target)
+            else:
+                logger.warning("self-telemetry: cannot export to %s: %s", self._transport.target, outcome.reason)

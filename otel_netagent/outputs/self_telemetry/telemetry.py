@@ -1,4 +1,4 @@
-"""The agent's own meter provider, and the page that shows its instruments."""
+"""The agent's own meter provider, and the page of its instruments."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
 
 from otel_netagent import __version__
-from otel_netagent.outputs.self_telemetry.agent_state import Vitals
+from otel_netagent.outputs.self_telemetry.agent_state import AgentState
 from otel_netagent.outputs.self_telemetry.instruments import (
     COLLECTION_DURATION,
     DURATION_BOUNDS,
     OBSERVABLES,
-    Kind,
+    InstrumentKind,
     Observable,
 )
 
 
 class SelfTelemetry:
-    """Looks at the agent when it is asked to, once for all instruments. From any thread."""
+    """Reads the state of the agent for each page or export, once for all instruments. Thread-safe."""
 
-    def __init__(self, resource: Resource, node: str, look: Callable[[], Vitals]) -> None:
-        """`resource` is the agent, on the node of this name. Nothing is looked at yet."""
+    def __init__(self, resource: Resource, node: str, look: Callable[[], AgentState]) -> None:
+        """`resource` describes the agent on this node; `look` reads its state, and is not called yet."""
         self._own = {"node": node}
         self._look = look
-        self._vitals = Vitals()
+        self._agent_state = AgentState()
         self._looking = threading.Lock()
         self._registry = CollectorRegistry()
         self._shown = PrometheusMetricReader(scope_info_enabled=False, registry=self._registry)
@@ -48,31 +48,33 @@ class SelfTelemetry:
         )
 
     def collected(self, seconds: float) -> None:
-        """A collection took so long."""
+        """Record the duration of a collection."""
         self._durations.record(seconds, self._own)
 
     def page(self) -> bytes:
-        """All instruments in the Prometheus text format, under the names that Prometheus' conventions give them."""
+        """All instruments in the Prometheus text format, under the names of Prometheus' conventions."""
         with self._looking:
-            self._vitals = self._look()
+            self._agent_state = self._look()
             return generate_latest(self._registry)
 
     def data(self) -> MetricsData | None:
-        """All instruments as the SDK's exporters take them; None where there is nothing to say."""
+        """All instruments in the form of the SDK's exporters; None if there is no data."""
         with self._looking:
-            self._vitals = self._look()
+            self._agent_state = self._look()
             return self._exported.get_metrics_data()
 
     def close(self) -> None:
-        """Let the provider go."""
+        """Shut the provider down."""
         self._provider.shutdown()
 
     def _register(self, meter: Meter, declared: Observable) -> None:
         create = {
-            Kind.COUNTER: meter.create_observable_counter,
-            Kind.AMOUNT: meter.create_observable_up_down_counter,
+            InstrumentKind.COUNTER: meter.create_observable_counter,
+            InstrumentKind.AMOUNT: meter.create_observable_up_down_counter,
         }[declared.kind]
         create(declared.name, [partial(self._observe, declared)], declared.unit, declared.description)
 
     def _observe(self, declared: Observable, _: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(value, {**self._own, **attributes}) for attributes, value in declared.points(self._vitals)]
+        return [
+            Observation(value, {**self._own, **attributes}) for attributes, value in declared.points(self._agent_state)
+        ]

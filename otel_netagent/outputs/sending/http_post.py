@@ -1,6 +1,6 @@
-"""One HTTP POST and its answer, within a time: what all have in common that send by HTTP.
+"""One HTTP POST and its answer, within a time limit: shared by all that send over HTTP.
 
-By urllib3 alone: `requests`, which is a layer above it, would take 4 MB more of the agent's memory.
+It uses urllib3 alone: `requests`, a layer above it, would need 4 MB more memory.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from otel_netagent.outputs.sending.tls import Renewal, Tls
 from otel_netagent.root_cause import root_cause
 
 _MOST_ANSWER_BYTES: Final = 16 << 10
-"""An answer is a few bytes, or a complaint."""
+"""An answer is a few bytes, or an error message."""
 
 
 class PostFailed(Exception):
-    """There was no answer; as text, one line that says why."""
+    """There was no answer; the text is one line that says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. `content` is cut off after 16 KiB, `retry_after_s` is what the receiver asks for."""
+    """An answer. `content` is cut after 16 KiB; `retry_after_s` is the pause that the receiver asks for."""
 
     status: int
     reason: str
@@ -42,7 +42,7 @@ class Answer:
 
     @property
     def complaint(self) -> str:
-        """The beginning of the content as one line, or what the status means where there is none."""
+        """The beginning of the content as one line, or the status text if there is no content."""
         return " ".join(self.content[:200].decode(errors="replace").split()) or self.reason
 
 
@@ -50,7 +50,7 @@ class Post:
     """Posts to one URL on a connection that is kept open, until certificates are renewed."""
 
     def __init__(self, url: str, headers: Mapping[str, str], tls: Tls | None, timeout_s: float) -> None:
-        """Nothing is connected before `send`."""
+        """Does not connect before `send`."""
         self._url = url
         self._headers = {**headers, "User-Agent": f"otel-netagent/{__version__}"}
         self._timeout_s = timeout_s
@@ -83,12 +83,12 @@ class Post:
         return Answer(response.status, response.reason or "", content_type, content, _retry_after_s(response))
 
     def close(self) -> None:
-        """Close the idle connection; a request under way goes on until its timeout."""
+        """Close the idle connection; a request in progress continues until its timeout."""
         self._pool.clear()
 
 
 def _pool(url: str, tls: Tls | None) -> urllib3.PoolManager:
-    """For connections with these files, by way of a proxy if there is one; nothing is read before one is made."""
+    """A pool of connections with these TLS files, through a proxy if one is set. The files are read on connecting."""
     tls = tls or Tls()
     ca = tls.ca or os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where()
     proxy = proxy_to(url)
@@ -104,7 +104,7 @@ def _pool(url: str, tls: Tls | None) -> urllib3.PoolManager:
 
 
 def _content(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    """The answer's body, or its beginning. Raises TimeoutError when it takes longer than until then (monotonic)."""
+    """The answer's body, or its beginning. Raises TimeoutError after `deadline` (monotonic time)."""
     content = bytearray()
     # What has arrived, each time: `read` waits for all of it, and a socket's timeout begins again with each byte.
     while part := response.read1(_MOST_ANSWER_BYTES - len(content)):

@@ -1,4 +1,4 @@
-"""The outbox: parcels that wait to be sent, in memory while all is well, on disk when it is not."""
+"""The outbox: requests that wait to be sent, in memory while the receiver accepts them, else on disk."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from collections.abc import Callable
 from typing import Final
 
 from otel_netagent.open_files import ShortageLog
-from otel_netagent.outputs.sending.request import Parcel
+from otel_netagent.outputs.sending.request import EncodedRequest
 from otel_netagent.outputs.sending.spool import Spool
 from otel_netagent.outputs.sending.statistics import Cause
 
 logger = logging.getLogger(__name__)
 
 _SLOW_S: Final = 1.0
-"""A receiver that has not answered for this long gets the rest by way of the spool: it may never answer."""
+"""When a receiver has not answered for this long, further requests go to the spool: it may never answer."""
 
 _OPEN_AGAIN_S: Final = 1.0
 
 
 class Outbox:
-    """A queue of parcels between the thread that packs and the one that sends.
+    """A queue of requests between the thread that packs and the one that sends.
 
-    What is in the spool is always older than what is in memory. As long as the receiver takes things
-    nothing is written. Everything moves to the spool when a try has failed (`keep`), when the receiver is
-    slow or memory full; and until the spool is empty again whatever is added goes there at once.
+    Requests in the spool are always older than those in memory. While the receiver accepts requests, nothing is written
+    to disk. All requests move to the spool when an attempt has failed (`keep`), when the receiver is slow, or when
+    memory is full; until the spool is empty again, new requests go there at once.
     """
 
-    def __init__(self, memory_bytes: int, let_go: Callable[[Cause, Parcel], None]) -> None:
-        """Keep up to `memory_bytes` in memory; `let_go` is told what cannot be kept, and must not come back here."""
+    def __init__(self, memory_bytes: int, dropped: Callable[[Cause, EncodedRequest], None]) -> None:
+        """Keep up to `memory_bytes` in memory; `dropped` is told what cannot be kept, and must not come back here."""
         self._memory_limit = memory_bytes
         self._spool: Spool | None = None
-        self._let_go = let_go
-        self._memory: deque[Parcel] = deque()
+        self._drop = dropped
+        self._memory: deque[EncodedRequest] = deque()
         self._memory_bytes = 0
-        self._in_hand: Parcel | None = None  # of the sender; stays in its place until it is settled
+        self._in_hand: EncodedRequest | None = None  # taken by the sender; keeps its position until it is settled
         self._since = 0.0  # when it was taken, monotonic time
         self._ended = False
         self._closed = False
@@ -48,9 +48,9 @@ class Outbox:
 
     @property
     def queued(self) -> int:
-        """How much waits in memory, in the parcels' counts."""
+        """Number of log records or data points that wait in memory."""
         with self._changed:
-            return sum(parcel.count for parcel in self._memory)
+            return sum(request.count for request in self._memory)
 
     @property
     def spool_bytes(self) -> int:
@@ -60,7 +60,7 @@ class Outbox:
 
     @property
     def closed(self) -> bool:
-        """Whether it is over, and with it the fate of what was in hand."""
+        """Whether the outbox is closed; then the request in hand has been spooled or dropped."""
         return self._closed  # without the lock: it is set once, before anything else is closed
 
     def use(self, spool: Spool) -> None:
@@ -68,27 +68,27 @@ class Outbox:
         with self._changed:
             self._spool = spool
 
-    def add(self, parcel: Parcel) -> None:
-        """Add the newest parcel."""
+    def add(self, request: EncodedRequest) -> None:
+        """Add the newest request."""
         with self._changed:
             if self._closed:
-                self._let_go(Cause.SHUTDOWN, parcel)
+                self._drop(Cause.SHUTDOWN, request)
                 return
-            self._memory.append(parcel)
-            self._memory_bytes += len(parcel.body)
+            self._memory.append(request)
+            self._memory_bytes += len(request.body)
             if self._spool and (self._spool.bytes or self._is_slow() or self._memory_bytes > self._memory_limit):
                 self._move_to(self._spool)
             self._shrink()
             self._changed.notify()
 
     def end(self) -> None:
-        """Nothing more will be added."""
+        """Say that no more requests will be added."""
         with self._changed:
             self._ended = True
             self._changed.notify()
 
-    def take(self) -> Parcel | None:
-        """Wait for the oldest parcel, which stays here until it is settled; None when there will be no more."""
+    def take(self) -> EncodedRequest | None:
+        """Wait for the oldest request, which stays here until it is settled; None if there will be no more."""
         with self._changed:
             head = None
             while not self._closed and not (head := self._head()) and not self._ended:
@@ -98,7 +98,7 @@ class Outbox:
             return self._in_hand
 
     def settle(self) -> bool:
-        """Be done with the parcel that was taken; False if it is too late to say so, since all was closed."""
+        """Remove the request that was taken; False if the outbox was closed before."""
         with self._changed:
             if self._in_hand is None:
                 return False
@@ -110,38 +110,38 @@ class Outbox:
             return True
 
     def keep(self) -> None:
-        """The receiver is away: have everything on disk, if there is a spool."""
+        """The receiver is unavailable: move everything to disk, if there is a spool."""
         with self._changed:
             if self._spool and not self._closed:
                 self._move_to(self._spool)
 
     def close(self) -> None:
-        """Keep on disk what is left, else let it go."""
+        """Move the rest to disk; drop it if there is no spool."""
         with self._changed:
             if self._closed:
                 return
             self._closed = True
-            if self._in_hand and self._in_hand is not self._head():  # it had to make room while its fate was open
+            if self._in_hand and self._in_hand is not self._head():  # it was displaced while its outcome was unknown
                 self._memory.appendleft(self._in_hand)
             self._in_hand = None
             if self._spool:
                 self._move_to(self._spool)
                 self._spool.close()
-            for parcel in self._memory:
-                self._let_go(Cause.SHUTDOWN, parcel)
+            for request in self._memory:
+                self._drop(Cause.SHUTDOWN, request)
             self._memory.clear()
             self._changed.notify_all()
 
-    def _head(self) -> Parcel | None:
+    def _head(self) -> EncodedRequest | None:
         try:
-            parcel = self._spool.head() if self._spool else None
-        except OSError as error:  # memory waits too, to keep the order
-            self._shortage.note(f"what waits in {self._spool} is not sent", error)
+            request = self._spool.head() if self._spool else None
+        except OSError as error:  # requests in memory wait too, to keep the order
+            self._shortage.note(f"requests in the spool {self._spool} wait", error)
             self._unreadable = True
             return None
         self._unreadable = False
-        if parcel:
-            return parcel
+        if request:
+            return request
         return self._memory[0] if self._memory else None
 
     def _is_slow(self) -> bool:
@@ -151,25 +151,27 @@ class Outbox:
         while self._memory:
             try:
                 for displaced in spool.make_room(self._memory[0]):
-                    if displaced is not self._in_hand:  # whose fate is open
-                        self._let_go(Cause.SPOOL_FULL, displaced)
+                    if displaced is not self._in_hand:  # whose outcome is unknown
+                        self._drop(Cause.SPOOL_FULL, displaced)
                 spool.append(self._memory[0])
             except OSError as error:
                 if self._writable:
-                    logger.warning("the spool in %s cannot be written (%s): memory must do", spool, error.strerror)
+                    logger.warning(
+                        "cannot write the spool in %s (%s): keeping requests in memory", spool, error.strerror
+                    )
                 self._writable = False
                 return
             self._writable = True
             self._pop()
 
     def _shrink(self) -> None:
-        """Let the oldest go of what memory has no room for, but neither the newest nor what is being sent."""
+        """Drop the oldest requests that exceed the memory limit, but neither the newest nor the one in hand."""
         oldest = 1 if self._memory and self._memory[0] is self._in_hand else 0
         while self._memory_bytes > self._memory_limit and len(self._memory) > oldest + 1:
-            parcel = self._memory[oldest]
+            request = self._memory[oldest]
             del self._memory[oldest]
-            self._memory_bytes -= len(parcel.body)
-            self._let_go(Cause.QUEUE_FULL, parcel)
+            self._memory_bytes -= len(request.body)
+            self._drop(Cause.QUEUE_FULL, request)
 
     def _pop(self) -> None:
         self._memory_bytes -= len(self._memory.popleft().body)

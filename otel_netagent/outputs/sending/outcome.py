@@ -1,4 +1,4 @@
-"""What became of a request that was sent, and who sends it: what delivery knows of any protocol."""
+"""The outcome of sending a request, and the transport that sends it: all that delivery knows of a protocol."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The receiver took the request, except for `rejected` of its items; `message` says why, or is a warning."""
+    """The receiver accepted the request, except for `rejected` items; `message` says why, or is a warning."""
 
     rejected: int = 0
     message: str = ""
@@ -16,7 +16,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Retryable:
-    """Not taken, but may be later: not before `delay_s` seconds, where the receiver says so."""
+    """Not accepted now, perhaps later: not before `delay_s` seconds, if the receiver says so."""
 
     reason: str
     delay_s: float | None = None
@@ -24,14 +24,14 @@ class Retryable:
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """Not taken for its size: less at once may be."""
+    """Rejected for its size: a smaller request may be accepted."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Never going to be taken: to send the same again is useless."""
+    """Rejected for good: sending it again is useless."""
 
     reason: str
 
@@ -40,14 +40,14 @@ Outcome: TypeAlias = Accepted | Retryable | TooLarge | Refused
 
 
 class Transport(Protocol):
-    """A way to one receiver."""
+    """Sends to one receiver."""
 
     @property
     def target(self) -> str:
-        """The receiver, as a log line names it."""
+        """The receiver, as log lines name it."""
 
     def send(self, body: bytes) -> Outcome:
         """Send an encoded request once and wait for the answer, within the transport's own timeout. Raises nothing."""
 
     def close(self) -> None:
-        """Let the connection go, and with it, where the protocol allows, a `send` under way in another thread."""
+        """Close the connection and, where the protocol allows, cancel a `send` in another thread."""

@@ -1,4 +1,4 @@
-"""The HTTP proxy that the environment asks for: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, as curl takes them."""
+"""The HTTP proxy that the environment asks for: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, as curl reads them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 
 def proxy_to(url: str) -> str | None:
-    """URL of the proxy on the way to this one; None for none. NO_PROXY may name networks: `10.0.0.0/8`."""
+    """URL of the proxy for this URL; None for a direct connection. NO_PROXY may name networks: `10.0.0.0/8`."""
     target, proxies = urlsplit(url), getproxies_environment()
     proxy = proxies.get(target.scheme) or proxies.get("all")
     if not proxy or proxy_bypass(target.netloc.rpartition("@")[2]):
@@ -21,5 +21,5 @@ def proxy_to(url: str) -> str | None:
 def _has(network: str, host: str) -> bool:
     try:
         return ip_address(host) in ip_network(network, strict=False)
-    except ValueError:  # one of them is a name
+    except ValueError:  # one of them is a host name
         return False

@@ -1,4 +1,4 @@
-"""The queue between those who hand items over and the thread that packs them."""
+"""The queue between the threads that add items and the thread that packs them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ ItemT = TypeVar("ItemT")
 class Limits:
     """Bounds of a delivery.
 
-    Items are packed `batch` at a time, or fewer once one has waited `linger_s`. If ever `capacity` of them
-    wait to be packed, whoever hands them over has to help. Packed, `memory_bytes` of them wait in memory,
-    more in the spool if there is one. No request is larger than `request_bytes`, if it can be split:
-    receivers over gRPC accept 4 MiB unless configured, of which this leaves a margin. A receiver that rejects
-    even single items for their size is waited for, up to `patience_s`.
+    Items are packed `batch` at a time, or fewer once one has waited `linger_s`. When `capacity` items wait, the threads
+    that add items help to pack. `memory_bytes` of requests wait in memory, more in the spool if there is one. A request
+    is not larger than `request_bytes` if it can be split: gRPC receivers accept 4 MiB by default.
+    A receiver that rejects even single items for their size is retried for up to `patience_s`.
     """
 
     capacity: int
@@ -30,10 +29,10 @@ class Limits:
 
 
 class ItemQueue(Generic[ItemT]):
-    """A queue from any thread to one that waits for a batch."""
+    """A queue from any thread to one thread that waits for batches."""
 
     def __init__(self, limits: Limits) -> None:
-        """An empty queue with batches of this size."""
+        """Start empty."""
         self._limits = limits
         self._items: deque[ItemT] = deque()
         self._closed = False
@@ -52,11 +51,11 @@ class ItemQueue(Generic[ItemT]):
 
     @property
     def full(self) -> bool:
-        """Whether more wait than should."""
+        """Whether `capacity` items or more wait."""
         return len(self._items) >= self._limits.capacity
 
     def wait(self) -> bool:
-        """Wait until it is time for a batch; False when there will be no more."""
+        """Wait until a batch is due; False when there will be no more."""
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._closed)
             self._changed.wait_for(
@@ -65,17 +64,17 @@ class ItemQueue(Generic[ItemT]):
             return bool(self._items) or not self._closed
 
     def take(self) -> list[ItemT]:
-        """The oldest items, a batch at most."""
+        """Remove and return the oldest items, a batch at most."""
         with self._changed:
             return [self._items.popleft() for _ in range(min(self._limits.batch, len(self._items)))]
 
     def items(self) -> list[ItemT]:
-        """What is waiting now."""
+        """The items that wait now."""
         with self._changed:
             return list(self._items)
 
     def close(self) -> None:
-        """Let nothing more in, and let `wait` return at once."""
+        """Accept no more items, and make `wait` return at once."""
         with self._changed:
             self._closed = True
             self._changed.notify()

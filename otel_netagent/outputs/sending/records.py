@@ -1,17 +1,17 @@
-"""The format of the spool's files: records one after the other, each with what it takes to notice damage.
+"""The format of the spool's files: records one after the other, each with checksums to detect damage.
 
-A record is a header of 20 bytes, integers little-endian, and a parcel's body:
+A record is a header of 20 bytes, integers little-endian, and a request's body:
 
-| bytes | what |
+| bytes | content |
 | --- | --- |
-| 4 | the state: F5 57 54 47 while it waits, F5 53 45 54 once it is settled, written over in place |
+| 4 | the state: F5 57 54 47 while it waits; overwritten with F5 53 45 54 once it is settled |
 | 4 | length of the body |
-| 4 | the parcel's count |
+| 4 | the request's count |
 | 4 | CRC-32 of the body |
 | 4 | CRC-32 of the twelve bytes before |
 
-No byte F5 occurs in UTF-8, so that hardly any text looks like the beginning of a record. Where a
-header is damaged the reader goes on at the next one that is whole.
+The byte F5 does not occur in UTF-8, so text hardly ever looks like the beginning of a record. After a damaged header
+the reader continues at the next whole header.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 from zlib import crc32
 
-from otel_netagent.outputs.sending.request import Parcel
+from otel_netagent.outputs.sending.request import EncodedRequest
 
 WAITING: Final = b"\xf5WTG"
 SETTLED: Final = b"\xf5SET"
@@ -36,35 +36,35 @@ _STATE: Final = re.compile(b"|".join(map(re.escape, (WAITING, SETTLED))))
 class Record:
     """A whole record, and where in the file the next one begins."""
 
-    parcel: Parcel
+    request: EncodedRequest
     settled: bool
     end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A stretch up to `end` that is no whole record: torn, or not as it was written.
+    """Bytes up to `end` that are not a whole record: torn or changed.
 
-    `count` is how much is lost with it: the parcel's count where its header is whole, else 1.
+    `count` is what is lost: the count of the request if its header is whole, else 1.
     """
 
     count: int
     end: int
 
 
-def write_record(parcel: Parcel) -> bytes:
-    """The record of a parcel that waits."""
-    measures = _MEASURES.pack(len(parcel.body), parcel.count, crc32(parcel.body))
-    return _HEADER.pack(WAITING, measures, crc32(measures)) + parcel.body
+def write_record(request: EncodedRequest) -> bytes:
+    """The record of a request that waits."""
+    measures = _MEASURES.pack(len(request.body), request.count, crc32(request.body))
+    return _HEADER.pack(WAITING, measures, crc32(measures)) + request.body
 
 
-def record_size(parcel: Parcel) -> int:
-    """Bytes that the record of a parcel takes."""
-    return _HEADER.size + len(parcel.body)
+def record_size(request: EncodedRequest) -> int:
+    """Size in bytes of the record of a request."""
+    return _HEADER.size + len(request.body)
 
 
 def read_record(file: BinaryIO, offset: int) -> Record | Damage | None:
-    """What begins there; None at the end of the file. Raises OSError."""
+    """The record or the damage at this offset; None at the end of the file. Raises OSError."""
     file.seek(offset)
     data = file.read(_HEADER.size)
     if not data:
@@ -76,7 +76,7 @@ def read_record(file: BinaryIO, offset: int) -> Record | Damage | None:
     body = file.read(length)
     end = offset + _HEADER.size + len(body)
     if len(body) == length and crc32(body) == checksum:
-        return Record(Parcel(body, count), settled, end)
+        return Record(EncodedRequest(body, count), settled, end)
     return Damage(0 if settled else count, end)
 
 

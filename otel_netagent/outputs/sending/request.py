@@ -1,4 +1,4 @@
-"""What is delivered: parcels, each a whole request of a protocol, and who makes them."""
+"""What is delivered: encoded requests, and the encoder that makes them."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 ItemT_contra = TypeVar("ItemT_contra", contravariant=True)
 
 
-class Pod(NamedTuple):
-    """Whom something undelivered spoke of, by the labels `namespace` and `pod`."""
+class PodName(NamedTuple):
+    """Namespace and name of the pod that something undelivered concerns, as the labels `namespace` and `pod`."""
 
     namespace: str
     name: str
 
 
-NO_POD: Final = Pod("", "")
-"""What speaks of many pods at once, as a snapshot does, or of one that cannot be told any more."""
+NO_POD: Final = PodName("", "")
+"""For what concerns many pods at once, as a snapshot does, or a pod that is not known any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """A request in its protocol's encoding, uncompressed, and how much is in it: log records, or data points."""
+class EncodedRequest:
+    """A request in its protocol's encoding, uncompressed; `count` is its number of log records or data points."""
 
     body: bytes
     count: int
 
 
 class Encoder(Protocol[ItemT_contra]):
-    """Turns items of a signal into requests of a protocol, and can read those again that a spool kept."""
+    """Encodes items of a signal as requests of a protocol, and can read such requests again, also from a spool."""
 
-    def encode(self, items: Sequence[ItemT_contra]) -> Sequence[Parcel]:
-        """These items in their order, as one request or several."""
+    def encode(self, items: Sequence[ItemT_contra]) -> Sequence[EncodedRequest]:
+        """Encode these items in their order, as one request or several."""
 
     def count(self, item: ItemT_contra) -> int:
-        """How much the item counts in a tally: its data points, or 1 for a log record."""
+        """Number of data points in the item, or 1 for a log record: what the statistics count."""
 
-    def pod(self, item: ItemT_contra) -> Pod:
-        """Whom the item speaks of."""
+    def pod(self, item: ItemT_contra) -> PodName:
+        """The pod that the item concerns."""
 
-    def contents(self, parcel: Parcel) -> Mapping[Pod, int]:
-        """How much of the parcel speaks of whom."""
+    def contents(self, request: EncodedRequest) -> Mapping[PodName, int]:
+        """Number of data points or log records of each pod in the request."""
 
-    def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel] | None:
-        """The same as two requests of about half the size; None if there is nothing to part."""
+    def halves(self, request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
+        """The same content as two requests of about half the size; None if it cannot be split."""

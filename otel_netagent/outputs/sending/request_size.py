@@ -1,27 +1,27 @@
-"""How large a request may be: as configured, or as much less as the receiver demands."""
+"""The size limit of requests: as configured, or smaller if the receiver rejects that."""
 
 from __future__ import annotations
 
 from typing import Final
 
 FLOOR_BYTES: Final = 64 << 10
-"""Hardly any receiver's limit is smaller."""
+"""Hardly any receiver has a smaller limit."""
 
 _FIRST_STREAK: Final = 8
 _LONGEST_STREAK: Final = 512
 
 
 class RequestSize:
-    """The most bytes of a request. It finds the limit of a receiver, which tells it to nobody. For one thread.
+    """The most bytes of a request. It learns the limit of a receiver, which no protocol reports. For one thread.
 
-    It shrinks with each request that is rejected for its size, but not below 64 KiB, and doubles after a streak of
-    accepted ones, up to what is configured. A rejection that ends a streak makes the next one four times as long, each
-    streak that is completed halves it: so a receiver with a real limit soon rejects one request in 512, and one whose
-    limit has gone soon gets large requests again.
+    The size shrinks with each request that is rejected for its size, but not below 64 KiB, and doubles after a streak
+    of accepted requests, up to the configured size. A rejection makes the next streak four times as long; a completed
+    streak halves it. So a receiver with a fixed limit soon rejects only one request in 512, and one whose limit was
+    raised soon gets large requests again.
     """
 
     def __init__(self, configured: int) -> None:
-        """Begin with the size that is configured."""
+        """Start with the configured size."""
         self._most = self._bytes = configured
         self._streak = _FIRST_STREAK  # how many must be accepted before it grows
         self._accepted = 0
@@ -33,7 +33,7 @@ class RequestSize:
         return self._bytes
 
     def accepted(self, size: int) -> None:
-        """A request of `size` bytes was accepted, which says something unless it is much smaller than it might be."""
+        """A request of `size` bytes was accepted; it counts unless it is much smaller than the limit."""
         self._before = None
         if size >= self._bytes // 4:
             self._accepted += 1
@@ -51,7 +51,7 @@ class RequestSize:
         self._bytes = min(self._bytes, max(FLOOR_BYTES, size * 3 // 4))
 
     def restore(self) -> None:
-        """The rejections since the last acceptance had another reason."""
+        """Undo the rejections since the last acceptance: they had another reason than size."""
         if self._before is not None:
             self._bytes, self._streak = self._before
             self._before = None

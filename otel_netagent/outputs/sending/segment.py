@@ -1,4 +1,4 @@
-"""One file of the spool: appended to while it is the last, read while it is the first."""
+"""One file of the spool: appended to while it is the last, read when it is the first."""
 
 from __future__ import annotations
 
@@ -11,34 +11,37 @@ from typing import BinaryIO
 
 from otel_netagent.open_files import raise_shortage
 from otel_netagent.outputs.sending.records import SETTLED, Damage, Record, read_record, write_record
-from otel_netagent.outputs.sending.request import Parcel
+from otel_netagent.outputs.sending.request import EncodedRequest
 
 logger = logging.getLogger(__name__)
 
 
 class Segment:
-    """Records of parcels in a file; not for several threads at once."""
+    """Records of requests in a file. Not thread-safe."""
 
     def __init__(self, path: Path, damaged: Callable[[int], None]) -> None:
-        """The file at this path, which need not exist; `damaged` is told how much could not be read. Raises OSError."""
+        """The file at this path, which need not exist. Raises OSError.
+
+        `damaged` is called with the count of what cannot be read.
+        """
         self._path = path
         self._damaged = damaged
         self._file: BinaryIO | None = None
-        self._head: Parcel | None = None
-        self._position = 0  # where the head begins, or is looked for
+        self._head: EncodedRequest | None = None
+        self._position = 0  # where the head begins, or is searched for
         self._end = 0  # where the head ends
-        self._told = False
+        self._damage_logged = False
         self.size = path.stat().st_size if path.exists() else 0
 
-    def head(self) -> Parcel | None:
-        """The oldest parcel that waits, the same object until it is passed; None if nothing waits.
+    def head(self) -> EncodedRequest | None:
+        """The oldest request that waits, the same object until it is passed; None if nothing waits.
 
-        Raises OSError where no file can be opened for now (open_files.is_shortage).
+        Raises OSError if no file can be opened now (open_files.is_shortage).
         """
         while self._head is None and self._position < self.size:
             match self._read():
-                case Record(parcel=parcel, settled=False, end=end):
-                    self._head, self._end = parcel, end
+                case Record(request=request, settled=False, end=end):
+                    self._head, self._end = request, end
                 case Record(end=end):
                     self._position = end
                 case Damage(count=count, end=end):
@@ -50,32 +53,32 @@ class Segment:
 
     def settle(self) -> None:
         """Mark the head in the file, and pass it."""
-        with contextlib.suppress(OSError):  # without its mark it is sent once more after a restart
+        with contextlib.suppress(OSError):  # without the mark it is sent again after a restart
             os.pwrite(self._open().fileno(), SETTLED, self._position)
         self.pass_head()
 
     def pass_head(self) -> None:
-        """Go on to what is behind the head."""
+        """Skip the head."""
         self._head = None
         self._position = self._end
 
-    def append(self, parcel: Parcel) -> None:
-        """Add a parcel. Raises OSError, with nothing added."""
-        record = write_record(parcel)
+    def append(self, request: EncodedRequest) -> None:
+        """Add a request. Raises OSError, with nothing added."""
+        record = write_record(request)
         file = self._open()
         try:
             end = self.size
-            while end < self.size + len(record):  # a full disk takes a part before it says so
+            while end < self.size + len(record):  # a full disk accepts a part before it reports an error
                 end += os.pwrite(file.fileno(), record[end - self.size :], end)
         except OSError:
             os.ftruncate(file.fileno(), self.size)
             raise
         if self._head is None and self._position == self.size:
-            self._head, self._end = parcel, end
+            self._head, self._end = request, end
         self.size = end
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -86,24 +89,26 @@ class Segment:
         try:
             self._path.unlink(missing_ok=True)
         except OSError as error:
-            logger.warning("%s cannot be deleted (%s): it will be sent again after a restart", self._path, error)
+            logger.warning("cannot delete %s (%s): its requests are sent again after a restart", self._path, error)
 
     def _read(self) -> Record | Damage | None:
         try:
             return read_record(self._open(), self._position)
         except OSError as error:
             raise_shortage(error)
-            logger.warning("%s cannot be read: %s", self._path, error)
+            logger.warning("cannot read %s: %s; its requests are dropped and counted", self._path, error)
             return Damage(1, self.size)
 
     def _lose(self, count: int) -> None:
-        if not self._told:
-            logger.warning("%s is damaged at byte %d: what does not read back is counted", self._path, self._position)
-        self._told = True
+        if not self._damage_logged:
+            logger.warning(
+                "%s is damaged at byte %d: such requests are dropped and counted", self._path, self._position
+            )
+        self._damage_logged = True
         self._damaged(count)
 
     def _open(self) -> BinaryIO:
         if self._file is None:
-            # Without a buffer of its own: what is written elsewhere in the file is read as it is.
+            # Unbuffered: reads see what `append` and `settle` write elsewhere in the file.
             self._file = self._path.open("r+b" if self._path.exists() else "x+b", buffering=0)
         return self._file

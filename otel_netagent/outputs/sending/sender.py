@@ -66,7 +66,7 @@ class SendingOutput(Output):
 
 def dropped_by(name: str) -> tuple[Loss]:
     """Where a delivery of this name counts what it dropped."""
-    return (Loss("netagent.delivery.let_go", {"delivery": name}),)
+    return (Loss("netagent.delivery.dropped", {"delivery": name}),)
 
 
 EVENT_LIMITS = Limits(capacity=8_192, batch=512, linger_s=1.0)

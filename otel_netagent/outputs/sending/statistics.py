@@ -1,4 +1,4 @@
-"""The account of a delivery: what has arrived and what was let go, by cause and by pod."""
+"""Statistics of a delivery: what was delivered, and what was dropped, by cause and by pod."""
 
 from __future__ import annotations
 
@@ -9,82 +9,83 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from otel_netagent.outputs.sending.request import NO_POD, Pod
+from otel_netagent.outputs.sending.request import NO_POD, PodName
 
 _MOST_PODS: Final = 1_000
-"""Pods that the account tells apart: they come and go for as long as the agent runs."""
+"""The most pods with counters of their own: pods come and go for as long as the agent runs."""
 
 
 class Cause(enum.StrEnum):
-    """Why something was let go undelivered."""
+    """Why items were dropped."""
 
     QUEUE_FULL = "queue_full"
-    """The receiver was away, or too slow, for longer than memory could hold, and no spool took the rest."""
+    """The receiver was unavailable or too slow until memory was full, and there was no spool."""
     SPOOL_FULL = "spool_full"
-    """The receiver was away for longer than the spool's limit allows: its oldest part made room."""
+    """The receiver was unavailable until the spool was full: its oldest requests were dropped."""
     DAMAGED = "damaged"
-    """A record of the spool did not read back as it was written."""
+    """A record of the spool was damaged."""
     TOO_LARGE = "too_large"
     """A single item that is larger than the receiver accepts."""
     REJECTED = "rejected"
-    """The receiver took the request but not this part of it (OTLP's partial success)."""
+    """The receiver accepted the request except for these items (OTLP's partial success)."""
     PERMANENT = "permanent"
-    """The receiver rejected the whole request for good, or for a minute each single item of it for its size."""
+    """The receiver rejected the request for good, or each of its items for a minute for its size."""
     SHUTDOWN = "shutdown"
-    """Still undelivered when the agent had to end, and no spool took it."""
+    """Not delivered when the agent stopped, and there was no spool."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class DeliveryStatistics:
     """State of a delivery at one moment.
 
-    Log records or data points are counted in `delivered`, in `let_go` (which has every cause), in
-    `let_go_by_pod` (which has what was not zero) and in `queued`, which are those that wait in memory.
-    `failed_tries` counts requests that a receiver did not take at once. `spool_bytes` is the size of the
-    spool's files, 0 without a spool.
+    `delivered`, `dropped` (with every cause), `dropped_by_pod` (without zeros) and `queued` (in memory) count log
+    records or data points; `failed_tries` counts attempts that the receiver did not accept. `spool_bytes` is the size
+    of the spool's files, 0 without a spool.
     """
 
     delivered: int
-    let_go: Mapping[Cause, int]
-    let_go_by_pod: Mapping[tuple[Cause, Pod], int]
+    dropped: Mapping[Cause, int]
+    dropped_by_pod: Mapping[tuple[Cause, PodName], int]
     failed_tries: int
     queued: int
     spool_bytes: int
 
 
-class Account:
-    """Counts, from any thread."""
+class DeliveryCounters:
+    """The counters behind DeliveryStatistics. Thread-safe."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Start at zero."""
         self._lock = threading.Lock()
         self._delivered = 0
         self._failed_tries = 0
-        self._let_go: Counter[tuple[Cause, Pod]] = Counter()
-        self._pods: set[Pod] = {NO_POD}
+        self._dropped: Counter[tuple[Cause, PodName]] = Counter()
+        self._pods: set[PodName] = {NO_POD}
 
     def delivered(self, count: int) -> None:
-        """Count what has arrived."""
+        """Count what was delivered."""
         with self._lock:
             self._delivered += count
 
     def failed(self) -> None:
-        """Count a request that was not taken, and is tried again, split or dropped."""
+        """Count a request that was not accepted, and is retried, split or dropped."""
         with self._lock:
             self._failed_tries += 1
 
-    def let_go(self, cause: Cause, contents: Mapping[Pod, int]) -> None:
-        """Count what was let go, by whom it spoke of."""
+    def dropped(self, cause: Cause, contents: Mapping[PodName, int]) -> None:
+        """Count what was dropped, by pod."""
         with self._lock:
             for pod, count in contents.items():
                 if pod not in self._pods and len(self._pods) <= _MOST_PODS:
                     self._pods.add(pod)
-                self._let_go[cause, pod if pod in self._pods else NO_POD] += count
+                self._dropped[cause, pod if pod in self._pods else NO_POD] += count
 
-    def tally(self, queued: int, spool_bytes: int) -> Tally:
-        """The counts of this moment, beside what the others know."""
+    def statistics(self, queued: int, spool_bytes: int) -> DeliveryStatistics:
+        """The current counts, together with these two numbers."""
         with self._lock:
             by_cause = dict.fromkeys(Cause, 0)
-            for (cause, _), count in self._let_go.items():
+            for (cause, _), count in self._dropped.items():
                 by_cause[cause] += count
-            return Tally(self._delivered, by_cause, dict(self._let_go), self._failed_tries, queued, spool_bytes)
+            return DeliveryStatistics(
+                self._delivered, by_cause, dict(self._dropped), self._failed_tries, queued, spool_bytes
+            )

@@ -1,4 +1,4 @@
-"""The files of a secure connection, and whether they have been renewed."""
+"""The PEM files of a TLS connection, and their renewal."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """PEM files of a secure connection; without `ca` the library's own trust store decides."""
+    """PEM files of a TLS connection; without `ca` the library's own trust store is used."""
 
     ca: str | None = None
     client_certificate: str | None = None
     client_key: str | None = None
 
     def check(self) -> None:
-        """Load the files as a connection would. Raises OSError, as ssl.SSLError is one, if they cannot be used."""
+        """Load the files as a connection would. Raises OSError (ssl.SSLError is one) if they cannot be used."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.ca is not None:
             context.load_verify_locations(self.ca)
         if self.client_certificate is not None:
-            # The empty password is for an encrypted key: none is asked for on the terminal.
+            # With an empty password, an encrypted key fails instead of asking on the terminal.
             context.load_cert_chain(self.client_certificate, self.client_key, password="")
 
     def stamp(self) -> Stamp:
-        """What differs once a file was written or replaced; a link is followed, as Kubernetes swaps its secrets."""
+        """A value that changes when a file is written or replaced. Links are followed: Kubernetes swaps them."""
         return tuple(_stamp(path) for path in (self.ca, self.client_certificate, self.client_key))
 
 
 class Renewal:
-    """Notices that certificates were renewed, and that what was written is complete."""
+    """Detects that certificates were renewed completely."""
 
     def __init__(self, tls: Tls | None) -> None:
-        """Compare with what these files are now; None for a plain connection, which has none."""
+        """Compare with the current files; None for a connection without TLS."""
         self._tls = tls
         self._stamp = tls.stamp() if tls else ()
 
     def happened(self) -> bool:
-        """Whether there are new files that can be used since it was last true.
+        """Whether there are new, usable files since the last True.
 
-        A certificate whose key is yet to be written is none: the connection that there is goes on.
+        A certificate whose key is not written yet does not count: the current connection stays.
         """
         if self._tls is None or (stamp := self._tls.stamp()) == self._stamp:
             return False

@@ -1,4 +1,4 @@
-"""What a client asked for: names and fields of `Meta`, each maybe with alternatives; nothing matches everything."""
+"""What a client asked for: names, and fields of `Meta`, each with alternatives. An empty filter matches everything."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from otel_netagent.outputs.stream import inspector_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One of the names, and all fields of one of `metas`; names do not mind case, since aliases are spelt in both.
+    """Matches one of the names, and all fields of one of `metas`. Names ignore case: aliases exist in both cases.
 
-    Plain objects and not the messages that they were read from, whose fields are decoded again at every look.
+    Plain objects, not protobuf messages, whose fields are decoded at every access.
     """
 
     names: frozenset[str]
@@ -38,18 +38,18 @@ class Filter:
         return cls(frozenset(name.casefold() for name in names if name), wanted or (_Meta(),))
 
     def wants_event(self, node: str, attributed: AttributedEvent) -> bool:
-        """Whether this event, of this node, was asked for, by its type, an alias of it, or its probe."""
+        """Whether the client asked for this event of this node: by its type, an alias of it, or its probe."""
         event = attributed.event
         return self.wants_entity(node, attributed.entity) and (
             not self.names or self._named(event.type.name, *event.type.aliases, event.probe)
         )
 
     def wants_series(self, probe: str, series: Series) -> bool:
-        """Whether this series of this probe was asked for, by its name, an alias of it, or the probe."""
+        """Whether the client asked for this series: by its name, an alias of it, or its probe."""
         return not self.names or self._named(series.name, *series.aliases, probe)
 
     def wants_entity(self, node: str, entity: Entity) -> bool:
-        """Whether this entity, on this node, was asked for."""
+        """Whether the client asked for this entity on this node."""
         return any(meta.matches(node, entity) for meta in self.metas)
 
     def _named(self, *candidates: str) -> bool:

@@ -1,4 +1,4 @@
-"""Events and numbers as messages of the wire."""
+"""Events and numbers as messages of `proto.inspector`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from otel_netagent.outputs.stream.filters import Filter
 from otel_netagent.unicode import well_formed
 
 EVENTS_LOST = "EVENTS_LOST"
-"""Name of the event that tells a subscriber how many it was too slow for."""
+"""Name of the event that reports to a subscriber how many events it was too slow for."""
 
 
 def event_reply(node: str, attributed: AttributedEvent) -> pb.WatchReply:
@@ -34,7 +34,7 @@ def event_reply(node: str, attributed: AttributedEvent) -> pb.WatchReply:
 
 
 def lost_reply(node: str, count: int, time_ns: int) -> pb.WatchReply:
-    """The reply that says that `count` events are missing at this place of the stream."""
+    """The reply that reports `count` missing events at this point of the stream."""
     return pb.WatchReply(
         name=EVENTS_LOST,
         event=pb.Event(meta=pb.Meta(node=node), name=EVENTS_LOST, value=f"count={count}", time_unix_nano=time_ns),
@@ -52,7 +52,7 @@ def metric_response(node: str, snapshot: Snapshot, request: pb.QueryMetricReques
 
 
 _Sample: TypeAlias = tuple[str, float, Mapping[str, str]]
-"""What follows the name of the series, the value, and labels beside those of the row."""
+"""(suffix of the series' name, value, labels besides those of the row)."""
 
 
 def _metrics(
@@ -82,7 +82,7 @@ def _number(_series: Series, value: int) -> Iterator[_Sample]:
 
 
 def _histogram(series: Series, distribution: Distribution) -> Iterator[_Sample]:
-    """As Prometheus writes them: cumulative buckets, sum and count."""
+    """As in Prometheus: cumulative buckets, sum and count."""
     for bound, count in zip((*map(repr, series.bounds), "+Inf"), accumulate(distribution.counts), strict=True):
         yield "_bucket", count, {"le": bound}
     yield "_sum", distribution.sum, {}

@@ -1,7 +1,7 @@
 """The two methods of `proto.inspector`, for the server and for a client.
 
-By hand and not by the gRPC code generator: its code refuses every grpcio older than the generator, and a reply that
-goes to many subscribers is serialised here once, not once for each.
+Written by hand: code from the gRPC generator rejects every grpcio older than the generator, and here a reply to many
+subscribers is serialised once, not once for each.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ SERVICE = "proto.inspector"
 DEFAULT_PORT = 19102
 
 WATCHING = (("netagent-watching", "yes"),)
-"""Initial metadata of a `WatchEvent` that is being served: the first event may be hours away."""
+"""Initial metadata of a served `WatchEvent`: the first event may come only hours later."""
 
 ALTERNATIVES = (("netagent-alternatives", "yes"),)
-"""As above, of an agent that minds `names` and `filters`: an older one sends what nobody asked for."""
+"""As above, from an agent that supports `names` and `filters`: an older one ignores them."""
 
 
 class Servicer(Protocol):
-    """What serves the two methods."""
+    """Serves the two methods."""
 
     def watch_event(self, request: pb.WatchRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
         """Serialised `WatchReply` messages, until the call ends."""

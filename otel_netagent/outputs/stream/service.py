@@ -22,40 +22,40 @@ from otel_netagent.outputs.stream.messages import event_reply, lost_reply, metri
 from otel_netagent.outputs.stream.subscription import Subscription
 
 MAX_SUBSCRIBERS = 16
-"""Each holds a thread of the server for as long as it watches."""
+"""Each uses a thread of the server for as long as it watches."""
 
 MAX_CONNECTIONS = 64
-"""Each takes a file descriptor; further ones are closed as they come."""
+"""Each uses a file descriptor; further connections are closed at once."""
 
 IDLE_S = 20.0
-"""A connection without a call is closed after so long, be HTTP/2 spoken on it or not."""
+"""A connection without a call is closed after this time, with or without HTTP/2."""
 
 QUEUE_CAPACITY = 1024
-"""Replies that wait for one subscriber: about half a megabyte."""
+"""The most replies that wait for one subscriber: about half a megabyte."""
 
 _QUERY_THREADS = 2
 _CLOSE_GRACE_S = 0.2
 _MAX_RESPONSE_BYTES = 4 << 20
-"""What a gRPC client accepts unless told otherwise."""
+"""What a gRPC client accepts unless configured otherwise."""
 
 _OPTIONS = [
-    # Else a second agent would share the port, and each would see a part of the subscribers.
+    # Otherwise a second agent would share the port, and each would get a part of the subscribers.
     ("grpc.so_reuseport", 0),
-    # A subscriber whose node vanished without a word must not hold its place for ever.
+    # A subscriber whose node vanished must not keep its place for ever.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # Clients ask the same of us on a stream that may be silent for hours: up to once a second, and by default they
-    # may only every 5 minutes. Half of it, since pings do not arrive to the millisecond.
+    # Clients ping too, on a stream that may be silent for hours: up to once a second; by default the server allows
+    # only one in 5 minutes. Half a second here, since pings do not arrive to the millisecond.
     ("grpc.http2.min_ping_interval_without_data_ms", 500),
     ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
 ]
 
 
 class EventPortError(Exception):
-    """The port of the event stream cannot be listened on; the text names its configuration key and the remedy."""
+    """The agent cannot listen on the port of the event stream; the text names the configuration key and the remedy."""
 
     def __init__(self, port: int, cause: str) -> None:
-        """`cause` is what the kernel says."""
+        """`cause` is the kernel's error."""
         super().__init__(
             f"event_config.port: cannot listen on port {port}: {cause}; free it "
             f"(`ss -ltnp sport = :{port}` shows who holds it), set another port, or set event_config.enable to false"
@@ -65,7 +65,7 @@ class EventPortError(Exception):
 class EventStream:
     """Serves `proto.inspector` on every address of the node, IPv4 and IPv6, from construction until `close`.
 
-    Every method may be called from any thread. `port` is the port that is listened on.
+    Thread-safe. `port` is the port that it listens on.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class EventStream:
         queue_capacity: int = QUEUE_CAPACITY,
         idle_s: float = IDLE_S,
     ) -> None:
-        """Listen and serve; port 0 takes a free one. `node` is the node's name. Raises EventPortError."""
+        """Listen and serve; port 0 selects a free port. `node` is the node's name. Raises EventPortError."""
         self._node = node
         self._max_subscribers = max_subscribers
         self._queue_capacity = queue_capacity
@@ -92,7 +92,7 @@ class EventStream:
         self._server.start()
 
     def __enter__(self) -> Self:
-        """Itself: it serves since it was made."""
+        """Return itself: it serves since its construction."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -101,16 +101,16 @@ class EventStream:
 
     @property
     def subscribers(self) -> int:
-        """How many clients watch."""
+        """Number of clients that watch."""
         return len(self._subscriptions)
 
     @property
     def events_lost(self) -> int:
-        """Events that some subscriber was too slow for, counted once for each such subscriber, since the start."""
+        """Events dropped since the start because a subscriber was too slow, counted once for each such subscriber."""
         return self._lost
 
     def publish(self, event: AttributedEvent) -> None:
-        """Hand an event to every subscriber that asked for its like. Never waits for one."""
+        """Queue an event for every subscriber whose filter matches it. Never waits for a subscriber."""
         if not self._subscriptions:
             return
         with self._lock:
@@ -145,12 +145,12 @@ class EventStream:
     def query_metric(self, request: pb.QueryMetricRequest, context: grpc.ServicerContext) -> pb.QueryMetricResponse:
         """Serve `QueryMetric`: see `inspector.proto`."""
         if self._snapshot is None:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "no numbers have been collected yet (metric_config.enable)")
+            context.abort(grpc.StatusCode.UNAVAILABLE, "nothing has been collected yet; is metric_config.enable true?")
         response = metric_response(self._node, self._snapshot, request)
         if (size := response.ByteSize()) > _MAX_RESPONSE_BYTES:
             context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"{len(response.metrics)} numbers make {size} bytes, and a client takes {_MAX_RESPONSE_BYTES}; "
+                f"{len(response.metrics)} numbers make {size} bytes, and a client accepts {_MAX_RESPONSE_BYTES}; "
                 "ask for one series, probe, pod or namespace",
             )
         return response
@@ -164,8 +164,8 @@ class EventStream:
         if not room:
             context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"{self._max_subscribers} clients watch the events of {self._node} already, and that is the limit; "
-                "end one of them and try again",
+                f"{self._max_subscribers} clients watch the events of {self._node} already, which is the limit; "
+                "stop one of them and try again",
             )
         if not context.add_callback(lambda: self._unsubscribe(subscription)):
             self._unsubscribe(subscription)
@@ -180,12 +180,12 @@ class EventStream:
 def _listen(server: grpc.Server, port: int) -> int:
     """Make the server listen on every address; return the port."""
     try:
-        # gRPC neither tells the cause, nor minds when one of IPv4 and IPv6 is taken: the kernel is asked first.
+        # gRPC does not report the cause, and accepts that one of IPv4 and IPv6 is in use: so the kernel is asked first.
         dual = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if dual else socket.AF_INET
         socket.create_server(("", port), family=family, dualstack_ipv6=dual).close()
         return server.add_insecure_port(f"[::]:{port}")
     except OSError as error:
         raise EventPortError(port, os.strerror(error.errno or 0)) from error
-    except RuntimeError as error:  # taken between the two lines above
+    except RuntimeError as error:  # the port was taken between the two calls above
         raise EventPortError(port, str(error)) from error

@@ -1,4 +1,4 @@
-"""One subscriber's queue: bounded, never blocking who fills it, and honest about what it let go."""
+"""One subscriber's queue: bounded, never blocking the thread that fills it; it counts what it drops."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from otel_netagent.outputs.stream.filters import Filter
 
 
 class Subscription:
-    """Replies on their way to one subscriber, oldest first.
+    """Replies that wait for one subscriber, oldest first.
 
-    When `capacity` replies wait, the oldest makes room for a new one: what happens now matters more than what the
-    subscriber was too slow to hear of.
+    When `capacity` replies wait, a new one displaces the oldest: what happens now matters more than what the subscriber
+    was too slow to read.
     """
 
     def __init__(self, wanted: Filter, capacity: int) -> None:
-        """Begin with nothing waiting; `wanted` is what the subscriber asked for."""
+        """Start empty; `wanted` is the subscriber's filter."""
         self.wanted = wanted
         self._capacity = capacity
         self._waiting: deque[bytes] = deque()
@@ -26,7 +26,7 @@ class Subscription:
         self._changed = threading.Condition()
 
     def offer(self, reply: bytes) -> bool:
-        """Queue a reply; False when an older one was lost for it."""
+        """Queue a reply; False if an older one was dropped for it."""
         with self._changed:
             full = len(self._waiting) == self._capacity
             if full:
@@ -37,13 +37,13 @@ class Subscription:
         return not full
 
     def close(self) -> None:
-        """End `deliveries` once it has given what still waits."""
+        """End `deliveries` after the replies that still wait."""
         with self._changed:
             self._closed = True
             self._changed.notify()
 
     def deliveries(self) -> Iterator[tuple[int, bytes]]:
-        """Replies as they come, each with the number of those lost just before it; waits for more until `close`."""
+        """Each reply with the number of replies dropped just before it; waits for more until `close`."""
         while (delivery := self._next()) is not None:
             yield delivery
 

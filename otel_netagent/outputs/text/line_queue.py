@@ -1,4 +1,4 @@
-"""Lines that wait to be written: bounded in bytes, in their order, and what does not fit is counted."""
+"""Lines that wait to be written: in order, bounded in bytes; lines that do not fit are counted."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 CAPACITY: Final = 8 << 20
-"""As much memory as a delivery may take: 10,000 event lines, with the kernel's stack in each."""
+"""As much memory as a delivery may use: 10,000 event lines with a kernel stack in each."""
 
 
 class LineKind(enum.Enum):
-    """What a line is about; lost lines are counted by it."""
+    """The kind of a line; dropped lines are counted by it."""
 
     EVENT = "event"
     LOG = "log"
@@ -23,46 +23,46 @@ class LineKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Whole lines, that nothing may come between: one, or a log line with its traceback."""
+    """Whole lines that stay together: one line, or a log line with its traceback."""
 
     kind: LineKind
     content: bytes
 
     @property
     def memory(self) -> int:
-        """Bytes that they take while they wait."""
+        """Bytes of memory that they use while they wait."""
         return sys.getsizeof(self) + sys.getsizeof(self.content)
 
 
 class LineQueue:
-    """Handed over by any thread, which never waits, and taken by one.
+    """Lines from any thread, which never waits, for one thread that writes them.
 
-    Once something did not fit, all that follows is dropped too until everything is written: one gap that one log line
-    reports, instead of many small ones.
+    Once a line did not fit, all that follow are dropped too until everything is written: one gap, reported by one log
+    line, instead of many small gaps.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        """Hold at most so many bytes, those included that are being written."""
+        """Hold at most `capacity` bytes, including those that are being written."""
         self._capacity = capacity
         self._waiting: deque[Lines] = deque()
         self._held = 0
         self._overflowing = self._ending = False
         self._lost: Counter[LineKind] = Counter()
         self._reported: Counter[LineKind] = Counter()
-        # Reentrant: the garbage collector may have something to say while this thread is in here.
+        # Reentrant: the garbage collector may log something while this thread holds the lock.
         self._changed = threading.Condition(threading.RLock())
 
     @property
     def held(self) -> int:
-        """Bytes of memory that are taken."""
+        """Bytes of memory in use."""
         return self._held
 
     def lost(self, kind: LineKind) -> int:
-        """Lines of a kind that were not written, and will not be."""
+        """Number of dropped lines of a kind."""
         return self._lost[kind]
 
     def put(self, kind: LineKind, text: str) -> None:
-        """Have the text written, which gets a line end. Never waits."""
+        """Queue the text, with a line end. Never waits."""
         lines = Lines(kind, text.encode(errors="backslashreplace") + b"\n")
         with self._changed:
             if self._overflowing or self._held + lines.memory > self._capacity:
@@ -74,7 +74,7 @@ class LineQueue:
             self._changed.notify()
 
     def take(self, most: int) -> Sequence[Lines]:
-        """Wait for lines: those that come first, `most` bytes of them or a single text. Nothing: it is the end."""
+        """Wait for lines and return the oldest: at most `most` bytes, or a single text. Empty at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ending)
             taken: list[Lines] = []
@@ -84,7 +84,7 @@ class LineQueue:
             return taken
 
     def settle(self, taken: Sequence[Lines], written: int) -> None:
-        """So many bytes of what was taken last were written; what is not wholly written is lost."""
+        """`written` bytes of the lines taken last were written; lines not written completely are dropped."""
         with self._changed:
             for lines in taken:
                 self._lose(lines, max(written, 0))
@@ -93,7 +93,7 @@ class LineQueue:
             self._overflowing = self._overflowing and self._held > 0
 
     def newly_lost(self) -> Mapping[LineKind, int]:
-        """Lines lost since this was last asked; none before all that was not lost is written."""
+        """Lines dropped since the last call; empty until all other lines are written."""
         with self._changed:
             if self._held:
                 return {}
@@ -102,7 +102,7 @@ class LineQueue:
             return newly
 
     def end(self) -> None:
-        """Let whoever takes not wait for more than there is."""
+        """Make `take` return at once when nothing is left."""
         with self._changed:
             self._ending = True
             self._changed.notify()

@@ -1,4 +1,4 @@
-"""The one thread that writes to standard error, and so the only one that its reader can hold up."""
+"""The only thread that writes to standard error, and so the only one that a slow reader can block."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ logger = logging.getLogger(__name__)
 
 
 class LineWriter:
-    """Writes what a queue holds to a file descriptor, whose flags stay as they are: others share them.
+    """Writes the lines of a queue to a file descriptor, whose flags are not changed: other processes share them.
 
-    Up to PIPE_BUF bytes go in one write, which a pipe takes as a whole or not at all (pipe(7)): no other writer's lines
-    come between, and no line is torn where the process ends while nobody reads. Once lines can be written again, a log
-    line reports how many were lost.
+    A write has up to PIPE_BUF bytes, which a pipe accepts as a whole or not at all (pipe(7)): lines of other writers do
+    not come between, and no line is torn if the process ends while nobody reads. Once lines can be written again, a log
+    line reports how many were dropped.
     """
 
     def __init__(self, queue: LineQueue, descriptor: int) -> None:
-        """Start; -1 as the descriptor loses everything."""
+        """Start; with the descriptor -1 everything is dropped."""
         self._queue = queue
         self._descriptor = descriptor
         self._torn = False
-        # It may wait forever in the kernel, and must not keep the process from ending.
+        # It may block forever in the kernel, and must not prevent the process from ending.
         self._thread = threading.Thread(target=self._run, name="stderr", daemon=True)
         self._thread.start()
 
     def close(self, within_s: float) -> None:
-        """Write what the queue still holds, for at most so long."""
+        """Write what the queue still holds, for at most `within_s` seconds."""
         self._queue.end()
         self._thread.join(within_s)
 
@@ -53,7 +53,7 @@ class LineWriter:
             )
 
     def _write_lines(self, content: bytes) -> int:
-        """How many bytes were written. What follows half a line, of a full disk, begins a line of its own."""
+        """Number of bytes written. After half a line (disk full), the next write begins a new line."""
         if self._torn and not self._write(b"\n"):
             return 0
         written = self._write(content)
@@ -70,7 +70,7 @@ class LineWriter:
     def _write_some(self, content: bytes) -> int:
         try:
             return os.write(self._descriptor, content)
-        except BlockingIOError:  # somebody who shares it has set O_NONBLOCK
+        except BlockingIOError:  # another process that shares it has set O_NONBLOCK
             poll = select.poll()
             poll.register(self._descriptor, select.POLLOUT)
             poll.poll()

@@ -11,9 +11,9 @@ import trustme
 
 from lab.waiting import eventually
 from otel_netagent.identity.kubernetes.api import NodePods
-from otel_netagent.identity.kubernetes.connection import way_to_api
+from otel_netagent.identity.kubernetes.connection import api_connector
 from otel_netagent.identity.kubernetes.objects import pod_of
-from otel_netagent.identity.kubernetes.pod_store import Notice, VersionGone
+from otel_netagent.identity.kubernetes.pod_store import VersionGone, WatchEvent
 from otel_netagent.identity.kubernetes.watch_condition import WatchState
 from otel_netagent.identity.pod import Workload
 from tests.agent.running import free_port
@@ -110,26 +110,26 @@ def test_pods_are_listed_and_watched(plane: Plane, account: Account) -> None:
 
 def test_pods_of_other_nodes_are_not_told(plane: Plane, account: Account) -> None:
     with pod(plane, "here"):
-        connect = way_to_api(account.environ, account.directory)
+        connect = api_connector(account.environ, account.directory)
         assert [pod_of(each).name for each in NodePods(connect, NODE).list("0").pods] == ["here"]
         assert NodePods(connect, "elsewhere").list("").pods == ()
 
 
 def test_a_version_that_is_too_old_is_gone(plane: Plane, account: Account) -> None:
     """An API server that is started remembers nothing of what was before."""
-    connect = way_to_api(account.environ, account.directory)
+    connect = api_connector(account.environ, account.directory)
     version = NodePods(connect, NODE).list("").version
     with pod(plane, "first"):
         plane.kill()
         plane.start()
         with pytest.raises(VersionGone, match="too old resource version"):
-            next_notice(NodePods(connect, NODE), version)
+            next_event(NodePods(connect, NODE), version)
 
 
-def next_notice(pods: NodePods, version: str) -> Notice:
+def next_event(pods: NodePods, version: str) -> WatchEvent:
     """The first after this version."""
-    with pods.watch(version) as notices:
-        return next(notices)
+    with pods.watch(version) as events:
+        return next(events)
 
 
 def test_an_api_server_that_is_started_again(plane: Plane, account: Account) -> None:

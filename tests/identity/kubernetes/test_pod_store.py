@@ -15,10 +15,10 @@ from otel_netagent.identity.kubernetes.pod_store import (
     ApiFailed,
     ConnectionLost,
     Listing,
-    Mirror,
-    Notice,
+    PodStore,
     VersionAhead,
     VersionGone,
+    WatchEvent,
 )
 from otel_netagent.identity.pod import Pod
 from tests.identity.kubernetes.pods import pod_document
@@ -33,7 +33,7 @@ class Api:
     def __init__(self) -> None:
         """No pod, and nothing wrong."""
         self.pods: dict[str, dict[str, Any]] = {}
-        self.log: list[tuple[int, Notice]] = []
+        self.log: list[tuple[int, WatchEvent]] = []
         self.version = self.forgotten = 1
         self.breaks_after: int | None = None
         self.fails = False
@@ -44,19 +44,19 @@ class Api:
         kind = "MODIFIED" if uid in self.pods else "ADDED"
         self.version += 1
         self.pods[uid] = pod_document(f"pod-{uid}", uid=uid, ip=ip, labels={"l": label}, version=self.version)
-        self.log.append((self.version, Notice(kind, self.pods[uid])))
+        self.log.append((self.version, WatchEvent(kind, self.pods[uid])))
 
     def delete(self, uid: str) -> None:
         """Delete one."""
         self.version += 1
         document = self.pods.pop(uid)
         document = {**document, "metadata": {**document["metadata"], "resourceVersion": str(self.version)}}
-        self.log.append((self.version, Notice("DELETED", document)))
+        self.log.append((self.version, WatchEvent("DELETED", document)))
 
     def bookmark(self) -> None:
         """Something that only a bookmark tells."""
         self.version += 1
-        self.log.append((self.version, Notice("BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}})))
+        self.log.append((self.version, WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}})))
 
     def forget(self) -> None:
         """Compact."""
@@ -73,28 +73,28 @@ class Api:
         return Listing(str(self.version), tuple(self.pods.values()))
 
     @contextmanager
-    def watch(self, version: str) -> Iterator[Iterator[Notice]]:
+    def watch(self, version: str) -> Iterator[Iterator[WatchEvent]]:
         """See PodsApi."""
         if self.fails:
             raise ApiFailed("HTTP status 503: not now")
         if int(version) < self.forgotten:
             raise VersionGone("too old resource version")
-        yield self._notices(int(version))
+        yield self._events(int(version))
 
-    def _notices(self, version: int) -> Iterator[Notice]:
-        for told, (at, notice) in enumerate([each for each in self.log if each[0] > version]):
+    def _events(self, version: int) -> Iterator[WatchEvent]:
+        for told, (at, event) in enumerate([each for each in self.log if each[0] > version]):
             if told == self.breaks_after:
-                raise ConnectionLost("the connection broke off")
+                raise ConnectionLost("the connection was lost")
             assert at > version
-            yield notice
+            yield event
 
 
-def turn(mirror: Mirror) -> None:
+def turn(store: PodStore) -> None:
     """What the thread does once."""
-    if mirror.must_list:
-        mirror.list()
+    if store.must_list:
+        store.list()
     with suppress(VersionGone):
-        for _ in mirror.follow():
+        for _ in store.follow():
             pass
 
 
@@ -106,7 +106,7 @@ class AnyHistory(RuleBasedStateMachine):
         super().__init__()
         self.api, self.clock = Api(), Clock()
         self.known: list[Mapping[str, Pod]] = []
-        self.mirror = Mirror(self.api, self.known.append, self.clock)
+        self.store = PodStore(self.api, self.known.append, self.clock)
         self.in_step = False
 
     @rule(uid=st.sampled_from(UIDS), label=st.sampled_from("xy"), ip=st.sampled_from(["", "10.0.0.1"]))
@@ -143,7 +143,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.api.breaks_after, self.api.fails = breaks_after, fails
         before = self.known[-1:]
         try:
-            turn(self.mirror)
+            turn(self.store)
         except ApiFailed:
             if fails:
                 assert self.known[-1:] == before, "what was known is held to"
@@ -153,9 +153,9 @@ class AnyHistory(RuleBasedStateMachine):
     def turns_without_trouble(self) -> None:
         """All goes well for as long as it takes."""
         for _ in range(2):  # the first may find out that it must list
-            turn(self.mirror)
-        if self.mirror.must_list:
-            turn(self.mirror)
+            turn(self.store)
+        if self.store.must_list:
+            turn(self.store)
         self.in_step = True
 
     @invariant()
@@ -169,7 +169,7 @@ class AnyHistory(RuleBasedStateMachine):
                 uid: (document["metadata"]["labels"]["l"], document["status"].get("podIP", ""))
                 for uid, document in self.api.pods.items()
             }
-            assert self.mirror.count == len(self.api.pods)
+            assert self.store.count == len(self.api.pods)
             assert known.keys() <= set(UIDS) - self.api.pods.keys(), "others were deleted"
 
 
@@ -181,41 +181,41 @@ def api() -> Api:
     return Api()
 
 
-def followed(api: Api, clock: Clock) -> tuple[Mirror, list[Mapping[str, Pod]]]:
+def followed(api: Api, clock: Clock) -> tuple[PodStore, list[Mapping[str, Pod]]]:
     known: list[Mapping[str, Pod]] = []
-    mirror = Mirror(api, known.append, clock)
-    turn(mirror)
-    return mirror, known
+    store = PodStore(api, known.append, clock)
+    turn(store)
+    return store, known
 
 
 def test_a_pod_that_is_deleted_keeps_its_name_for_a_while(api: Api) -> None:
     api.put("a", "x", "10.0.0.1")
-    mirror, known = followed(api, clock := Clock())
+    store, known = followed(api, clock := Clock())
     api.delete("a")
-    turn(mirror)
-    assert (mirror.count, set(known[-1])) == (0, {"a"})
+    turn(store)
+    assert (store.count, set(known[-1])) == (0, {"a"})
     clock.now += DELETED_S
     api.put("b", "x", "10.0.0.2")
-    turn(mirror)
+    turn(store)
     assert set(known[-1]) == {"b"}
 
 
 def test_a_change_of_the_status_alone_is_no_change(api: Api) -> None:
     api.put("a", "x", "10.0.0.1")
-    mirror, known = followed(api, Clock())
+    store, known = followed(api, Clock())
     api.put("a", "x", "10.0.0.1")
-    turn(mirror)
+    turn(store)
     assert len(known) == 1
 
 
 def test_the_first_list_is_of_any_version_and_later_ones_are_not_older_than_what_was_seen(api: Api) -> None:
-    mirror, _ = followed(api, Clock())
+    store, _ = followed(api, Clock())
     api.put("a", "x", "10.0.0.1")
-    turn(mirror)
+    turn(store)
     api.bookmark()
     api.forget()
-    turn(mirror)
-    turn(mirror)
+    turn(store)
+    turn(store)
     assert api.lists == ["0", "2"]
 
 
@@ -223,7 +223,7 @@ def test_the_first_list_is_of_any_version_and_later_ones_are_not_older_than_what
 def test_where_the_api_does_not_know_the_version_any_more_the_newest_is_listed(
     api: Api, unknown: type[ApiFailed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mirror, known = followed(api, clock := Clock())
+    store, known = followed(api, clock := Clock())
     api.put("a", "x", "10.0.0.1")
     given = api.list
 
@@ -234,7 +234,7 @@ def test_where_the_api_does_not_know_the_version_any_more_the_newest_is_listed(
 
     monkeypatch.setattr(api, "list", of_the_newest_only)
     clock.now += 45 * 60
-    turn(mirror)
+    turn(store)
     assert set(known[-1]) == {"a"}
     assert api.lists == ["0", ""]
 
@@ -243,7 +243,7 @@ def test_where_the_api_does_not_know_the_version_any_more_the_newest_is_listed(
 def test_all_are_listed_every_30_to_45_minutes_in_any_case(api: Api, changes: bool) -> None:
     """Of which 8 are how long a watch may be silent before it ends."""
     api.put("a", "x", "10.0.0.1")
-    mirror, _ = followed(api, clock := Clock())
+    store, _ = followed(api, clock := Clock())
     del api.pods["a"]  # without a word
     waited = []
     for _ in range(50):
@@ -251,35 +251,35 @@ def test_all_are_listed_every_30_to_45_minutes_in_any_case(api: Api, changes: bo
         while len(api.lists) == listed:
             if changes:
                 api.put("b", str(clock.now), "10.0.0.2")
-            turn(mirror)
+            turn(store)
             clock.now += 20
         waited.append(clock.now - 20 - began)
-    assert mirror.count == changes
+    assert store.count == changes
     assert min(waited) >= 30 * 60 - 40
     assert max(waited) <= 37 * 60 + 40
     assert len(set(waited)) > 5, "not all nodes at once"
 
 
 def test_a_list_that_is_due_ends_the_watch(api: Api) -> None:
-    mirror, _ = followed(api, clock := Clock())
+    store, _ = followed(api, clock := Clock())
     for _ in range(3):
         api.put("a", str(api.version), "10.0.0.1")
     clock.now += 45 * 60
-    assert len(list(mirror.follow())) == 1
+    assert len(list(store.follow())) == 1
 
 
 def test_what_is_no_pod_is_reported_and_all_are_listed_again(api: Api) -> None:
-    mirror, _ = followed(api, Clock())
-    api.log.append((2, Notice("ADDED", {"metadata": {"name": "x"}})))
-    with pytest.raises(ApiFailed, match="it reports an object that is no pod"):
-        turn(mirror)
-    assert mirror.must_list
+    store, _ = followed(api, Clock())
+    api.log.append((2, WatchEvent("ADDED", {"metadata": {"name": "x"}})))
+    with pytest.raises(ApiFailed, match="the watch reports an object that is not a pod"):
+        turn(store)
+    assert store.must_list
 
 
 def test_what_the_api_says_is_listed_after_and_a_broken_connection_is_not(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mirror, _ = followed(api, Clock())
+    store, _ = followed(api, Clock())
     for error, must_list in ((ConnectionLost("reset"), False), (ApiFailed("HTTP status 500"), True)):
 
         def watch(_version: str, error: Exception = error) -> None:
@@ -287,5 +287,5 @@ def test_what_the_api_says_is_listed_after_and_a_broken_connection_is_not(
 
         monkeypatch.setattr(api, "watch", watch)
         with pytest.raises(ApiFailed):
-            turn(mirror)
-        assert mirror.must_list is must_list
+            turn(store)
+        assert store.must_list is must_list

@@ -19,7 +19,7 @@ from lab.waiting import eventually
 from otel_netagent.backoff import Backoff
 from otel_netagent.identity.kubernetes import api
 from otel_netagent.identity.kubernetes.api import NodePods
-from otel_netagent.identity.kubernetes.connection import way_to_api
+from otel_netagent.identity.kubernetes.connection import api_connector
 from otel_netagent.identity.kubernetes.pod_store import DELETED_S
 from otel_netagent.identity.kubernetes.watch import PodWatch, follow_pods
 from otel_netagent.identity.kubernetes.watch_condition import WatchCondition, WatchState
@@ -31,7 +31,7 @@ from tests.identity.node import Clock
 
 QUICK = Backoff(first_s=0.01, most_s=0.05)
 LISTED_ONE = f"Kubernetes: listed the pods of node {NODE}: 1"
-FOLLOWING_ONE = f"Kubernetes: following the pods of node {NODE}: 1"
+FOLLOWING_ONE = f"Kubernetes: watching the pods of node {NODE}: 1"
 
 
 class PatientAfterTheFirst(Backoff):
@@ -69,7 +69,7 @@ def watching(
     account: Account, backoff: Backoff = QUICK, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Known]:
     known = Known()
-    pods = NodePods(way_to_api(account.environ, account.directory), NODE)
+    pods = NodePods(api_connector(account.environ, account.directory), NODE)
     known.watch = PodWatch(pods, NODE, known.know, backoff, clock)
     known.watch.start()
     try:
@@ -193,7 +193,7 @@ def test_what_the_api_has_forgotten_is_listed_at_once(
         eventually(lambda: "third" in known.names())
         eventually(lambda: (known.condition.lists, known.condition.pods) == (2, 2))
         assert f"Kubernetes: listing the pods of node {NODE} again: too old resource version" in caplog.messages
-        assert [line for line in caplog.messages if "unavailable" in line and "broke off" not in line] == []
+        assert [line for line in caplog.messages if "unavailable" in line and "connection was lost" not in line] == []
         clock.now += DELETED_S
         cluster.put(pod_document("fourth", uid="4"))
         eventually(lambda: known.names() == {"first", "third", "fourth"})
@@ -228,14 +228,14 @@ def test_after_anything_else_that_the_api_says_it_lists_with_back_off(
         assert time.monotonic() - began >= 0.2
         eventually(lambda: (known.condition.lists, known.condition.pods) == (2, 2))
         assert known.condition.state is WatchState.FAILING
-        warned = [line for line in caplog.messages if "broke off" not in line][1:]
+        warned = [line for line in caplog.messages if "connection was lost" not in line][1:]
         assert len(warned) == 1
         assert warned[0].startswith("Kubernetes API unavailable; keeping the last known pod names: HTTP status ")
         clock.now += DELETED_S
         cluster.put(pod_document("fourth", uid="4"))
         eventually(lambda: known.names() == {"first", "third", "fourth"})
         eventually(is_in(known, WatchState.FOLLOWING))
-        eventually(lambda: caplog.messages[-1] == f"Kubernetes: following the pods of node {NODE}: 3")
+        eventually(lambda: caplog.messages[-1] == f"Kubernetes: watching the pods of node {NODE}: 3")
 
 
 def test_a_list_that_fails_after_the_version_has_expired_is_tried_again(
@@ -329,7 +329,7 @@ def test_an_outage_changes_nothing_that_is_known_and_is_logged_once(
     with serving(cluster, certificate) as port:
         known_for_good = Known()
         account = account_at(port, authority, tmp_path)
-        pods = NodePods(way_to_api(account.environ, account.directory), NODE)
+        pods = NodePods(api_connector(account.environ, account.directory), NODE)
         watch = known_for_good.watch = PodWatch(pods, NODE, known_for_good.know, QUICK)
         watch.start()
     try:
@@ -358,7 +358,7 @@ def test_without_the_right_it_says_which(cluster: Cluster, account: Account, cap
     (line,) = [each for each in caplog.messages if "403" in each]
     assert line == (
         "Kubernetes API unavailable; pods are named by their UID: HTTP status 403: pods is forbidden: "
-        'User "x" cannot list resource "pods"; it needs the right to list and watch pods'
+        'User "x" cannot list resource "pods"; allow the service account of the agent to list and watch pods'
     )
 
 
@@ -375,9 +375,9 @@ def test_it_comes_back_when_it_is_asked_to(cluster: Cluster, account: Account) -
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"what?\n", "the watch says what cannot be read"),
-        (b"[]\n", "the watch says what cannot be read"),
-        (b'{"type": "ADDED", "object": {}}\n', "it reports an object that is no pod"),
+        (b"what?\n", "cannot decode a message of the watch"),
+        (b"[]\n", "cannot decode a message of the watch"),
+        (b'{"type": "ADDED", "object": {}}\n', "the watch reports an object that is not a pod"),
         (b'{"type": "ERROR", "object": {"code": 500, "message": "etcd"}}\n', "HTTP status 500: etcd"),
     ],
 )
@@ -413,7 +413,7 @@ def test_an_account_that_is_of_no_use_is_told_without_its_token(account: Account
 
 def test_a_node_without_a_pod_is_suspected_of_another_name(account: Account, caplog: pytest.LogCaptureFixture) -> None:
     with watching(account):
-        assert any("NODE_NAME must be the node's name there" in line for line in caplog.messages)
+        assert any("set NODE_NAME to the node's name in Kubernetes" in line for line in caplog.messages)
 
 
 # --- The beginning and the end

@@ -26,7 +26,7 @@ def test_address_leads_to_the_push_api(address: str, url: str) -> None:
 
 @pytest.mark.parametrize("address", ["lo ki", "ftp://loki", "loki:port", "loki:0", "loki:99999", "http://", "loki?x=1"])
 def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(LokiAddressError, match="is no address of Loki; write it as loki, loki:3100 or https"):
+    with pytest.raises(LokiAddressError, match="is not an address of Loki; write loki, loki:3100 or https"):
         push_url(address)
 
 
@@ -42,7 +42,7 @@ def test_no_address_means_the_service_beside_the_agent(tmp_path: Path) -> None:
 
 
 def test_no_address_outside_kubernetes_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(LokiAddressError, match=r"no pod of Kubernetes.* say where Loki is, as loki:3100"):
+    with pytest.raises(LokiAddressError, match=r"does not run in a pod.* set it to Loki's address, as loki:3100"):
         push_url("", tmp_path / "namespace")
 
 
@@ -56,7 +56,7 @@ def test_what_the_environment_says_goes_along() -> None:
 @pytest.mark.parametrize("variable", ["LOKI_AUTHORIZATION", "LOKI_TENANT"])
 def test_what_no_header_may_hold_is_refused_without_showing_it(variable: str, value: str) -> None:
     with pytest.raises(
-        LokiAddressError, match=f"^{variable} holds a line break, or what else no header may hold"
+        LokiAddressError, match=f"^{variable} contains a line break or another character that a header must not contain"
     ) as error:
         own_headers({variable: value})
     assert value not in str(error.value)

@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.outputs.loki.streams import StreamsEncoder, without_metadata
-from otel_netagent.outputs.sending import NO_POD, Parcel, Pod
+from otel_netagent.outputs.sending import NO_POD, EncodedRequest, PodName
 from tests.outputs.samples import NODE, TIME_NS, events, make_entity, make_event
 
 ENCODER = StreamsEncoder(NODE)
 
 
-def encoded(*items: AttributedEvent) -> Parcel:
-    (parcel,) = ENCODER.encode(items)
-    return parcel
+def encoded(*items: AttributedEvent) -> EncodedRequest:
+    (request,) = ENCODER.encode(items)
+    return request
 
 
-def entries(parcel: Parcel) -> list[tuple[str, str]]:
+def entries(request: EncodedRequest) -> list[tuple[str, str]]:
     """Time and line of each, in the order of the request."""
-    streams = json.loads(parcel.body)["streams"]
+    streams = json.loads(request.body)["streams"]
     return [(value[0], value[1]) for stream in streams for value in stream["values"]]
 
 
@@ -54,9 +54,9 @@ def test_event_is_an_entry_of_a_stream_with_few_labels() -> None:
 
 def test_pods_of_a_namespace_share_a_stream_in_the_order_of_time() -> None:
     late, early = make_event(make_entity(pod="a"), time_ns=2), make_event(make_entity(pod="b"), time_ns=1)
-    parcel = encoded(late, early)
-    assert len(json.loads(parcel.body)["streams"]) == 1
-    assert [time for time, _ in entries(parcel)] == ["1", "2"]
+    request = encoded(late, early)
+    assert len(json.loads(request.body)["streams"]) == 1
+    assert [time for time, _ in entries(request)] == ["1", "2"]
 
 
 def test_line_break_of_a_process_name_makes_no_second_line() -> None:
@@ -66,41 +66,41 @@ def test_line_break_of_a_process_name_makes_no_second_line() -> None:
 
 @given(st.lists(events(), min_size=1, max_size=8))
 def test_nothing_is_lost_whatever_the_text(items: list[AttributedEvent]) -> None:
-    parcel = encoded(*items)
-    assert parcel.count == len(items)
-    assert Counter(time for time, _ in entries(parcel)) == Counter(str(item.event.time_ns) for item in items)
-    assert sum(ENCODER.contents(parcel).values()) == len(items)
+    request = encoded(*items)
+    assert request.count == len(items)
+    assert Counter(time for time, _ in entries(request)) == Counter(str(item.event.time_ns) for item in items)
+    assert sum(ENCODER.contents(request).values()) == len(items)
 
 
 @given(st.lists(events(), min_size=1, max_size=8))
 def test_halves_are_the_whole(items: list[AttributedEvent]) -> None:
-    parcel = encoded(*items)
-    halves = ENCODER.halves(parcel)
+    request = encoded(*items)
+    halves = ENCODER.halves(request)
     if len(items) == 1:
         assert halves is None
     else:
         assert halves is not None
         assert [half.count for half in halves] == [len(items) // 2, len(items) - len(items) // 2]
-        assert [each for half in halves for each in entries(half)] == entries(parcel)
+        assert [each for half in halves for each in entries(half)] == entries(request)
 
 
 @given(st.lists(events(), min_size=1, max_size=8))
 def test_without_metadata_is_the_rest(items: list[AttributedEvent]) -> None:
-    parcel = encoded(*items)
-    plain = json.loads(without_metadata(parcel.body))
-    for stream, whole in zip(plain["streams"], json.loads(parcel.body)["streams"], strict=True):
+    request = encoded(*items)
+    plain = json.loads(without_metadata(request.body))
+    for stream, whole in zip(plain["streams"], json.loads(request.body)["streams"], strict=True):
         assert stream["stream"] == whole["stream"]
         assert stream["values"] == [[time, line] for time, line, _ in whole["values"]]
 
 
 def test_contents_are_by_pod() -> None:
     web, db = make_entity(pod="web", namespace="shop"), make_entity(pod="db", namespace="shop")
-    parcel = encoded(make_event(web), make_event(web), make_event(db))
-    assert ENCODER.contents(parcel) == {Pod("shop", "web"): 2, Pod("shop", "db"): 1}
-    assert ENCODER.pod(make_event(web)) == Pod("shop", "web")
+    request = encoded(make_event(web), make_event(web), make_event(db))
+    assert ENCODER.contents(request) == {PodName("shop", "web"): 2, PodName("shop", "db"): 1}
+    assert ENCODER.pod(make_event(web)) == PodName("shop", "web")
 
 
 def test_what_is_no_request_is_nobodys_and_has_no_halves() -> None:
     for body in (b"", b"{}", b"[]", b'{"streams": [{}]}', b"\xff"):
-        assert ENCODER.contents(Parcel(body, 2)) == {NO_POD: 2}
-        assert ENCODER.halves(Parcel(body, 2)) is None
+        assert ENCODER.contents(EncodedRequest(body, 2)) == {NO_POD: 2}
+        assert ENCODER.halves(EncodedRequest(body, 2)) is None

@@ -59,7 +59,7 @@ def test_loki_that_takes_no_metadata_gets_the_lines(
     assert not any(entry.metadata for entry in loki.entries)
     assert len(loki.headers) == 3, "it is found out once"
     (line,) = lines(caplog)
-    assert line.startswith(f"{loki.url} takes no structured metadata, only lines: ")
+    assert line.startswith(f"{loki.url} rejects structured metadata, sending it lines only: ")
 
 
 def test_metadata_is_offered_again_later() -> None:
@@ -130,7 +130,7 @@ def test_no_answer_is_asked_again() -> None:
 def test_body_that_a_spool_spoilt_is_refused() -> None:
     with serving(refused(400, "cannot parse")) as loki:
         transport = PushTransport(loki.url, {})
-        assert transport.send(b"{}") == Refused("the request did not read back as it was written")
+        assert transport.send(b"{}") == Refused("the request cannot be decoded")
         transport.close()
 
 
@@ -142,12 +142,12 @@ def test_delivery_comes_through_what_loki_does() -> None:
         delivery = Delivery("Loki", StreamsEncoder(NODE), transport, Limits(64, batch=8, linger_s=0.05), backoff=QUICK)
         for number in range(8):
             delivery.put(make_event(time_ns=TIME_NS + number))
-        eventually(lambda: delivery.tally.delivered == 7)
-        tally = delivery.tally
+        eventually(lambda: delivery.statistics.delivered == 7)
+        statistics = delivery.statistics
         delivery.stop()
         delivery.join(0.0)
     assert sorted(entry.time_ns - TIME_NS for entry in loki.entries) == list(range(1, 8))
-    assert (tally.delivered, tally.let_go[Cause.REJECTED], tally.failed_tries) == (7, 1, 3)
+    assert (statistics.delivered, statistics.dropped[Cause.REJECTED], statistics.failed_tries) == (7, 1, 3)
 
 
 def test_proxy_that_rejects_everything_for_its_size_is_outlasted() -> None:
@@ -157,13 +157,13 @@ def test_proxy_that_rejects_everything_for_its_size_is_outlasted() -> None:
         delivery = Delivery("Loki", StreamsEncoder(NODE), transport, Limits(64, batch=8, linger_s=60), backoff=QUICK)
         for number in range(8):
             delivery.put(make_event(time_ns=TIME_NS + number))
-        eventually(lambda: delivery.tally.delivered == 8)
+        eventually(lambda: delivery.statistics.delivered == 8)
         before = len(loki.headers)
         for number in range(8, 24):
             delivery.put(make_event(time_ns=TIME_NS + number))
-        eventually(lambda: delivery.tally.delivered == 24)
+        eventually(lambda: delivery.statistics.delivered == 24)
         delivery.stop()
         delivery.join(0.0)
     assert sorted(entry.time_ns - TIME_NS for entry in loki.entries) == list(range(24))
     assert len(loki.headers) - before == 2, "requests are as large as before"
-    assert sum(delivery.tally.let_go.values()) == 0
+    assert sum(delivery.statistics.dropped.values()) == 0

@@ -15,39 +15,39 @@ from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.outputs.otlp.logs import LogsEncoder, Observed
 from otel_netagent.outputs.otlp.metrics import MetricsEncoder
-from otel_netagent.outputs.sending import NO_POD, Parcel, Pod
+from otel_netagent.outputs.sending import NO_POD, EncodedRequest, PodName
 from otel_netagent.unicode import well_formed
 from tests.outputs.samples import NODE, TIME_NS, events, make_snapshot, snapshots
 
 LOGS = LogsEncoder(Resource({"service.name": "a"}), NODE)
 METRICS = MetricsEncoder(Resource({"service.name": "a"}), NODE)
-RUBBISH = Parcel(b"\xff\xff", 7)
+RUBBISH = EncodedRequest(b"\xff\xff", 7)
 
 
-def pieces(divider: LogsEncoder | MetricsEncoder, parcel: Parcel) -> list[Parcel]:
+def pieces(divider: LogsEncoder | MetricsEncoder, request: EncodedRequest) -> list[EncodedRequest]:
     """The smallest requests, in order."""
-    halves = divider.halves(parcel)
+    halves = divider.halves(request)
     if halves is None:
-        return [parcel]
-    assert [half.count for half in halves] == [parcel.count // 2, parcel.count - parcel.count // 2]
+        return [request]
+    assert [half.count for half in halves] == [request.count // 2, request.count - request.count // 2]
     return [piece for half in halves for piece in pieces(divider, half)]
 
 
-def log_records(parcels: Sequence[Parcel]) -> list[bytes]:
+def log_records(requests: Sequence[EncodedRequest]) -> list[bytes]:
     return [
         resource.resource.SerializeToString() + scope.scope.SerializeToString() + record.SerializeToString()
-        for parcel in parcels
-        for resource in ExportLogsServiceRequest.FromString(parcel.body).resource_logs
+        for request in requests
+        for resource in ExportLogsServiceRequest.FromString(request.body).resource_logs
         for scope in resource.scope_logs
         for record in scope.log_records
     ]
 
 
-def data_points(parcels: Sequence[Parcel]) -> list[bytes]:
+def data_points(requests: Sequence[EncodedRequest]) -> list[bytes]:
     return [
         resource.resource.SerializeToString() + metric.name.encode() + metric.unit.encode() + point.SerializeToString()
-        for parcel in parcels
-        for resource in ExportMetricsServiceRequest.FromString(parcel.body).resource_metrics
+        for request in requests
+        for resource in ExportMetricsServiceRequest.FromString(request.body).resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
         for point in getattr(metric, str(metric.WhichOneof("data"))).data_points
@@ -57,23 +57,23 @@ def data_points(parcels: Sequence[Parcel]) -> list[bytes]:
 @given(st.lists(events(), min_size=1, max_size=9))
 def test_log_records_in_pieces_are_all_of_them(occurrences: list[AttributedEvent]) -> None:
     [whole] = LOGS.encode([Observed(event, TIME_NS) for event in occurrences])
-    parted = pieces(LOGS, whole)
-    assert len(parted) == len(occurrences)
-    assert log_records(parted) == log_records([whole])
-    assert all(sum(LOGS.contents(piece).values()) == 1 for piece in parted)
+    split = pieces(LOGS, whole)
+    assert len(split) == len(occurrences)
+    assert log_records(split) == log_records([whole])
+    assert all(sum(LOGS.contents(piece).values()) == 1 for piece in split)
 
 
 @given(snapshots())
 def test_data_points_in_pieces_are_all_of_them(snapshot: Snapshot) -> None:
     requests = METRICS.encode([snapshot])
-    parted = [piece for whole in requests for piece in pieces(METRICS, whole)]
-    assert len(parted) == METRICS.count(snapshot)
-    assert data_points(parted) == data_points(requests)
+    split = [piece for whole in requests for piece in pieces(METRICS, whole)]
+    assert len(split) == METRICS.count(snapshot)
+    assert data_points(split) == data_points(requests)
 
 
 def test_a_piece_keeps_nothing_that_is_empty() -> None:
     first, second = METRICS.encode([make_snapshot(), make_snapshot()])
-    for piece in pieces(METRICS, Parcel(first.body + second.body, first.count + second.count)):
+    for piece in pieces(METRICS, EncodedRequest(first.body + second.body, first.count + second.count)):
         [resource] = ExportMetricsServiceRequest.FromString(piece.body).resource_metrics
         [scope] = resource.scope_metrics
         assert len(scope.metrics) == 1
@@ -82,7 +82,9 @@ def test_a_piece_keeps_nothing_that_is_empty() -> None:
 @given(st.lists(events(), max_size=9))
 def test_records_are_told_apart_by_pod(occurrences: list[AttributedEvent]) -> None:
     [whole] = LOGS.encode([Observed(event, TIME_NS) for event in occurrences])
-    expected = Counter(Pod(well_formed(event.entity.namespace), well_formed(event.entity.pod)) for event in occurrences)
+    expected = Counter(
+        PodName(well_formed(event.entity.namespace), well_formed(event.entity.pod)) for event in occurrences
+    )
     assert LOGS.contents(whole) == expected
 
 

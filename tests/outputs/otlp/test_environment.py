@@ -142,7 +142,7 @@ def test_signals_can_be_switched_off(settings: dict[str, str], sent: set[Signal]
 
 def test_anything_else_than_true_disables_nothing_but_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert destination(Signal.LOGS, {BASE + "ENDPOINT": "http://a:1", "OTEL_SDK_DISABLED": "1"}) is not None
-    assert "OTEL_SDK_DISABLED=1: taken for false; allowed are true and false" in caplog.text
+    assert "OTEL_SDK_DISABLED=1: treated as false; allowed are true and false" in caplog.text
 
 
 @pytest.mark.parametrize(("signal", "value"), [(Signal.METRICS, "console"), (Signal.LOGS, "none,otlp")])
@@ -175,15 +175,15 @@ def test_any_printable_header_is_read_back(headers: dict[str, str]) -> None:
         ({"COMPRESSION": "zstd"}, "OTEL_EXPORTER_OTLP_COMPRESSION=zstd: gRPC for Python has no zstd; allowed"),
         ({"COMPRESSION": "br"}, "OTEL_EXPORTER_OTLP_COMPRESSION=br: allowed are gzip, zstd (with http/protobuf only)"),
         ({"HEADERS": "a=1,secret"}, "OTEL_EXPORTER_OTLP_HEADERS: entry 2 is not of the form name=value"),
-        ({"HEADERS": "a=b%0d%0ac"}, "OTEL_EXPORTER_OTLP_HEADERS: the value of header a holds characters"),
+        ({"HEADERS": "a=b%0d%0ac"}, "OTEL_EXPORTER_OTLP_HEADERS: the value of header a contains characters"),
         ({"HEADERS": "x-bin=1"}, "OTEL_EXPORTER_OTLP_HEADERS: entry 1 is not of the form"),
         ({"ENDPOINT": "http://c:4318/v1/metrics"}, "a gRPC endpoint has no path; for OTLP over HTTP set"),
-        ({"ENDPOINT": "http://:4317"}, "no URL with a host and a valid port"),
-        ({"ENDPOINT": "http://c:99999"}, "no URL with a host and a valid port"),
-        ({"ENDPOINT": "http://[::1"}, "no URL with a host and a valid port"),
-        ({"ENDPOINT": "c:4318", "PROTOCOL": "http/protobuf"}, "write it with its scheme, as http://host:4318"),
+        ({"ENDPOINT": "http://:4317"}, "not a URL with a host and a valid port"),
+        ({"ENDPOINT": "http://c:99999"}, "not a URL with a host and a valid port"),
+        ({"ENDPOINT": "http://[::1"}, "not a URL with a host and a valid port"),
+        ({"ENDPOINT": "c:4318", "PROTOCOL": "http/protobuf"}, "write it with its scheme: http://host:4318"),
         ({"ENDPOINT": "c:4317", "INSECURE": "yes"}, "OTEL_EXPORTER_OTLP_INSECURE=yes: allowed are true and false"),
-        ({"ENDPOINT": "https://c", "CERTIFICATE": "/nope"}, "OTEL_EXPORTER_OTLP_CERTIFICATE=/nope: no PEM file"),
+        ({"ENDPOINT": "https://c", "CERTIFICATE": "/nope"}, "_CERTIFICATE=/nope: cannot read a PEM file"),
         ({"ENDPOINT": "https://c", "CLIENT_KEY": "/k"}, "CLIENT_CERTIFICATE and CLIENT_KEY must both be set"),
     ],
 )

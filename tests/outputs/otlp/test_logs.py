@@ -25,9 +25,9 @@ SEEN_NS = TIME_NS + 1_000
 
 def encode(*occurrences: AttributedEvent, resource: Resource = RESOURCE) -> ExportLogsServiceRequest:
     """The request as a receiver sees it: from its bytes."""
-    [parcel] = LogsEncoder(resource, NODE).encode([Observed(event, SEEN_NS) for event in occurrences])
-    assert parcel.count == len(occurrences)
-    return ExportLogsServiceRequest.FromString(parcel.body)
+    [request] = LogsEncoder(resource, NODE).encode([Observed(event, SEEN_NS) for event in occurrences])
+    assert request.count == len(occurrences)
+    return ExportLogsServiceRequest.FromString(request.body)
 
 
 def plain(attributes: list[KeyValue]) -> dict[str, AttributeValue]:

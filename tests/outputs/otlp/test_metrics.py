@@ -44,8 +44,8 @@ RESOURCE = Resource({"service.name": "otel-netagent"})
 
 def encode(*snapshots: Snapshot, aliases: bool = False) -> ExportMetricsServiceRequest:
     """The request as a receiver sees it: from its bytes."""
-    parcels = MetricsEncoder(RESOURCE, NODE, aliases=aliases).encode(snapshots)
-    return ExportMetricsServiceRequest.FromString(b"".join(parcel.body for parcel in parcels))
+    requests = MetricsEncoder(RESOURCE, NODE, aliases=aliases).encode(snapshots)
+    return ExportMetricsServiceRequest.FromString(b"".join(request.body for request in requests))
 
 
 def strings(**attributes: str) -> list[KeyValue]:

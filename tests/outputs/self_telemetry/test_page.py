@@ -11,8 +11,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from otel_netagent.model.probe_status import ProbeState, ProbeStatus
-from otel_netagent.outputs.self_telemetry.agent_state import Vitals
-from otel_netagent.outputs.self_telemetry.instruments import INSTRUMENTS, Instrument, Kind
+from otel_netagent.outputs.self_telemetry.agent_state import AgentState
+from otel_netagent.outputs.self_telemetry.instruments import INSTRUMENTS, Instrument, InstrumentKind
 from otel_netagent.outputs.self_telemetry.telemetry import SelfTelemetry
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.occurrences import COMMON
@@ -44,9 +44,9 @@ def test_page_says_what_was_seen() -> None:
         >= {
             "netagent_delivery_delivered_total{delivery=OTLP logs}": 100,
             "netagent_delivery_failed_tries_total{delivery=OTLP logs}": 3,
-            "netagent_delivery_let_go_total{cause=spool_full,delivery=OTLP logs}": 7,
-            "netagent_delivery_let_go_total{cause=rejected,delivery=OTLP logs}": 0,
-            "netagent_delivery_let_go_by_pod_total{cause=spool_full,delivery=OTLP logs,namespace=shop,pod=web}": 5,
+            "netagent_delivery_dropped_total{cause=spool_full,delivery=OTLP logs}": 7,
+            "netagent_delivery_dropped_total{cause=rejected,delivery=OTLP logs}": 0,
+            "netagent_delivery_dropped_by_pod_total{cause=spool_full,delivery=OTLP logs,namespace=shop,pod=web}": 5,
             "netagent_delivery_queued{delivery=OTLP logs}": 4,
             "netagent_delivery_spool_size_bytes{delivery=OTLP logs}": 4096,
             "netagent_events_discarded_total": 1,
@@ -73,13 +73,13 @@ def test_own_cpu_time_and_memory_are_those_of_the_process() -> None:
 
 
 def test_pods_that_nothing_can_be_said_of_have_no_series() -> None:
-    by_pod = [name for name in values(make_telemetry()) if "let_go_by_pod" in name]
+    by_pod = [name for name in values(make_telemetry()) if "dropped_by_pod" in name]
     assert len(by_pod) == 1
 
 
 def test_probe_is_in_one_state_at_a_time() -> None:
     states = iter([ProbeState.DEGRADED, ProbeState.RUNNING])
-    telemetry = make_telemetry(lambda: Vitals(probes=[ProbeStatus("tcp", next(states))]))
+    telemetry = make_telemetry(lambda: AgentState(probes=[ProbeStatus("tcp", next(states))]))
     for state in ("degraded", "running"):
         shown = [name for name in values(telemetry) if "probe_state" in name]
         assert shown == [f"netagent_probe_state{{probe=tcp,state={state}}}"]
@@ -111,4 +111,4 @@ def test_documentation_has_every_instrument_as_it_is() -> None:
 def _at_metrics(instrument: Instrument) -> str:
     """Its name by Prometheus' conventions (OpenTelemetry specification, "Prometheus and OpenMetrics Compatibility")."""
     unit = {"s": "_seconds", "By": "_bytes"}.get(instrument.unit, "")
-    return instrument.name.replace(".", "_") + unit + ("_total" if instrument.kind is Kind.COUNTER else "")
+    return instrument.name.replace(".", "_") + unit + ("_total" if instrument.kind is InstrumentKind.COUNTER else "")

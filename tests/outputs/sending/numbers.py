@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from otel_netagent.outputs.sending import Parcel, Pod
+from otel_netagent.outputs.sending import EncodedRequest, PodName
 from otel_netagent.outputs.sending.outcome import Accepted, Outcome, Refused, Retryable, TooLarge
 
 
@@ -18,38 +18,38 @@ def numbers_in(body: bytes) -> list[int]:
     return numbers
 
 
-def make_parcel(*numbers: int) -> Parcel:
-    return Parcel(json.dumps(numbers).encode(), len(numbers))
+def make_request(*numbers: int) -> EncodedRequest:
+    return EncodedRequest(json.dumps(numbers).encode(), len(numbers))
 
 
-def pod_of(number: int) -> Pod:
-    return Pod("shop", f"web-{number % 3}")
+def pod_of(number: int) -> PodName:
+    return PodName("shop", f"web-{number % 3}")
 
 
 class Numbers:
     """An encoder of numbers, each of which belongs to one of three pods."""
 
-    def encode(self, items: Sequence[int]) -> list[Parcel]:
+    def encode(self, items: Sequence[int]) -> list[EncodedRequest]:
         """One request, in JSON."""
-        return [make_parcel(*items)]
+        return [make_request(*items)]
 
     def count(self, item: int) -> int:  # noqa: ARG002 - each counts one
         """One."""
         return 1
 
-    def pod(self, item: int) -> Pod:
+    def pod(self, item: int) -> PodName:
         """Whom it belongs to."""
         return pod_of(item)
 
-    def contents(self, parcel: Parcel) -> Mapping[Pod, int]:
+    def contents(self, request: EncodedRequest) -> Mapping[PodName, int]:
         """How many belong to whom."""
-        return Counter(map(pod_of, numbers_in(parcel.body)))
+        return Counter(map(pod_of, numbers_in(request.body)))
 
-    def halves(self, parcel: Parcel) -> tuple[Parcel, Parcel] | None:
+    def halves(self, request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
         """The numbers as two requests."""
-        numbers = numbers_in(parcel.body)
+        numbers = numbers_in(request.body)
         middle = len(numbers) // 2
-        return (make_parcel(*numbers[:middle]), make_parcel(*numbers[middle:])) if middle else None
+        return (make_request(*numbers[:middle]), make_request(*numbers[middle:])) if middle else None
 
 
 class Steady:
@@ -91,7 +91,7 @@ class Whims(Steady):
         super().__init__()
         self._random = random.Random(seed)  # noqa: S311 - no secret
         self.rejected = 0
-        self.refused: Counter[Pod] = Counter()
+        self.refused: Counter[PodName] = Counter()
 
     def send(self, body: bytes) -> Outcome:
         """Whatever comes to mind."""

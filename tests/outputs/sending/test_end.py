@@ -37,8 +37,8 @@ def test_end_sends_what_is_waiting_without_further_delay() -> None:
         close_all([delivery])
         delivery.put(observed(5))
     assert sorted(itertools.chain.from_iterable(numbers_received(receiver))) == [0, 1, 2, 3, 4]
-    assert delivery.tally.delivered == 5
-    assert delivery.tally.let_go == NOTHING | {Cause.SHUTDOWN: 1}
+    assert delivery.statistics.delivered == 5
+    assert delivery.statistics.dropped == NOTHING | {Cause.SHUTDOWN: 1}
 
 
 @contextmanager
@@ -78,9 +78,9 @@ def test_end_is_in_time_whatever_the_receiver_does(
         started = time.monotonic()
         close_all([metrics, logs], within_s=0.5)
         assert time.monotonic() - started < 1.5
-    assert (metrics.tally.delivered, metrics.tally.let_go) == (0, NOTHING | {Cause.SHUTDOWN: 7 * POINTS})
-    assert (logs.tally.delivered, logs.tally.let_go) == (0, NOTHING | {Cause.SHUTDOWN: 7})
-    assert any(line.startswith("OTLP logs: 7 not delivered to ") for line in lines(caplog))
+    assert (metrics.statistics.delivered, metrics.statistics.dropped) == (0, NOTHING | {Cause.SHUTDOWN: 7 * POINTS})
+    assert (logs.statistics.delivered, logs.statistics.dropped) == (0, NOTHING | {Cause.SHUTDOWN: 7})
+    assert any(line.startswith("OTLP logs: dropped 7 at shutdown: ") for line in lines(caplog))
     eventually(lambda: not any(thread.name.startswith("OTLP") for thread in threading.enumerate()))
 
 
@@ -93,10 +93,10 @@ def test_what_is_left_at_the_end_waits_for_the_next_start(
         for number in range(7):
             delivery.put(observed(number))
         close_all([delivery], within_s)
-    assert delivery.tally.let_go == NOTHING
-    assert lines(caplog)[-1].endswith("bytes wait in the spool for the next start")
+    assert delivery.statistics.dropped == NOTHING
+    assert lines(caplog)[-1].endswith("bytes stay in the spool until the next start")
     with grpc_receiver() as receiver:
         delivery = log_delivery(grpc_destination(receiver.port), Limits(capacity=100), tmp_path)
-        eventually(lambda: delivery.tally.delivered == 7)
+        eventually(lambda: delivery.statistics.delivered == 7)
         close_all([delivery])
     assert sorted(itertools.chain.from_iterable(numbers_received(receiver))) == list(range(7))

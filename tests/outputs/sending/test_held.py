@@ -25,14 +25,14 @@ def test_what_is_held_comes_behind_what_the_other_leaves_in_the_spool(tmp_path: 
     for number in range(50):
         second.put(50 + number)
         first.put(number)
-    eventually(lambda: first.tally.queued == 0)
+    eventually(lambda: first.statistics.queued == 0)
     assert patient.accepted == []
     close_all([first], 0.0)
     second.begin()
-    eventually(lambda: second.tally.delivered == 100)
+    eventually(lambda: second.statistics.delivered == 100)
     close_all([second])
     assert patient.accepted == list(range(100))
-    assert first.tally.let_go == second.tally.let_go == NOTHING
+    assert first.statistics.dropped == second.statistics.dropped == NOTHING
 
 
 def test_what_is_held_is_bounded_and_what_is_too_much_is_counted() -> None:
@@ -41,11 +41,11 @@ def test_what_is_held_is_bounded_and_what_is_too_much_is_counted() -> None:
     delivery = Delivery("numbers", Numbers(), transport, limits, held=True)
     for number in range(1_000):
         delivery.put(number)
-    eventually(lambda: delivery.tally.queued <= 100)
+    eventually(lambda: delivery.statistics.queued <= 100)
     delivery.begin()
-    eventually(lambda: delivery.tally.queued == 0)
+    eventually(lambda: delivery.statistics.queued == 0)
     close_all([delivery])
-    assert delivery.tally.let_go[Cause.QUEUE_FULL] == 1_000 - len(transport.accepted) > 900
+    assert delivery.statistics.dropped[Cause.QUEUE_FULL] == 1_000 - len(transport.accepted) > 900
     assert transport.accepted == list(range(1_000 - len(transport.accepted), 1_000))
 
 

@@ -9,15 +9,15 @@ from typing import cast
 
 import pytest
 
-from otel_netagent.outputs.sending import NO_POD, Cause, Delivery, Limits, Parcel, Pod, SpoolPlace
-from otel_netagent.outputs.sending.outage_log import Journal
+from otel_netagent.outputs.sending import NO_POD, Cause, Delivery, EncodedRequest, Limits, PodName, SpoolPlace
+from otel_netagent.outputs.sending.outage_log import OutageLog
 from otel_netagent.outputs.sending.outbox import Outbox
 from otel_netagent.outputs.sending.queue import ItemQueue
 from otel_netagent.outputs.sending.spool import Spool
-from otel_netagent.outputs.sending.statistics import Account
+from otel_netagent.outputs.sending.statistics import DeliveryCounters
 from tests.outputs.rival import Crossing, Rival
 from tests.outputs.sending.deliveries import NOTHING, lines
-from tests.outputs.sending.numbers import Numbers, Steady, make_parcel
+from tests.outputs.sending.numbers import Numbers, Steady, make_request
 
 
 class _Disk:
@@ -25,39 +25,39 @@ class _Disk:
 
     def __init__(self) -> None:
         self.rival: Callable[[], object] = lambda: None
-        self.parcels: list[Parcel] = []
+        self.requests: list[EncodedRequest] = []
 
     @property
     def bytes(self) -> int:
         self.rival()
-        return sum(len(parcel.body) for parcel in self.parcels)
+        return sum(len(request.body) for request in self.requests)
 
-    def head(self) -> Parcel | None:
+    def head(self) -> EncodedRequest | None:
         self.rival()
-        return self.parcels[0] if self.parcels else None
+        return self.requests[0] if self.requests else None
 
     def settle(self) -> None:
         self.rival()
-        del self.parcels[0]
+        del self.requests[0]
 
-    def make_room(self, _: Parcel) -> list[Parcel]:
+    def make_room(self, _: EncodedRequest) -> list[EncodedRequest]:
         self.rival()
         return []
 
-    def append(self, parcel: Parcel) -> None:
+    def append(self, request: EncodedRequest) -> None:
         self.rival()
-        self.parcels.append(parcel)
+        self.requests.append(request)
 
     def close(self) -> None:
         self.rival()
 
 
 def _outbox() -> tuple[Outbox, _Disk]:
-    """One parcel is in the spool, one in memory, and the first of them in hand."""
+    """One request is in the spool, one in memory, and the first of them in hand."""
     disk = _Disk()
     outbox = Outbox(1_000, lambda *_: None)
     outbox.use(cast(Spool, disk))
-    outbox.add(make_parcel(1))
+    outbox.add(make_request(1))
     outbox.keep()
     outbox.take()
     return outbox, disk
@@ -66,7 +66,7 @@ def _outbox() -> tuple[Outbox, _Disk]:
 _USES: Mapping[str, Callable[[Outbox], object]] = {
     "queued": lambda outbox: outbox.queued,
     "spool_bytes": lambda outbox: outbox.spool_bytes,
-    "add": lambda outbox: outbox.add(make_parcel(2)),
+    "add": lambda outbox: outbox.add(make_request(2)),
     "end": lambda outbox: outbox.end(),
     "take": lambda outbox: outbox.take(),
     "settle": lambda outbox: outbox.settle(),
@@ -79,7 +79,7 @@ _USES: Mapping[str, Callable[[Outbox], object]] = {
 def test_outbox_is_used_by_one_at_a_time(use: str) -> None:
     outbox, disk = _outbox()
     disk.rival = rival = Rival(lambda: _USES[use](outbox))
-    outbox.add(make_parcel(3))
+    outbox.add(make_request(3))
     rival.check()
 
 
@@ -93,7 +93,7 @@ def test_outbox_is_let_alone_by_others_while_it_is_used(use: str) -> None:
 
 def test_outbox_is_let_alone_while_everything_goes_to_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     outbox, disk = _outbox()
-    monkeypatch.setattr(outbox, "_memory", Crossing([make_parcel(2)]))
+    monkeypatch.setattr(outbox, "_memory", Crossing([make_request(2)]))
     disk.rival = rival = Rival(lambda: outbox.queued)
     outbox.keep()
     rival.check()
@@ -101,9 +101,9 @@ def test_outbox_is_let_alone_while_everything_goes_to_the_disk(monkeypatch: pyte
 
 def test_what_waits_is_counted_while_nothing_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
     outbox = Outbox(1_000, lambda *_: None)
-    memory = Crossing([make_parcel(1), make_parcel(2)])
+    memory = Crossing([make_request(1), make_request(2)])
     monkeypatch.setattr(outbox, "_memory", memory)
-    memory.rival = rival = Rival(lambda: outbox.add(make_parcel(3)))
+    memory.rival = rival = Rival(lambda: outbox.add(make_request(3)))
     assert outbox.queued == 2
     rival.check()
     assert outbox.queued == 3
@@ -129,33 +129,37 @@ def test_queue_is_used_by_one_at_a_time(use: str, rivals: str, monkeypatch: pyte
     rival.check()
 
 
-class _Contents(dict[Pod, int]):
-    """What a parcel holds, and who comes when it is looked at."""
+class _Contents(dict[PodName, int]):
+    """What a request holds, and who comes when it is looked at."""
 
     def __init__(self, rival: Rival) -> None:
         super().__init__({NO_POD: 1})
         self._rival = rival
 
-    def items(self) -> Iterator[tuple[Pod, int]]:  # type: ignore[override]  # enough to iterate over
+    def items(self) -> Iterator[tuple[PodName, int]]:  # type: ignore[override]  # enough to iterate over
         self._rival()
         return iter(super().items())
 
 
 @pytest.mark.parametrize(("act", "delivered", "failed", "dropped"), [
-    (lambda account: account.delivered(5), 5, 0, 1),
-    (lambda account: account.failed(), 0, 1, 1),
-    (lambda account: account.let_go(Cause.DAMAGED, {NO_POD: 2}), 0, 0, 3),
-    (lambda account: account.tally(0, 0), 0, 0, 1),
+    (lambda counters: counters.delivered(5), 5, 0, 1),
+    (lambda counters: counters.failed(), 0, 1, 1),
+    (lambda counters: counters.dropped(Cause.DAMAGED, {NO_POD: 2}), 0, 0, 3),
+    (lambda counters: counters.statistics(0, 0), 0, 0, 1),
 ])  # fmt: skip
-def test_account_is_used_by_one_at_a_time(
-    act: Callable[[Account], object], delivered: int, failed: int, dropped: int
+def test_counters_are_used_by_one_at_a_time(
+    act: Callable[[DeliveryCounters], object], delivered: int, failed: int, dropped: int
 ) -> None:
-    account = Account()
-    rival = Rival(lambda: act(account))
-    account.let_go(Cause.DAMAGED, _Contents(rival))
+    counters = DeliveryCounters()
+    rival = Rival(lambda: act(counters))
+    counters.dropped(Cause.DAMAGED, _Contents(rival))
     rival.check()
-    tally = account.tally(0, 0)
-    assert (tally.delivered, tally.failed_tries, tally.let_go[Cause.DAMAGED]) == (delivered, failed, dropped)
+    statistics = counters.statistics(0, 0)
+    assert (statistics.delivered, statistics.failed_tries, statistics.dropped[Cause.DAMAGED]) == (
+        delivered,
+        failed,
+        dropped,
+    )
 
 
 class _Count(int):
@@ -169,18 +173,18 @@ class _Count(int):
 
 
 @pytest.mark.parametrize(("count", "act"), [
-    ("_delivered", lambda account: account.delivered(1)),
-    ("_failed_tries", lambda account: account.failed()),
+    ("_delivered", lambda counters: counters.delivered(1)),
+    ("_failed_tries", lambda counters: counters.failed()),
 ])  # fmt: skip
-def test_no_count_is_lost(count: str, act: Callable[[Account], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    account = Account()
+def test_no_count_is_lost(count: str, act: Callable[[DeliveryCounters], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    counters = DeliveryCounters()
     before = _Count()
-    before.rival = rival = Rival(lambda: act(account))
-    monkeypatch.setattr(account, count, before)
-    act(account)
+    before.rival = rival = Rival(lambda: act(counters))
+    monkeypatch.setattr(counters, count, before)
+    act(counters)
     rival.check()
-    tally = account.tally(0, 0)
-    assert tally.delivered + tally.failed_tries == 2
+    statistics = counters.statistics(0, 0)
+    assert statistics.delivered + statistics.failed_tries == 2
 
 
 class _Causes(set[Cause]):
@@ -197,13 +201,13 @@ class _Causes(set[Cause]):
 def test_loss_that_two_threads_meet_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = Journal("OTLP logs", "nowhere")
+    outage_log = OutageLog("OTLP logs", "nowhere")
     causes = _Causes()
-    monkeypatch.setattr(journal, "_losses", causes)
-    causes.rival = rival = Rival(lambda: journal.lost(Cause.QUEUE_FULL, 1))
-    journal.lost(Cause.QUEUE_FULL, 1)
+    monkeypatch.setattr(outage_log, "_losses", causes)
+    causes.rival = rival = Rival(lambda: outage_log.dropped(Cause.QUEUE_FULL, 1))
+    outage_log.dropped(Cause.QUEUE_FULL, 1)
     rival.check()
-    assert lines(caplog) == ["OTLP logs: dropped 1 (queue_full); further ones are only counted"]
+    assert lines(caplog) == ["OTLP logs: dropped 1 (queue_full); further drops are counted, not logged"]
 
 
 class _Visited(Numbers):
@@ -212,7 +216,7 @@ class _Visited(Numbers):
     def __init__(self) -> None:
         self.rival: Callable[[], object] = lambda: None
 
-    def encode(self, items: Sequence[int]) -> list[Parcel]:
+    def encode(self, items: Sequence[int]) -> list[EncodedRequest]:
         self.rival()
         return super().encode(items)
 
@@ -231,7 +235,7 @@ def test_batches_are_packed_one_after_the_other() -> None:
 def test_what_is_being_packed_is_counted() -> None:
     encoder = _Visited()
     delivery = Delivery("numbers", encoder, Steady(), Limits(capacity=10, batch=10, linger_s=0.01))
-    encoder.rival = rival = Rival(lambda: delivery.tally)
+    encoder.rival = rival = Rival(lambda: delivery.statistics)
     delivery.put(1)
     delivery.stop()
     delivery.join(time.monotonic() + 10)
@@ -247,5 +251,5 @@ def test_end_waits_for_what_is_being_packed(tmp_path: Path) -> None:
     delivery.stop()
     delivery.join(time.monotonic() + 10)
     rival.check()
-    assert delivery.tally.let_go == NOTHING
-    assert delivery.tally.delivered or delivery.tally.spool_bytes
+    assert delivery.statistics.dropped == NOTHING
+    assert delivery.statistics.delivered or delivery.statistics.spool_bytes

@@ -27,18 +27,18 @@ def test_outage_is_outlasted_on_disk_and_in_order(tmp_path: Path) -> None:
     delivery = Delivery("numbers", Numbers(), transport, limits, backoff=IMPATIENT, spool=spool)
     for number in range(5_000):
         delivery.put(number)
-    eventually(lambda: delivery.tally.queued == 0 and delivery.tally.spool_bytes > 5_000)
+    eventually(lambda: delivery.statistics.queued == 0 and delivery.statistics.spool_bytes > 5_000)
     close_all([delivery])
-    first = delivery.tally
-    assert (first.delivered, first.let_go) == (0, NOTHING)
+    first = delivery.statistics
+    assert (first.delivered, first.dropped) == (0, NOTHING)
 
     patient = Steady()
     delivery = Delivery("numbers", Numbers(), patient, limits, backoff=IMPATIENT, spool=spool)
     delivery.put(5_000)
-    eventually(lambda: delivery.tally.delivered == 5_001)
+    eventually(lambda: delivery.statistics.delivered == 5_001)
     close_all([delivery])
     assert patient.accepted == list(range(5_001))
-    assert delivery.tally.spool_bytes == 0
+    assert delivery.statistics.spool_bytes == 0
     assert list(tmp_path.glob("*.spool")) == []
 
 
@@ -50,7 +50,7 @@ def test_while_all_is_well_nothing_is_written(tmp_path: Path) -> None:
     changed = tmp_path.stat().st_mtime_ns
     for number in range(1_000):
         delivery.put(number)
-    eventually(lambda: delivery.tally.delivered == 1_000)
+    eventually(lambda: delivery.statistics.delivered == 1_000)
     close_all([delivery])
     assert (names, tmp_path.stat().st_mtime_ns) == ({"lock"}, changed)
 
@@ -61,19 +61,19 @@ def test_full_spool_lets_the_oldest_go_by_pod(tmp_path: Path) -> None:
     away = Delivery("numbers", Numbers(), Moody(), limits, backoff=IMPATIENT, spool=spool)
     for number in range(1_000):
         away.put(number)
-    eventually(lambda: away.tally.queued == 0)
+    eventually(lambda: away.statistics.queued == 0)
     close_all([away])
-    lost = away.tally.let_go[Cause.SPOOL_FULL]
+    lost = away.statistics.dropped[Cause.SPOOL_FULL]
 
     patient = Steady()
     delivery = Delivery("numbers", Numbers(), patient, limits, spool=spool)
-    eventually(lambda: delivery.tally.spool_bytes == 0)
+    eventually(lambda: delivery.statistics.spool_bytes == 0)
     close_all([delivery])
     # The one whose fate was open when it had to make room is the newest of those that were kept.
     assert len(patient.accepted) == 1_000 - lost > 50
     assert sorted(patient.accepted)[1:] == list(range(lost + 1, 1_000))
     expected = Counter(map(pod_of, set(range(1_000)) - set(patient.accepted)))
-    assert {pod: away.tally.let_go_by_pod[Cause.SPOOL_FULL, pod] for pod in expected} == expected
+    assert {pod: away.statistics.dropped_by_pod[Cause.SPOOL_FULL, pod] for pod in expected} == expected
 
 
 def test_spool_that_cannot_be_written_leaves_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -89,12 +89,12 @@ def test_spool_that_cannot_be_written_leaves_memory(tmp_path: Path, caplog: pyte
     shutil.rmtree(tmp_path / "spool")
     for number in range(20):
         delivery.put(number)
-    eventually(lambda: "cannot be written" in caplog.text)
+    eventually(lambda: "cannot write the spool" in caplog.text)
     transport.present.set()
-    eventually(lambda: delivery.tally.delivered == 20)
+    eventually(lambda: delivery.statistics.delivered == 20)
     close_all([delivery])
     assert transport.accepted == list(range(20))
-    assert caplog.text.count("cannot be written") == 1
+    assert caplog.text.count("cannot write the spool") == 1
 
 
 def test_hanging_receiver_does_not_keep_the_rest_from_the_disk(tmp_path: Path) -> None:
@@ -107,13 +107,13 @@ def test_hanging_receiver_does_not_keep_the_rest_from_the_disk(tmp_path: Path) -
 
         def spooled() -> int:
             delivery.put(observed(1))
-            return delivery.tally.spool_bytes
+            return delivery.statistics.spool_bytes
 
         eventually(spooled)
         receiver.hold.set()
-        eventually(lambda: delivery.tally.spool_bytes == delivery.tally.queued == 0)
+        eventually(lambda: delivery.statistics.spool_bytes == delivery.statistics.queued == 0)
         close_all([delivery])
-    assert delivery.tally.let_go == NOTHING
+    assert delivery.statistics.dropped == NOTHING
     assert numbers_received(receiver)[0] == [0]
 
 
@@ -126,9 +126,9 @@ from tests.outputs.otlp.sending import grpc_destination
 delivery = log_delivery(grpc_destination(int(sys.argv[1])), Limits(10_000, 16), Path(sys.argv[2]))
 for number in range(1_000):
     delivery.put(observed(number))
-while delivery.tally.queued:
+while delivery.statistics.queued:
     time.sleep(0.01)
-print(delivery.tally.spool_bytes, flush=True)
+print(delivery.statistics.spool_bytes, flush=True)
 time.sleep(60)
 """
 
@@ -142,6 +142,6 @@ def test_what_was_spooled_outlives_a_kill(tmp_path: Path) -> None:
             agent.kill()
     with grpc_receiver() as receiver:
         delivery = log_delivery(grpc_destination(receiver.port), Limits(capacity=100), tmp_path)
-        eventually(lambda: delivery.tally.delivered == 1_000)
+        eventually(lambda: delivery.statistics.delivered == 1_000)
         close_all([delivery])
     assert list(itertools.chain.from_iterable(numbers_received(receiver))) == list(range(1_000))

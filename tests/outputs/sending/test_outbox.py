@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from otel_netagent.outputs.sending import Cause, Parcel, SpoolPlace
+from otel_netagent.outputs.sending import Cause, EncodedRequest, SpoolPlace
 from otel_netagent.outputs.sending.outbox import Outbox
 from otel_netagent.outputs.sending.records import record_size
 from otel_netagent.outputs.sending.spool import Spool
@@ -19,9 +19,9 @@ from otel_netagent.outputs.sending.spool import Spool
 LIMIT = 100
 
 
-def numbered(number: int, size: int) -> Parcel:
-    """A parcel of this size, which counts as much as the number that it bears."""
-    return Parcel(str(number).zfill(size).encode(), number)
+def numbered(number: int, size: int) -> EncodedRequest:
+    """A request of this size, which counts as much as the number that it bears."""
+    return EncodedRequest(str(number).zfill(size).encode(), number)
 
 
 class _InMemory(RuleBasedStateMachine):
@@ -30,9 +30,9 @@ class _InMemory(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.dropped: list[tuple[Cause, int]] = []
-        self.outbox = Outbox(LIMIT, lambda cause, parcel: self.dropped.append((cause, parcel.count)))
-        self.waiting: list[Parcel] = []
-        self.in_hand: Parcel | None = None
+        self.outbox = Outbox(LIMIT, lambda cause, request: self.dropped.append((cause, request.count)))
+        self.waiting: list[EncodedRequest] = []
+        self.in_hand: EncodedRequest | None = None
         self.added = 0
         self.sent: list[int] = []
         self.expected: list[tuple[Cause, int]] = []
@@ -43,7 +43,7 @@ class _InMemory(RuleBasedStateMachine):
         self.waiting.append(numbered(self.added, size))
         self.outbox.add(self.waiting[-1])
         oldest = int(self.in_hand is not None)
-        while sum(len(parcel.body) for parcel in self.waiting) > LIMIT and len(self.waiting) > oldest + 1:
+        while sum(len(request.body) for request in self.waiting) > LIMIT and len(self.waiting) > oldest + 1:
             self.expected.append((Cause.QUEUE_FULL, self.waiting.pop(oldest).count))
 
     @precondition(lambda self: self.waiting and self.in_hand is None)
@@ -63,15 +63,15 @@ class _InMemory(RuleBasedStateMachine):
     @invariant()
     def each_is_where_it_should_be(self) -> None:
         assert self.dropped == self.expected
-        assert self.outbox.queued == sum(parcel.count for parcel in self.waiting)
+        assert self.outbox.queued == sum(request.count for request in self.waiting)
         assert not self.waiting or self.waiting[-1].count == self.added, "the newest is kept"
-        kept = [parcel.count for parcel in self.waiting]
+        kept = [request.count for request in self.waiting]
         assert sorted([*self.sent, *kept, *(count for _, count in self.dropped)]) == list(range(1, self.added + 1))
         assert self.sent == sorted(self.sent)
 
     def teardown(self) -> None:
         self.outbox.close()
-        assert self.dropped == self.expected + [(Cause.SHUTDOWN, parcel.count) for parcel in self.waiting]
+        assert self.dropped == self.expected + [(Cause.SHUTDOWN, request.count) for request in self.waiting]
         assert self.outbox.queued == 0
         self.outbox.add(numbered(self.added + 1, 10))
         assert self.dropped[-1] == (Cause.SHUTDOWN, self.added + 1)
@@ -90,19 +90,19 @@ class _OnDisk(RuleBasedStateMachine):
         self.dropped: list[tuple[Cause, int]] = []
         place = SpoolPlace(Path(self.directory.name), limit)
         spool = Spool(place, lambda count: self.dropped.append((Cause.DAMAGED, count)))
-        self.outbox = Outbox(LIMIT, lambda cause, parcel: self.dropped.append((cause, parcel.count)))
+        self.outbox = Outbox(LIMIT, lambda cause, request: self.dropped.append((cause, request.count)))
         self.outbox.use(spool)
         self.added = 0
         self.largest = 0
         self.sent: list[int] = []
-        self.in_hand: Parcel | None = None
+        self.in_hand: EncodedRequest | None = None
 
     @rule(size=st.integers(4, 2 * LIMIT))
     def add(self, size: int) -> None:
         self.added += 1
-        parcel = numbered(self.added, size)
-        self.largest = max(self.largest, record_size(parcel))
-        self.outbox.add(parcel)
+        request = numbered(self.added, size)
+        self.largest = max(self.largest, record_size(request))
+        self.outbox.add(request)
 
     @rule()
     def keep(self) -> None:
@@ -140,8 +140,8 @@ class _OnDisk(RuleBasedStateMachine):
         if self.in_hand is not None:
             self.settle()
         self.outbox.end()
-        while (parcel := self.outbox.take()) is not None:
-            self.sent.append(parcel.count)
+        while (request := self.outbox.take()) is not None:
+            self.sent.append(request.count)
             self.outbox.settle()
         self.outbox.close()
         self.directory.cleanup()
@@ -154,15 +154,15 @@ TestOnDisk = _OnDisk.TestCase
 
 def drain(outbox: Outbox) -> Iterable[int]:
     outbox.end()
-    while parcel := outbox.take():
-        yield parcel.count
+    while request := outbox.take():
+        yield request.count
         outbox.settle()
 
 
 @given(st.lists(st.integers(4, 2 * LIMIT), min_size=1, max_size=30))
 def test_full_memory_drops_the_oldest_and_keeps_the_newest(sizes: list[int]) -> None:
     dropped: list[int] = []
-    outbox = Outbox(LIMIT, lambda _, parcel: dropped.append(parcel.count))
+    outbox = Outbox(LIMIT, lambda _, request: dropped.append(request.count))
     for number, size in enumerate(sizes):
         outbox.add(numbered(number, size))
     kept = list(drain(outbox))
@@ -175,7 +175,7 @@ def test_full_memory_drops_the_oldest_and_keeps_the_newest(sizes: list[int]) -> 
 
 def test_what_is_in_hand_is_not_dropped_and_neither_is_the_newest() -> None:
     dropped: list[int] = []
-    outbox = Outbox(10, lambda _, parcel: dropped.append(parcel.count))
+    outbox = Outbox(10, lambda _, request: dropped.append(request.count))
     outbox.add(numbered(0, 10))
     assert outbox.take() is not None
     for number in (1, 2, 3):
@@ -188,7 +188,7 @@ def test_what_is_in_hand_is_not_dropped_and_neither_is_the_newest() -> None:
 @pytest.mark.parametrize("taken", [False, True])
 def test_end_drops_what_has_no_disk(taken: bool) -> None:
     dropped: list[tuple[Cause, int]] = []
-    outbox = Outbox(LIMIT, lambda cause, parcel: dropped.append((cause, parcel.count)))
+    outbox = Outbox(LIMIT, lambda cause, request: dropped.append((cause, request.count)))
     outbox.add(numbered(1, 10))
     outbox.add(numbered(2, 10))
     if taken:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.outputs.sending import Parcel
+from otel_netagent.outputs.sending import EncodedRequest
 from otel_netagent.outputs.sending.outcome import Accepted, Outcome, Refused, Retryable, TooLarge
 from otel_netagent.outputs.sending.request_size import FLOOR_BYTES, RequestSize
 from otel_netagent.outputs.sending.splitting import Splitting
@@ -20,43 +20,45 @@ CONFIGURED = 1 << 20
 TOO_LARGE = TooLarge("HTTP status 413: too large")
 
 
-def parcel_of(sizes: Sequence[int]) -> Parcel:
+def request_of(sizes: Sequence[int]) -> EncodedRequest:
     """Items of these sizes, by lines that say which they are."""
     lines = [str(number).encode().ljust(size - 1, b".") + b"\n" for number, size in enumerate(sizes)]
-    return Parcel(b"".join(lines), len(sizes))
+    return EncodedRequest(b"".join(lines), len(sizes))
 
 
-def halves(parcel: Parcel) -> tuple[Parcel, Parcel] | None:
-    lines = parcel.body.splitlines(keepends=True)
+def halves(request: EncodedRequest) -> tuple[EncodedRequest, EncodedRequest] | None:
+    lines = request.body.splitlines(keepends=True)
     middle = len(lines) // 2
     if not middle:
         return None
-    return Parcel(b"".join(lines[:middle]), middle), Parcel(b"".join(lines[middle:]), len(lines) - middle)
+    return EncodedRequest(b"".join(lines[:middle]), middle), EncodedRequest(
+        b"".join(lines[middle:]), len(lines) - middle
+    )
 
 
-def items(parcel: Parcel) -> list[int]:
-    return [int(line.partition(b".")[0]) for line in parcel.body.splitlines()]
+def items(request: EncodedRequest) -> list[int]:
+    return [int(line.partition(b".")[0]) for line in request.body.splitlines()]
 
 
 def deliver(
     sizes: Sequence[int],
-    answer: Callable[[Parcel], Outcome],
+    answer: Callable[[EncodedRequest], Outcome],
     size: RequestSize | None = None,
     patience_s: float = math.inf,
 ) -> list[tuple[int, Outcome]]:
     """Send these items until each has its fate: (item, its fate), in the order of their numbers."""
-    parts = Splitting(parcel_of(sizes), halves, size or RequestSize(CONFIGURED), patience_s)
+    parts = Splitting(request_of(sizes), halves, size or RequestSize(CONFIGURED), patience_s)
     for part in parts:
         while isinstance(parts.judge(part, answer(part)), Retryable):
             pass
-    return sorted(((item, fate) for part, fate in parts.fates for item in items(part)), key=lambda each: each[0])
+    return sorted(((item, fate) for part, fate in parts.outcomes for item in items(part)), key=lambda each: each[0])
 
 
-def limited_to(limit: int) -> Callable[[Parcel], Outcome]:
+def limited_to(limit: int) -> Callable[[EncodedRequest], Outcome]:
     return lambda part: Accepted() if len(part.body) <= limit else TOO_LARGE
 
 
-def in_turn(*answers: Outcome) -> Callable[[Parcel], Outcome]:
+def in_turn(*answers: Outcome) -> Callable[[EncodedRequest], Outcome]:
     """These answers, and acceptance from then on."""
     left = iter(answers)
     return lambda _: next(left, Accepted())
@@ -88,17 +90,17 @@ ANSWERS = st.sampled_from([Accepted(), Accepted(rejected=1), TOO_LARGE, Retryabl
 
 @given(st.lists(SMALL | AROUND_THE_FLOOR, min_size=1, max_size=20), st.lists(ANSWERS, max_size=60))
 def test_each_item_has_one_fate_whatever_is_answered(sizes: list[int], answers: list[Outcome]) -> None:
-    fates = deliver(sizes, in_turn(*answers), patience_s=0.0)
-    assert [item for item, _ in fates] == list(range(len(sizes)))
+    outcomes = deliver(sizes, in_turn(*answers), patience_s=0.0)
+    assert [item for item, _ in outcomes] == list(range(len(sizes)))
 
 
 @given(st.integers(1, 400), st.integers(1, 200))
 def test_rejection_of_everything_costs_nothing_while_there_is_patience(count: int, answers: int) -> None:
     """However long it lasts, one request is tried at a time, and afterwards all goes on as before."""
-    sent: list[Parcel] = []
+    sent: list[EncodedRequest] = []
     size = RequestSize(CONFIGURED)
 
-    def answer(part: Parcel) -> Outcome:
+    def answer(part: EncodedRequest) -> Outcome:
         sent.append(part)
         return TOO_LARGE if len(sent) <= answers else Accepted()
 
@@ -119,45 +121,45 @@ def test_requests_that_are_accepted_make_the_next_ones_larger() -> None:
 
 
 def test_rejection_of_everything_is_a_refusal_in_the_end() -> None:
-    sent: list[Parcel] = []
+    sent: list[EncodedRequest] = []
 
-    def answer(part: Parcel) -> Outcome:
+    def answer(part: EncodedRequest) -> Outcome:
         sent.append(part)
         return TOO_LARGE
 
-    fates = deliver([1_000] * 300, answer, patience_s=0.0)
-    assert [item for item, _ in fates] == list(range(300))
-    [fate] = {fate for _, fate in fates}
+    outcomes = deliver([1_000] * 300, answer, patience_s=0.0)
+    assert [item for item, _ in outcomes] == list(range(300))
+    [fate] = {fate for _, fate in outcomes}
     assert isinstance(fate, Refused)
-    assert fate.reason == "HTTP status 413: too large (for 1000 bytes: hardly for their size)"
+    assert fate.reason == "HTTP status 413: too large (for 1000 bytes: size is hardly the reason)"
     assert len(sent) < 25, "not each item by itself"
 
 
 def test_outage_amid_a_request_loses_nothing() -> None:
     """What was accepted before the first rejection proves nothing."""
-    fates = deliver([1_000] * 4, in_turn(Accepted(), *[TOO_LARGE] * 30), RequestSize(2_000))
-    assert fates == [(item, Accepted()) for item in range(4)]
+    outcomes = deliver([1_000] * 4, in_turn(Accepted(), *[TOO_LARGE] * 30), RequestSize(2_000))
+    assert outcomes == [(item, Accepted()) for item in range(4)]
 
 
 def test_patience_begins_anew_with_each_outage() -> None:
     given_answer = in_turn(*[TOO_LARGE] * 9, Accepted(), Accepted(), *[TOO_LARGE] * 9)
-    sent: list[Parcel] = []
+    sent: list[EncodedRequest] = []
 
-    def answer(part: Parcel) -> Outcome:
+    def answer(part: EncodedRequest) -> Outcome:
         sent.append(part)
         if len(sent) == 11:
             time.sleep(1.1)
         return given_answer(part)
 
-    fates = deliver([1_000] * 8, answer, RequestSize(1_000), patience_s=1.0)
-    assert fates == [(item, Accepted()) for item in range(8)]
+    outcomes = deliver([1_000] * 8, answer, RequestSize(1_000), patience_s=1.0)
+    assert outcomes == [(item, Accepted()) for item in range(8)]
 
 
 def test_outage_after_a_limit_was_met_loses_little() -> None:
     """A receiver that has just accepted a part of what it rejected is believed, but not for ever."""
-    fates = deliver([1_000] * 400, in_turn(TOO_LARGE, Accepted(), *[TOO_LARGE] * 100))
-    assert [item for item, _ in fates] == list(range(400))
-    assert [fate for _, fate in fates].count(TOO_LARGE) == 16
+    outcomes = deliver([1_000] * 400, in_turn(TOO_LARGE, Accepted(), *[TOO_LARGE] * 100))
+    assert [item for item, _ in outcomes] == list(range(400))
+    assert [fate for _, fate in outcomes].count(TOO_LARGE) == 16
 
 
 @pytest.mark.parametrize("answer", [Accepted(), Refused("no")])

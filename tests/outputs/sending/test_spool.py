@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_netagent.outputs.sending.records import record_size, write_record
-from otel_netagent.outputs.sending.request import Parcel
+from otel_netagent.outputs.sending.request import EncodedRequest
 from otel_netagent.outputs.sending.spool import Spool, SpoolPlace, open_spool
-from tests.outputs.sending.numbers import make_parcel
+from tests.outputs.sending.numbers import make_request
 
 ROOMY = 1 << 20
 
@@ -26,12 +26,12 @@ def opened(directory: Path, limit: int = ROOMY, damages: list[int] | None = None
     return Spool(SpoolPlace(directory, limit), ([] if damages is None else damages).append)
 
 
-def drained(spool: Spool) -> list[Parcel]:
-    parcels = []
-    while parcel := spool.head():
-        parcels.append(parcel)
+def drained(spool: Spool) -> list[EncodedRequest]:
+    requests = []
+    while request := spool.head():
+        requests.append(request)
         spool.settle()
-    return parcels
+    return requests
 
 
 def segments(directory: Path) -> list[Path]:
@@ -47,7 +47,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 def test_head_stays_until_it_is_settled(spool: Spool) -> None:
     assert spool.head() is None
-    first, second = make_parcel(1), make_parcel(2)
+    first, second = make_request(1), make_request(2)
     spool.append(first)
     assert spool.head() is first
     spool.append(second)
@@ -58,7 +58,7 @@ def test_head_stays_until_it_is_settled(spool: Spool) -> None:
 
 def test_nothing_is_left_of_what_was_settled(spool: Spool, tmp_path: Path) -> None:
     for number in range(3):
-        spool.append(make_parcel(number))
+        spool.append(make_request(number))
     assert spool.bytes == sum(path.stat().st_size for path in segments(tmp_path)) > 0
     drained(spool)
     assert spool.bytes == 0
@@ -71,14 +71,14 @@ ACTIONS = st.lists(st.sampled_from(["append", "append", "settle", "restart", "ki
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(ACTIONS, st.sampled_from([200, 400, ROOMY]))
 def test_is_a_queue_through_restarts(actions: list[str], segment_room: int) -> None:
-    waiting: deque[Parcel] = deque()
+    waiting: deque[EncodedRequest] = deque()
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         # The limit makes segments small and is never reached.
         spool = opened(place, max(segment_room * 8, 20 * 30 * 8))
         for number, action in enumerate(actions):
             if action == "append":
-                waiting.append(make_parcel(number))
+                waiting.append(make_request(number))
                 spool.append(waiting[-1])
             elif action == "settle" and spool.head():
                 spool.settle()
@@ -88,7 +88,7 @@ def test_is_a_queue_through_restarts(actions: list[str], segment_room: int) -> N
                 spool.close()
                 if action == "kill" and segments(place):
                     with segments(place)[-1].open("ab") as torn:
-                        torn.write(write_record(make_parcel(1_000 + number))[:-1])
+                        torn.write(write_record(make_request(1_000 + number))[:-1])
                 spool = opened(place, max(segment_room * 8, 20 * 30 * 8))
             assert spool.head() == (waiting[0] if waiting else None)
         assert drained(spool) == list(waiting)
@@ -96,34 +96,34 @@ def test_is_a_queue_through_restarts(actions: list[str], segment_room: int) -> N
 
 
 def test_oldest_make_room_and_are_handed_back(tmp_path: Path) -> None:
-    size = record_size(make_parcel(100))
+    size = record_size(make_request(100))
     spool = opened(tmp_path, 16 * size)
-    displaced: list[Parcel] = []
+    displaced: list[EncodedRequest] = []
     for number in range(100, 150):
-        parcel = make_parcel(number)
-        displaced += spool.make_room(parcel)
-        spool.append(parcel)
+        request = make_request(number)
+        displaced += spool.make_room(request)
+        spool.append(request)
         assert spool.bytes <= 16 * size
     rest = drained(spool)
-    assert displaced + rest == [make_parcel(number) for number in range(100, 150)]
+    assert displaced + rest == [make_request(number) for number in range(100, 150)]
     assert len(rest) >= 14, "what makes room is a small part"
     spool.close()
 
 
 def test_what_was_settled_is_not_displaced(tmp_path: Path) -> None:
-    size = record_size(make_parcel(100))
+    size = record_size(make_request(100))
     spool = opened(tmp_path, 16 * size)
     for number in range(100, 116):
-        spool.append(make_parcel(number))
+        spool.append(make_request(number))
     spool.settle()
-    assert list(spool.make_room(make_parcel(200))) == [make_parcel(101)]
+    assert list(spool.make_room(make_request(200))) == [make_request(101)]
     spool.close()
 
 
 def test_damage_is_counted_and_the_rest_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spool = opened(tmp_path)
     for numbers in ((1, 2), (3, 4, 5), (6,)):
-        spool.append(make_parcel(*numbers))
+        spool.append(make_request(*numbers))
     spool.close()
     [path] = segments(tmp_path)
     data = bytearray(path.read_bytes())
@@ -131,7 +131,7 @@ def test_damage_is_counted_and_the_rest_read(tmp_path: Path, caplog: pytest.LogC
     path.write_bytes(data)
     damages: list[int] = []
     spool = opened(tmp_path, damages=damages)
-    assert drained(spool) == [make_parcel(1, 2), make_parcel(6)]
+    assert drained(spool) == [make_request(1, 2), make_request(6)]
     assert damages == [3]
     assert f"{path} is damaged at byte" in caplog.text
     spool.close()
@@ -150,13 +150,13 @@ def small_disk() -> Iterator[Path]:
 
 def test_full_disk_leaves_what_is_there_whole(small_disk: Path) -> None:
     spool = opened(small_disk)
-    kept: list[Parcel] = []
+    kept: list[EncodedRequest] = []
 
     def fill() -> None:
         for number in range(100):
-            parcel = Parcel(bytes([number]) * 5_000, 1)
-            spool.append(parcel)
-            kept.append(parcel)
+            request = EncodedRequest(bytes([number]) * 5_000, 1)
+            spool.append(request)
+            kept.append(request)
 
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         fill()
@@ -166,7 +166,7 @@ def test_full_disk_leaves_what_is_there_whole(small_disk: Path) -> None:
     spool = opened(small_disk, damages=damages)
     assert drained(spool) == kept
     assert damages == []
-    spool.append(make_parcel(1))
+    spool.append(make_request(1))
     spool.close()
 
 
@@ -176,7 +176,7 @@ def test_full_disk_is_not_filled_with_empty_files(small_disk: Path) -> None:
         (small_disk / "others").write_bytes(bytes(100 << 10))
     for _ in range(3):
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-            spool.append(make_parcel(1))
+            spool.append(make_request(1))
     assert (spool.head(), segments(small_disk)) == (None, [])
     spool.close()
 
@@ -184,7 +184,7 @@ def test_full_disk_is_not_filled_with_empty_files(small_disk: Path) -> None:
 def test_directory_belongs_to_one_agent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spool = opened(tmp_path)
     assert open_spool(SpoolPlace(tmp_path, ROOMY), print) is None
-    assert f"no spool in {tmp_path} (another agent uses it)" in caplog.text
+    assert f"cannot use the spool in {tmp_path} (another agent uses it)" in caplog.text
     spool.close()
     again = open_spool(SpoolPlace(tmp_path, ROOMY), print)
     assert again is not None
@@ -206,7 +206,7 @@ def test_others_cannot_look(tmp_path: Path) -> None:
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.spool").write_text("keep")
     spool = opened(tmp_path)
-    spool.append(make_parcel(1))
+    spool.append(make_request(1))
     drained(spool)
     spool.close()
     assert (tmp_path / "notes.spool").read_text() == "keep"

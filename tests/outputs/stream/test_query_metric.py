@@ -83,7 +83,7 @@ def test_before_the_first_collection(client: OriginalClient) -> None:
     with pytest.raises(grpc.RpcError) as refusal:
         client.query()
     assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert refusal.value.details() == "no numbers have been collected yet (metric_config.enable)"
+    assert refusal.value.details() == "nothing has been collected yet; is metric_config.enable true?"
 
 
 def test_answer_that_no_client_would_take_is_refused_with_what_to_do(

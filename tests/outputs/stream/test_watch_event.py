@@ -165,7 +165,7 @@ def test_one_subscriber_too_many_is_refused_until_another_leaves(connect: Connec
             next(connect(stream.port).watch())
         assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert refusal.value.details() == (
-            "2 clients watch the events of node-7 already, and that is the limit; end one of them and try again"
+            "2 clients watch the events of node-7 already, which is the limit; stop one of them and try again"
         )
         first.cancel()
         wait_until(lambda: stream.subscribers == 1)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-
-from otel_netagent.outputs.text.event_lines import TextSink, one_line
+from otel_netagent.outputs.text.event_lines import TextSink
 from otel_netagent.outputs.text.line_queue import LineKind, LineQueue
-from tests.outputs.samples import ANY_TEXT, make_event
+from tests.outputs.samples import make_event
 
 
 def written(*bodies: str) -> bytes:
@@ -35,10 +33,3 @@ def test_line_that_is_lost_is_counted_as_that_of_an_event() -> None:
     queue = LineQueue(0)
     TextSink(queue).write(make_event())
     assert (queue.lost(LineKind.EVENT), queue.lost(LineKind.LOG)) == (1, 0)
-
-
-@given(ANY_TEXT)
-def test_one_line_is_printable(text: str) -> None:
-    assert one_line(text).isprintable()
-    if text.isprintable():
-        assert one_line(text) == text

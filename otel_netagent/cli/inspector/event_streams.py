@@ -1,4 +1,4 @@
-"""The event streams of several agents, merged, each opened again when it breaks."""
+"""The event streams of several agents, merged; a stream that breaks is opened again."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _RETRY_S = 1.0
 _MAX_UNREAD = 256
 
 _OPTIONS = [
-    # An agent's address is one of the cluster: a proxy for the world outside cannot reach it.
+    # An agent has an address of the cluster, which a proxy to the outside cannot reach.
     ("grpc.enable_http_proxy", 0),
-    # Bounds a connection attempt, too.
+    # Also limits a connection attempt.
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 5_000),
-    # A stream may be silent for hours: a node that vanished without a word must be told from a quiet one.
+    # A stream may be silent for hours: pings distinguish a node that vanished from a quiet one.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 ]
@@ -35,14 +35,14 @@ _TOO_OLD = "this agent is older, and accepts one value each of --type, --pod and
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The agent at `source` says that it serves the stream, at first or again (ACK Net Exporter does not say so)."""
+    """The agent at `source` serves the stream now, or again (ACK Net Exporter does not report this)."""
 
     source: Address
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The stream of `source` could not be opened, or ended. It is being tried again."""
+    """The stream of `source` could not be opened, or ended. It is retried."""
 
     source: Address
     reason: str
@@ -59,11 +59,11 @@ class Received:
 News: TypeAlias = Opened | Broken | Received
 
 
-class Sources:
-    """What several agents say, in the order in which it comes.
+class EventStreams:
+    """Iterates over the news of several agents, in the order of arrival.
 
-    A thread reads each stream. When the reader of this iterator is slow, the threads wait for it, and the agents count
-    what is lost by that.
+    A thread reads each stream. If the reader of this iterator is slow, the threads wait for it, and the agents count
+    the events that they drop meanwhile.
     """
 
     def __init__(self, addresses: Sequence[Address], request: pb.WatchRequest) -> None:
@@ -103,7 +103,7 @@ class Sources:
 
     def _follow(self, source: Address) -> None:
         with grpc.insecure_channel(f"dns:///{source}", options=_OPTIONS) as channel:
-            # Only the first attempt fails at once where nobody listens; the later ones wait for the agent to be back.
+            # Only the first attempt fails at once if nobody listens; later ones wait until the agent is back.
             wait_for_ready = False
             while (call := self._open(source, channel, wait_for_ready)) is not None:
                 self._put(Broken(source, self._read(source, call)))
@@ -122,7 +122,7 @@ class Sources:
             return call
 
     def _read(self, source: Address, call: grpc.CallIterator[pb.WatchReply]) -> str:
-        """Pass on what the stream says until it ends; return why it did."""
+        """Pass the events of the stream on until it ends; return the reason of its end."""
         try:
             said = call.initial_metadata()
             if (self._request.names or self._request.filters) and rpc.ALTERNATIVES[0] not in said:
