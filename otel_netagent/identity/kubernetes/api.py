@@ -41,6 +41,9 @@ _MOST_COMPLAINT_BYTES: Final = 16 << 10
 _AHEAD: Final = "Too large resource version"
 """The text that distinguishes this error from a gateway's timeout, in client-go too: old versions give no cause."""
 
+_UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading raises of JSON that is no answer of the API: an infinite code overflows, deep nesting ends the stack."""
+
 _HEADERS: Final = {"Accept": "application/json", "User-Agent": f"otel-netagent/{__version__}"}
 
 
@@ -62,7 +65,7 @@ class NodePods:
         try:
             document = json.loads(content)
             return Listing(str(document["metadata"]["resourceVersion"]), tuple(document["items"] or ()))
-        except (ValueError, KeyError, TypeError) as error:
+        except _UNREADABLE as error:
             raise ApiFailed(f"the answer is not a list of pods: {error!r}") from error
 
     @contextlib.contextmanager
@@ -122,7 +125,7 @@ def _check(response: urllib3.BaseHTTPResponse) -> None:
     content = response.read(_MOST_COMPLAINT_BYTES)
     try:
         complaint = str(json.loads(content)["message"])
-    except (ValueError, KeyError, TypeError):
+    except _UNREADABLE:
         complaint = " ".join(content[:200].decode(errors="replace").split()) or str(response.reason)
     raise _refusal(response.status, complaint, response.headers.get("Retry-After", ""))
 
@@ -143,6 +146,6 @@ def _watch_event(line: bytes) -> WatchEvent:
         kind, thing = document["type"], document["object"]
         if kind == "ERROR":
             raise _refusal(int(thing.get("code") or 0), str(thing.get("message")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise ApiFailed(f"cannot decode a message of the watch: {error!r}") from error
     return WatchEvent(kind, thing)

@@ -26,11 +26,12 @@ _SLICE_S: Final = 0.01
 
 @dataclass(frozen=True)
 class Refusal:
-    """An answer that is given instead of the right one."""
+    """An answer that is given instead of the right one: a Status with the message, or `content` as it is."""
 
     code: int
     message: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes = b""
 
 
 @dataclass
@@ -140,7 +141,7 @@ class _Handler(Handler):
         assert self.headers["User-Agent"].startswith("otel-netagent/")
         if cluster.refusals:
             refusal = cluster.refusals.popleft()
-            self._refuse(refusal.code, refusal.message, refusal.headers)
+            self._refuse(refusal.code, refusal.message, refusal.headers, refusal.content)
         elif not self._is_known():
             self._refuse(401, "Unauthorized")
         elif "watch" in query:
@@ -213,9 +214,9 @@ class _Handler(Handler):
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self.wfile.flush()
 
-    def _refuse(self, code: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def _refuse(self, code: int, message: str, headers: Mapping[str, str] | None = None, content: bytes = b"") -> None:
         status = {"kind": "Status", "status": "Failure", "code": code, "message": message}
-        self.answer(code, json.dumps(status).encode(), headers)
+        self.answer(code, content or json.dumps(status).encode(), headers)
 
 
 class _Server(Server):

@@ -29,6 +29,9 @@ from tests.identity.kubernetes.pods import NODE, UID, pod_document
 from tests.identity.kubernetes.server import Cluster, Refusal, serving
 from tests.identity.node import Clock
 
+_DEEP = b"[" * 10_000
+"""JSON nested more deeply than Python reads it."""
+
 QUICK = Backoff(first_s=0.01, most_s=0.05)
 LISTED_ONE = f"Kubernetes: listed the pods of node {NODE}: 1"
 FOLLOWING_ONE = f"Kubernetes: watching the pods of node {NODE}: 1"
@@ -379,7 +382,10 @@ def test_it_comes_back_when_it_is_asked_to(cluster: Cluster, account: Account) -
         (b"[]\n", "cannot decode a message of the watch"),
         (b'{"type": "ADDED", "object": {}}\n', "the watch reports an object that is not a pod"),
         (b'{"type": "ERROR", "object": {"code": 500, "message": "etcd"}}\n', "HTTP status 500: etcd"),
+        (b'{"type": "ERROR", "object": {"code": 1e999}}\n', "the watch says what cannot be read"),
+        (_DEEP + b"\n", "the watch says what cannot be read"),
     ],
+    ids=["no JSON", "no message", "no pod", "an error", "an infinite code", "deep nesting"],
 )
 def test_nonsense_is_logged_and_survived(
     cluster: Cluster, account: Account, caplog: pytest.LogCaptureFixture, line: bytes, reason: str
@@ -390,6 +396,19 @@ def test_nonsense_is_logged_and_survived(
         eventually(lambda: any(reason in line for line in caplog.messages))
         cluster.put(pod_document("second", uid="2"))
         eventually(lambda: known.names() == {"first", "second"})
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(200, "the answer is no list of pods"), (500, "HTTP status 500: [[[")], ids=["list", "error"]
+)
+def test_an_answer_nested_too_deeply_is_logged_and_survived(
+    cluster: Cluster, account: Account, caplog: pytest.LogCaptureFixture, code: int, reason: str
+) -> None:
+    cluster.refusals.append(Refusal(code, "", content=_DEEP))
+    cluster.put(pod_document("first"))
+    with watching(account) as known:
+        eventually(lambda: known.names() == {"first"})
+    assert any(reason in line for line in caplog.messages)
 
 
 def test_a_stranger_is_not_trusted(cluster: Cluster, certificate: trustme.LeafCert, tmp_path: Path) -> None:
