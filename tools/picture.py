@@ -18,7 +18,7 @@ from tools.session import ROOT, STARTS_THE_AGENT, agent_running
 PICTURE: Final = ROOT / "docs" / "session.svg"
 _WIDTH: Final = 150
 _FONT_FROM_ELSEWHERE: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
-_TOLD: Final = re.compile(r"type=\S+ pod=\S+|reason:\w+|state:\w+|(?<=} )\d+")
+_FINDINGS: Final = re.compile(r"type=\S+ pod=\S+|reason:\w+|state:\w+|(?<=} )\d+")
 
 
 def faults(page: str) -> list[Step]:
@@ -58,7 +58,7 @@ def _drawn(step: Step, printed: list[str]) -> Iterator[Text]:
     for shown in step.shown:
         line = shown if shown == "..." else next(each for each in printed if missing([shown], [each]) is None)
         drawn = Text(line)
-        drawn.highlight_regex(_TOLD, "bold yellow")
+        drawn.highlight_regex(_FINDINGS, "bold yellow")
         yield drawn
 
 

@@ -23,11 +23,11 @@ class EntityKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """Owner of one network namespace, which `netns_cookie` tells from all others, those that are gone among them.
+    """Owner of one network namespace, which `netns_cookie` distinguishes from all others, also from those that are gone.
 
-    `netns` is its inode number, which labels show, and which the next namespace has as soon as this one is gone. The
-    cookie is the inode number too where none is known (kernel.namespaces.Namespace). `pod_uid` tells a pod from the
-    next of the same name.
+    `netns` is its inode number, which labels show; another namespace may get it as soon as this one is gone. If no
+    cookie is known, it is the inode number too (kernel.namespaces.Namespace). `pod_uid` distinguishes a pod from the
+    next one of the same name.
 
     `netns` is the inode number of that namespace, as `/proc/PID/ns/net` shows it.
     `pod` and `namespace` are the values of the labels of these names. Where the owner is no pod of

@@ -40,8 +40,8 @@ class EventType:
     """One kind of occurrence that a probe reports.
 
     `name` is what the text line shows after `type=`, `event_name` the name of the OpenTelemetry log
-    record; both are final. `fires_when` completes the sentence "it fires when ...". A type that tells of something
-    slow fires above `threshold_ms` milliseconds, unless the configuration says otherwise. `attributes` are all that
+    record; both are final. `fires_when` completes the sentence "it fires when ...". A type for something
+    slow fires above `threshold_ms` milliseconds, unless the configuration sets another threshold. `attributes` are all that
     its events may have, in the order of the text line.
     """
 
@@ -71,10 +71,10 @@ class _EventFields(NamedTuple):
 
 
 class Event(_EventFields):
-    """One occurrence, as the probe tells it: without knowing whose the namespace is.
+    """One occurrence, as the probe reports it: without the owner of the namespace.
 
     `time_ns` is the Unix time at which it happened in the kernel. `netns` is the inode number of the
-    network namespace, which the kernel uses again once that is gone; `netns_cookie` is never used twice
+    network namespace, which the kernel reuses once the namespace is gone; `netns_cookie` is never used twice
     (bpf/include/netns.h). `attributes` are some of those that the type declares, by their names. `body` is the text
     line after the entity; it follows from the attributes, and is made at once: later it costs twice as much, in the
     thread of the first output that needs it.

@@ -25,9 +25,9 @@ ItemT = TypeVar("ItemT")
 class Delivery(Generic[ItemT]):
     """Sends the items of one signal in two threads: one packs items into requests, one sends the requests.
 
-    A request that the receiver cannot take now is tried again until it is taken or refused for good, while
-    what comes meanwhile is kept behind it. What is let go is counted. Delivery is at least once: a request whose
-    answer is lost is sent again, and so is one that was split when the agent ends halfway.
+    A request that the receiver cannot accept now is retried until it is accepted or rejected for good; what comes
+    meanwhile is kept behind it. What is dropped is counted. Delivery is at least once: a request whose answer is lost
+    is sent again, and so is one that was split when the agent ends halfway.
 
     One that is `held` takes items and keeps them in memory, but sends nothing and leaves the spool alone until `begin`:
     another delivery still uses both.

@@ -31,7 +31,7 @@ class Outbox:
     """
 
     def __init__(self, memory_bytes: int, dropped: Callable[[Cause, EncodedRequest], None]) -> None:
-        """Keep up to `memory_bytes` in memory; `dropped` is told what cannot be kept, and must not come back here."""
+        """Keep up to `memory_bytes` in memory; `dropped` is called with what cannot be kept, and must not call back."""
         self._memory_limit = memory_bytes
         self._spool: Spool | None = None
         self._drop = dropped
