@@ -80,7 +80,7 @@ def list_() -> None:
 @_output
 @click.option("-v", "--verbose", is_flag=True, help="Also show each attach method that the kernel rejected, and why.")
 def probe(endpoint: Address, output: str, verbose: bool) -> None:
-    """Show the probes: whether each runs, how it is attached, and if not, why.
+    """Show the probes: state, attach methods, reasons.
 
     A row is one thing that a probe watches, with its attach method on this kernel: a tracepoint (raw_tp, tp_btf), a
     function (fentry, fexit, kprobe, kretprobe), an iterator (iter), procfs or rtnetlink.
