@@ -82,7 +82,7 @@ def list_() -> None:
     "-v", "--verbose", is_flag=True, help="Also what the kernel refused and why, and what each needs and costs."
 )
 def probe(endpoint: Address, output: str, verbose: bool) -> None:
-    """Show the probes: whether each runs, how it is attached, and if not, why.
+    """Show the probes: state, attach methods, reasons.
 
     A row is one thing that a probe watches, with its attach method on this kernel: a tracepoint (raw_tp, tp_btf), a
     function (fentry, fexit, kprobe, kretprobe), an iterator (iter), procfs or rtnetlink.
