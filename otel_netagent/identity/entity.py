@@ -23,7 +23,7 @@ class EntityKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """Owner of one network namespace, which `netns_cookie` distinguishes from all others, also from those that are gone.
+    """Owner of one network namespace, which `netns_cookie` distinguishes from all others, past ones included.
 
     `netns` is its inode number, which labels show; another namespace may get it as soon as this one is gone. If no
     cookie is known, it is the inode number too (kernel.namespaces.Namespace). `pod_uid` distinguishes a pod from the

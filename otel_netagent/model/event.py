@@ -41,8 +41,8 @@ class EventType:
 
     `name` is what the text line shows after `type=`, `event_name` the name of the OpenTelemetry log
     record; both are final. `fires_when` completes the sentence "it fires when ...". A type for something
-    slow fires above `threshold_ms` milliseconds, unless the configuration sets another threshold. `attributes` are all that
-    its events may have, in the order of the text line.
+    slow fires above `threshold_ms` milliseconds, unless the configuration sets another threshold.
+    `attributes` are all that its events may have, in the order of the text line.
     """
 
     name: str

@@ -399,7 +399,9 @@ def test_nonsense_is_logged_and_survived(
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [(200, "the answer is not a list of pods"), (500, "HTTP status 500: [[[")], ids=["list", "error"]
+    ("code", "reason"),
+    [(200, "the answer is not a list of pods"), (500, "HTTP status 500: [[[")],
+    ids=["list", "error"],
 )
 def test_an_answer_nested_too_deeply_is_logged_and_survived(
     cluster: Cluster, account: Account, caplog: pytest.LogCaptureFixture, code: int, reason: str
