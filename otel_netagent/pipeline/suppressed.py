@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.model.event import Event, EventType
+from otel_netagent.model.table import Table
 from otel_netagent.probing.occurrences import EVENTS
 
 EVENTS_SUPPRESSED: Final = EventType(
@@ -54,7 +55,7 @@ class Untold:
 
 def _missing(snapshot: Snapshot) -> Iterator[tuple[_Stream, _Missing]]:
     for table in snapshot.tables:
-        if table.series == (EVENTS,):
+        if isinstance(table, Table) and table.series == (EVENTS,):
             counts = {key: count for key, (count,) in table.rows.items()}
             for (cookie, (name, outcome)), count in counts.items():
                 if outcome == "suppressed":
