@@ -93,9 +93,8 @@ def _snapshot(pods: range, turn: int) -> Snapshot:
         for each in entities
     }
     time_ns = _START_NS + turn * _INTERVAL_NS
-    return Snapshot(
-        time_ns, {each.netns_cookie: each for each in entities}, tables, (HistogramTable("tcp", (_RTT,), trips),)
-    )
+    entities_by_cookie = {each.netns_cookie: each for each in entities}
+    return Snapshot(time_ns, entities_by_cookie, (*tables, HistogramTable("tcp", (_RTT,), trips)))
 
 
 class _KeptTree:
@@ -111,12 +110,14 @@ class _KeptTree:
     def encode(self, snapshot: Snapshot) -> bytes:
         """The request with the values of a snapshot that has the same rows."""
         time_ns = snapshot.time_ns
-        columns = chain.from_iterable(zip(*table.rows.values(), strict=True) for table in snapshot.tables)
+        numbers = (table for table in snapshot.tables if isinstance(table, Table))
+        columns = chain.from_iterable(zip(*table.rows.values(), strict=True) for table in numbers)
         for points, column in zip(self._numbers, columns, strict=True):
             for point, value in zip(points, column, strict=True):
                 point.as_int = value
                 point.time_unix_nano = time_ns
-        for of_pods, table in zip(self._histograms, snapshot.histograms, strict=True):
+        histograms = (table for table in snapshot.tables if isinstance(table, HistogramTable))
+        for of_pods, table in zip(self._histograms, histograms, strict=True):
             for sizes, [distribution] in zip(of_pods, table.rows.values(), strict=True):
                 sizes.time_unix_nano = time_ns
                 sizes.count = sum(distribution.counts)

@@ -20,5 +20,4 @@ class Snapshot:
 
     time_ns: int
     entities: Mapping[int, Entity]
-    tables: tuple[Table, ...]
-    histograms: tuple[HistogramTable, ...] = ()
+    tables: tuple[Table | HistogramTable, ...]

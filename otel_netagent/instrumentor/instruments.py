@@ -10,8 +10,9 @@ from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observa
 from otel_netagent import __version__
 from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.model.series import Kind, Series
+from otel_netagent.model.table import Table
 from otel_netagent.outputs.otlp.attributes import INT64, scope_name, valid_attribute
-from otel_netagent.outputs.row_forms import RowNames
+from otel_netagent.outputs.row_forms import RowForms
 
 _Attributes: TypeAlias = dict[str, str | int]
 _Column: TypeAlias = tuple[Sequence[_Attributes], Sequence[int]]
@@ -26,7 +27,7 @@ class Instruments:
 
     def __init__(self, provider: MeterProvider, declared: Mapping[str, Iterable[Series]], node: str) -> None:
         """Create them for the series that each probe declares, on the node of this name; they show nothing yet."""
-        self._rows = RowNames(node, _valid)
+        self._rows = RowForms(node, _valid)
         self._columns: Mapping[tuple[str, str], _Column] = {}
         for probe, all_series in declared.items():
             meter = provider.get_meter(scope_name(probe), __version__)
@@ -35,13 +36,13 @@ class Instruments:
 
     def publish(self, snapshot: Snapshot) -> None:
         """Show this snapshot from now on. Not for several threads at once."""
-        of_tables, _ = self._rows.of(snapshot)
         self._columns = {
             (table.probe, series.name): (rows, column)
-            for table, rows in zip(snapshot.tables, of_tables, strict=True)
-            if rows
+            for table in snapshot.tables
+            if isinstance(table, Table) and (rows := self._rows.of(table, snapshot.entities))
             for series, column in zip(table.series, zip(*table.rows.values(), strict=True), strict=True)
         }
+        self._rows.forget_unused()
 
     def clear(self) -> None:
         """Show nothing. The API has no way to take an instrument away."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.identity.entity import Entity
 from otel_netagent.model.table import AnyTable, RowKey
 
@@ -14,50 +13,49 @@ T = TypeVar("T")
 _Rows: TypeAlias = dict[RowKey, tuple[Entity, T]]
 """(entity, form) of each row, by its key."""
 
+_RowsByLabels: TypeAlias = dict[tuple[str, ...], _Rows[T]]
+"""By the names of a table's labels: tables that have the same ones share the forms of their rows."""
+
 
 def entity_labels(entity: Entity, node: str) -> dict[str, str]:
     """The four labels of every entity, in their order."""
     return {"namespace": entity.namespace, "netns": entity.netns_label, "node": node, "pod": entity.pod}
 
 
-def metric_labels(entity: Entity, node: str) -> dict[str, str]:
-    """The labels of an entity's metrics: the four, and those that the configuration asks for."""
-    return entity_labels(entity, node) | dict(entity.labels)
-
-
-class RowNames(Generic[T]):
+class RowForms(Generic[T]):
     """An output's form of the labels of each row; `make` gives it for the labels by name, in their order.
 
-    Forms are kept from one snapshot to the next, since rows rarely change. Not thread-safe.
+    Forms are kept from one snapshot to the next, since rows rarely change. Each output has its own: what takes time and
+    memory is the form, not the labels that it is made of. Not for several threads at once.
     """
 
     def __init__(self, node: str, make: Callable[[dict[str, str]], T]) -> None:
         """`node` is the value of the label `node`."""
         self._node = node
         self._make = make
-        self._kept: dict[tuple[str, ...], _Rows[T]] = {}  # by the names of a table's labels
+        self._kept: _RowsByLabels[T] = {}
+        self._used: _RowsByLabels[T] = {}
 
-    def of(self, snapshot: Snapshot) -> tuple[list[list[T]], list[list[T]]]:
-        """For each table of the snapshot, and for each of its histograms, a form for each row, in their order."""
-        # Only what this snapshot uses is kept: nothing remains of an entity that is gone.
-        used: dict[tuple[str, ...], _Rows[T]] = {}
-        tables: tuple[AnyTable[Any], ...] = (*snapshot.tables, *snapshot.histograms)
-        names = [self._forms(table, snapshot.entities, used.setdefault(table.labels, {})) for table in tables]
-        self._kept = used
-        return names[: len(snapshot.tables)], names[len(snapshot.tables) :]
-
-    def _forms(self, table: AnyTable[Any], entities: Mapping[int, Entity], used: _Rows[T]) -> list[T]:
-        kept = self._kept.get(table.labels, {})
+    def of(self, table: AnyTable[Any], entities: Mapping[int, Entity]) -> list[T]:
+        """A form for each row of a table, in their order. Each row must have its entity."""
+        kept, used = self._kept.get(table.labels, {}), self._used.setdefault(table.labels, {})
         forms = []
         for key in table.rows:
             entity = entities[key[0]]
-            row = used.get(key) or kept.get(key)
-            # By identity: a changed entity is another object, and comparing or hashing would be most of the cost.
+            row = used.get(key)
+            # By identity: a changed entity is another object, and to compare or to hash them would be most of the cost.
             if row is None or row[0] is not entity:
-                row = entity, self._name(entity, table.labels, key[1])
-            used[key] = row
+                row = kept.get(key)
+                if row is None or row[0] is not entity:
+                    row = entity, self._form(entity, table.labels, key[1])
+                used[key] = row
             forms.append(row[1])
         return forms
 
-    def _name(self, entity: Entity, labels: tuple[str, ...], values: tuple[str, ...]) -> T:
-        return self._make(metric_labels(entity, self._node) | dict(zip(labels, values, strict=True)))
+    def forget_unused(self) -> None:
+        """Forget what was not asked for since this was last called: at the end of each snapshot, those who are gone."""
+        self._kept, self._used = self._used, {}
+
+    def _form(self, entity: Entity, names: tuple[str, ...], values: tuple[str, ...]) -> T:
+        labels = entity_labels(entity, self._node) | dict(entity.labels) | dict(zip(names, values, strict=True))
+        return self._make(labels)

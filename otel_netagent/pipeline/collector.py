@@ -66,10 +66,8 @@ class Collector:
         time_ns = time.time_ns()
         namespaces = self._walk.take()
         entities = self._registry.update(namespaces)
-        found = [table for name in self.probes for table in self._tables(name, namespaces)]
-        tables = tuple(table for table in found if isinstance(table, Table))
-        histograms = tuple(table for table in found if isinstance(table, HistogramTable))
-        return Snapshot(time_ns, entities, tables, histograms)
+        tables = (table for name in self.probes for table in self._tables(name, namespaces))
+        return Snapshot(time_ns, entities, tuple(tables))
 
     def _collect_for_outputs(self) -> None:
         began = time.monotonic()

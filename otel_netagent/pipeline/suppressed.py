@@ -9,6 +9,7 @@ from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.model.attribute import Attribute
 from otel_netagent.model.event import Event, EventType
+from otel_netagent.model.table import Table
 from otel_netagent.probing.occurrences import EVENTS
 
 _TYPE: Final = Attribute("netagent.event.type", str, "type of the events that are missing", before=" of=")
@@ -62,7 +63,7 @@ class Untold:
 
 def _missing(snapshot: Snapshot) -> Iterator[tuple[_Stream, _Missing]]:
     for table in snapshot.tables:
-        if table.series == (EVENTS,):
+        if isinstance(table, Table) and table.series == (EVENTS,):
             counts = {key: count for key, (count,) in table.rows.items()}
             for (cookie, (name, outcome)), count in counts.items():
                 if outcome == "suppressed":

@@ -52,8 +52,7 @@ def make_snapshot(
     return Snapshot(
         time_ns,
         {entity.netns_cookie: entity for entity in entities},
-        tuple(table for table in tables if isinstance(table, Table)),
-        tuple(table for table in tables if isinstance(table, HistogramTable)),
+        tables,
     )
 
 
@@ -156,8 +155,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     return Snapshot(
         draw(_TIMES),
         known,
-        tuple(draw(tables(cookies, number)) for number in range(draw(st.integers(0, 3)))),
-        tuple(draw(histograms(cookies, number)) for number in range(draw(st.integers(0, 2)))),
+        tuple(draw(tables(cookies, number) | histograms(cookies, number)) for number in range(draw(st.integers(0, 5)))),
     )
 
 

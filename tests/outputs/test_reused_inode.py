@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from lab.namespace import Namespace
 from lab.sockets import datagram, listening, stream
 from lab.truth import Family
 from otel_netagent.attribution.snapshot import Snapshot
+from otel_netagent.identity.entity import Entity
 from otel_netagent.identity.registry import Registry
 from otel_netagent.instrumentor.instruments import Instruments
 from otel_netagent.model.table import Distribution, HistogramTable
@@ -39,6 +41,9 @@ from tests.probes.collected import environment
 
 INODE = 4026534001
 PROBES = ("udp", "tcpsummary", "packetloss", "io")
+MANY = 4 * SEVERAL
+"""Each number that is waited for may go to a namespace of somebody else's."""
+
 TICK_NS = 10_000_000
 """Start times of processes are known to the tick (proc_pid_stat(5))."""
 
@@ -135,6 +140,20 @@ def test_the_next_namespace_with_an_inode_shows_its_own_numbers_though_it_has_th
         assert outputs.sdk(snapshot, INODE) == {OPENS.name: count}
 
 
+@pytest.mark.parametrize("output", [Outputs.prometheus, Outputs.otlp, Outputs.sdk])
+def test_nothing_is_kept_of_a_namespace_that_is_gone(output: Callable[[Outputs, Snapshot, int], object]) -> None:
+    outputs, name = Outputs(), f"gone by {output.__name__}"
+
+    def is_kept() -> bool:
+        gc.collect()
+        return any(isinstance(each, Entity) and each.pod == name for each in gc.get_objects())
+
+    output(outputs, make_snapshot(entities=(make_entity(INODE, netns_cookie=1, pod=name),)), INODE)
+    assert is_kept()
+    output(outputs, make_snapshot(entities=(make_entity(INODE, netns_cookie=2),)), INODE)
+    assert not is_kept()
+
+
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     access = find_kernel_access()
@@ -159,7 +178,7 @@ def use(host: Host, alive: ExitStack) -> None:
 def test_the_kernels_next_namespace_with_an_inode_begins_anew_in_every_output(collector: Collector) -> None:
     outputs = Outputs()
     with ExitStack() as alive:
-        old = [alive.enter_context(Namespace()) for _ in range(SEVERAL)]
+        old = [alive.enter_context(Namespace()) for _ in range(MANY)]
         for each in old:
             use(loopback(each).client, alive)
         before, began_ns = collector.collect(), time.time_ns()

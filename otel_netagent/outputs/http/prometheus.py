@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.model.series import Kind, Series
-from otel_netagent.model.table import AnyTable, Distribution
-from otel_netagent.outputs.row_forms import RowNames
+from otel_netagent.model.table import Distribution
+from otel_netagent.outputs.cumulative import samples_of
+from otel_netagent.outputs.row_forms import RowForms
 from otel_netagent.unicode import well_formed
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -45,7 +45,7 @@ class PrometheusText:
 
     def __init__(self, node: str, *, timestamps: bool = True, aliases: bool = True) -> None:
         """`node` is the value of the label `node`."""
-        self._label_sets = RowNames(node, _label_set)
+        self._label_sets = RowForms(node, _label_set)
         self._timestamps = timestamps
         self._aliases = aliases
 
@@ -56,7 +56,7 @@ class PrometheusText:
             lines = [_header(name, columns[0].series)]
             for series, rows, values in columns:
                 if series.kind is Kind.HISTOGRAM:
-                    lines += _buckets(name, series, zip(rows, values, strict=True), ending)
+                    lines += _histogram(name, series, zip(rows, values, strict=True), ending)
                 else:
                     lines += [f"{name}{row} {value}{ending}" for row, value in zip(rows, values, strict=True)]
             yield "".join(lines).encode()
@@ -64,13 +64,12 @@ class PrometheusText:
     def _families(self, snapshot: Snapshot) -> dict[str, list[_Column]]:
         """The columns of each family, by its name: several tables may have the same series."""
         families: dict[str, list[_Column]] = {}
-        of_tables, of_histograms = self._label_sets.of(snapshot)
-        tables: tuple[AnyTable[Any], ...] = (*snapshot.tables, *snapshot.histograms)
-        for table, rows in zip(tables, (*of_tables, *of_histograms), strict=True):
-            if table.rows:
+        for table in snapshot.tables:
+            if rows := self._label_sets.of(table, snapshot.entities):
                 for series, values in zip(table.series, zip(*table.rows.values(), strict=True), strict=True):
                     for name in self._names(series):
                         families.setdefault(name, []).append(_Column(series, rows, values))
+        self._label_sets.forget_unused()
         return families
 
     def _names(self, series: Series) -> tuple[str, ...]:
@@ -81,14 +80,12 @@ def _label_set(labels: Mapping[str, str]) -> str:
     return "{" + ",".join(f'{name}="{escape_label_value(value)}"' for name, value in labels.items()) + "}"
 
 
-def _buckets(name: str, series: Series, column: Iterable[tuple[str, Distribution]], ending: str) -> Iterator[str]:
-    """Samples of a histogram, whose buckets are cumulative here ("Exposition formats", "Histograms and summaries")."""
-    bounds = [*map(repr, series.bounds), "+Inf"]
+def _histogram(name: str, series: Series, column: Iterable[tuple[str, Distribution]], ending: str) -> Iterator[str]:
+    samples = samples_of(series)
     for row, distribution in column:
-        for bound, count in zip(bounds, accumulate(distribution.counts), strict=True):
-            yield f'{name}_bucket{row[:-1]},le="{bound}"}} {count}{ending}'
-        yield f"{name}_sum{row} {distribution.sum}{ending}"
-        yield f"{name}_count{row} {sum(distribution.counts)}{ending}"
+        for suffix, le, value in samples(distribution):
+            labels = f'{row[:-1]},le="{le}"}}' if le else row
+            yield f"{name}{suffix}{labels} {value}{ending}"
 
 
 def _header(name: str, series: Series) -> str:

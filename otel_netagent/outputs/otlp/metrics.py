@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -19,21 +19,14 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_netagent import __version__
 from otel_netagent.attribution.snapshot import Snapshot
-from otel_netagent.identity.entity import Entity
 from otel_netagent.model.series import Series
 from otel_netagent.model.table import AnyTable
 from otel_netagent.outputs.otlp.attributes import add_attributes, scope_name
 from otel_netagent.outputs.otlp.dividing import halves_of_metrics
-from otel_netagent.outputs.otlp.points import Points, points_of
+from otel_netagent.outputs.otlp.points import Points, Times, counted_from, measured_at, points_of
 from otel_netagent.outputs.otlp.wire import Parts, framed
-from otel_netagent.outputs.row_forms import metric_labels
+from otel_netagent.outputs.row_forms import RowForms
 from otel_netagent.outputs.sending.request import NO_POD, EncodedRequest, PodName
-
-_Row: TypeAlias = tuple[Entity, tuple[str, ...], int]
-"""(entity, values of the table's labels, Unix time in ns at which the row began to count)."""
-
-_TableKey: TypeAlias = tuple[str, str, tuple[str, ...]]
-"""(probe, name of the first series, names of the labels)."""
 
 _REQUEST_RESOURCE: Final = ExportMetricsServiceRequest.RESOURCE_METRICS_FIELD_NUMBER
 _RESOURCE_SCOPE: Final = ResourceMetrics.SCOPE_METRICS_FIELD_NUMBER
@@ -66,7 +59,7 @@ class MetricsEncoder:
         self._beginning = functools.cache(_encoded_metric)
         self._scope = functools.cache(_encoded_scope)
         self._points = functools.cache(points_of)
-        self._kept: dict[_TableKey, _KeptRows] = {}
+        self._heads: dict[Points[Any], RowForms[bytes]] = {}
 
     def encode(self, items: Sequence[Snapshot]) -> list[EncodedRequest]:
         """For each snapshot in turn a request with all its points, or several; none if it has no point."""
@@ -74,9 +67,7 @@ class MetricsEncoder:
 
     def count(self, item: Snapshot) -> int:
         """Number of data points that a snapshot is encoded as."""
-        return sum(
-            len(table.rows) * sum(len(self._names(series)) for series in table.series) for table in _tables(item)
-        )
+        return sum(len(table.rows) * sum(len(self._names(series)) for series in table.series) for table in item.tables)
 
     def pod(self, item: Snapshot) -> PodName:  # noqa: ARG002 - the same for all
         """NO_POD: a snapshot concerns all pods."""
@@ -112,65 +103,37 @@ class MetricsEncoder:
 
     def _metrics(self, snapshot: Snapshot) -> Iterator[tuple[str, Parts, int]]:
         """Every metric that has points: its probe, its encoding in a scope, and how many points it has."""
-        used: dict[_TableKey, _KeptRows] = {}
-        for table in _tables(snapshot):
-            if not table.rows:
-                continue
-            key = (table.probe, table.series[0].name, table.labels)
-            used[key] = kept = self._kept.get(key) or _KeptRows(self._node, table.labels)
-            kept.follow(_rows(snapshot, table))
-            for series, column in zip(table.series, zip(*table.rows.values(), strict=True), strict=True):
-                points = self._points(series.kind, series.bounds)
-                data = points.data(kept.heads(points), column, snapshot.time_ns)
-                for name in self._names(series):
-                    yield table.probe, framed(_SCOPE_METRIC, (self._beginning(name, series), *data)), len(column)
-        # Only what this snapshot uses is kept: nothing remains of pods that are gone.
-        self._kept = used
+        # Once for each namespace, though it has a row in many tables.
+        times_of = functools.cache(functools.partial(_times, snapshot))
+        for table in snapshot.tables:
+            if table.rows:
+                counted = [times_of(cookie, table.since_ns) for cookie, _ in table.rows]
+                yield from self._metrics_of(table, snapshot, Times(counted, measured_at(snapshot.time_ns)))
+        for heads in self._heads.values():
+            heads.forget_unused()
+
+    def _metrics_of(self, table: AnyTable[Any], snapshot: Snapshot, times: Times) -> Iterator[tuple[str, Parts, int]]:
+        kinds = [self._points(series.kind, series.bounds) for series in table.series]
+        heads = {points: self._heads_of(points).of(table, snapshot.entities) for points in set(kinds)}
+        columns = zip(*table.rows.values(), strict=True)
+        for series, points, column in zip(table.series, kinds, columns, strict=True):
+            data = points.data(heads[points], column, times)
+            for name in self._names(series):
+                yield table.probe, framed(_SCOPE_METRIC, (self._beginning(name, series), *data)), len(column)
+
+    def _heads_of(self, points: Points[Any]) -> RowForms[bytes]:
+        if points not in self._heads:
+            self._heads[points] = RowForms(self._node, points.head)
+        return self._heads[points]
 
     def _names(self, series: Series) -> tuple[str, ...]:
         return (series.name, *series.aliases) if self._aliases else (series.name,)
 
 
-class _KeptRows:
-    """The rows of a table, and the heads of their points, which stay for as long as the row does."""
-
-    def __init__(self, node: str, labels: tuple[str, ...]) -> None:
-        """No row yet, of the table with these labels."""
-        self._node = node
-        self._labels = labels
-        self._rows: Sequence[_Row] = []
-        self._heads: dict[Points[Any], dict[_Row, bytes]] = {}
-
-    def follow(self, rows: Sequence[_Row]) -> None:
-        """Hold these rows from now on."""
-        if rows != self._rows:  # cheap if they are equal: then their entities are identical
-            self._rows = rows
-            for points, heads in self._heads.items():
-                self._heads[points] = {row: heads.get(row) or self._head(points, row) for row in rows}
-
-    def heads(self, points: Points[Any]) -> Iterable[bytes]:
-        """A head for each row, in their order."""
-        if points not in self._heads:
-            self._heads[points] = {row: self._head(points, row) for row in self._rows}
-        return self._heads[points].values()
-
-    def _head(self, points: Points[Any], row: _Row) -> bytes:
-        entity, values, start_ns = row
-        labels = metric_labels(entity, self._node) | dict(zip(self._labels, values, strict=True))
-        return points.head(labels, start_ns)
-
-
-def _tables(snapshot: Snapshot) -> tuple[AnyTable[Any], ...]:
-    return (*snapshot.tables, *snapshot.histograms)
-
-
-def _rows(snapshot: Snapshot, table: AnyTable[Any]) -> list[_Row]:
-    """The table's rows. A start is never later than the snapshot, even if two clocks disagree."""
-    since_ns, time_ns, entities = table.since_ns, snapshot.time_ns, snapshot.entities
-    return [
-        (entity := entities[cookie], values, min(max(entity.start_ns, since_ns), time_ns))
-        for cookie, values in table.rows
-    ]
+def _times(snapshot: Snapshot, cookie: int, since_ns: int) -> bytes:
+    """Times of a row. It began not after the snapshot itself, which the clocks of different sources could say."""
+    start_ns = max(snapshot.entities[cookie].start_ns, since_ns)
+    return counted_from(min(start_ns, snapshot.time_ns), snapshot.time_ns)
 
 
 def _encoded_metric(name: str, series: Series) -> bytes:

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from otel_netagent.attribution.snapshot import Snapshot
 from otel_netagent.model.series import Kind, Series
-from otel_netagent.model.table import Distribution, HistogramTable, RowKey
+from otel_netagent.model.table import Distribution, HistogramTable, RowKey, Table
 from otel_netagent.outputs.http.prometheus import PrometheusText, escape_help, escape_label_value
 from otel_netagent.unicode import well_formed
 from tests.outputs.samples import (
@@ -118,31 +118,35 @@ def test_every_point_is_read_back(snapshot: Snapshot) -> None:
         for family in text_string_to_metric_families(render(snapshot))
         for sample in family.samples
     ]
-    assert found == [*expected_numbers(snapshot), *expected_histograms(snapshot)]
+    assert found == [sample for table in snapshot.tables for sample in expected_samples(snapshot, table)]
 
 
-def expected_numbers(snapshot: Snapshot) -> Iterator[tuple[object, ...]]:
-    for table in snapshot.tables:
-        for column, series in enumerate(table.series):
-            for name in (series.name, *series.aliases):
-                # The parser adds to a counter's name; it is not in the text.
-                sample = f"{name}_total" if series.kind is Kind.COUNTER else name
-                for key, values in table.rows.items():
-                    labels = expected_labels(snapshot, table.labels, key)
-                    yield name, series.kind.value, sample, labels, values[column], expected_time(snapshot)
+def expected_samples(snapshot: Snapshot, table: Table | HistogramTable) -> Iterator[tuple[object, ...]]:
+    return (
+        expected_histogram(snapshot, table) if isinstance(table, HistogramTable) else expected_numbers(snapshot, table)
+    )
 
 
-def expected_histograms(snapshot: Snapshot) -> Iterator[tuple[object, ...]]:
-    for table in snapshot.histograms:
-        [series] = table.series
-        for key, [distribution] in table.rows.items():
-            labels, time = expected_labels(snapshot, table.labels, key), expected_time(snapshot)
-            count = 0
-            for bound, here in zip((*map(str, series.bounds), "+Inf"), distribution.counts, strict=True):
-                count += here
-                yield series.name, "histogram", f"{series.name}_bucket", labels | {"le": bound}, count, time
-            yield series.name, "histogram", f"{series.name}_sum", labels, distribution.sum, time
-            yield series.name, "histogram", f"{series.name}_count", labels, count, time
+def expected_numbers(snapshot: Snapshot, table: Table) -> Iterator[tuple[object, ...]]:
+    for column, series in enumerate(table.series):
+        for name in (series.name, *series.aliases):
+            # The parser adds to a counter's name; it is not in the text.
+            sample = f"{name}_total" if series.kind is Kind.COUNTER else name
+            for key, values in table.rows.items():
+                labels = expected_labels(snapshot, table.labels, key)
+                yield name, series.kind.value, sample, labels, values[column], expected_time(snapshot)
+
+
+def expected_histogram(snapshot: Snapshot, table: HistogramTable) -> Iterator[tuple[object, ...]]:
+    [series] = table.series
+    for key, [distribution] in table.rows.items():
+        labels, time = expected_labels(snapshot, table.labels, key), expected_time(snapshot)
+        count = 0
+        for bound, here in zip((*map(str, series.bounds), "+Inf"), distribution.counts, strict=True):
+            count += here
+            yield series.name, "histogram", f"{series.name}_bucket", labels | {"le": bound}, count, time
+        yield series.name, "histogram", f"{series.name}_sum", labels, distribution.sum, time
+        yield series.name, "histogram", f"{series.name}_count", labels, count, time
 
 
 def expected_labels(snapshot: Snapshot, names: tuple[str, ...], key: RowKey) -> dict[str, str]:

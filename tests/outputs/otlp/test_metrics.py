@@ -38,6 +38,7 @@ from tests.outputs.samples import (
     make_table,
     snapshots,
 )
+from tests.tables import numbers
 
 RESOURCE = Resource({"service.name": "otel-netagent"})
 
@@ -158,13 +159,13 @@ def test_every_point_arrives(snapshot: Snapshot, aliases: bool) -> None:
             (name, series.unit, series.help, series.kind),
             expected_values(snapshot, table, row, column),
         )
-        for table in in_scopes(snapshot.tables)
+        for table in numbers(in_scopes(snapshot.tables))
         for column, series in enumerate(table.series)
         for name in ((series.name, *series.aliases) if aliases else (series.name,))
         for row in range(len(table.rows))
     ]
     assert found == expected
-    histograms = sum(len(table.rows) for table in snapshot.histograms)
+    histograms = sum(len(table.rows) for table in snapshot.tables if isinstance(table, HistogramTable))
     assert MetricsEncoder(RESOURCE, NODE, aliases=aliases).count(snapshot) == len(found) + histograms
 
 
@@ -191,8 +192,8 @@ def test_every_histogram_arrives(snapshot: Snapshot) -> None:
             )
             for key, [distribution] in table.rows.items()
         ]
-        for table in snapshot.histograms
-        if table.rows
+        for table in snapshot.tables
+        if isinstance(table, HistogramTable) and table.rows
     }
 
 
@@ -228,7 +229,7 @@ def metrics_of(requests: Sequence[ExportMetricsServiceRequest]) -> list[tuple[by
     )
 
 
-def in_scopes(tables: Iterable[Table]) -> list[Table]:
+def in_scopes(tables: Iterable[Table | HistogramTable]) -> list[Table | HistogramTable]:
     """The tables that have rows, those of a probe together: a scope stands where its first point does."""
     filled = [table for table in tables if table.rows]
     probes = [table.probe for table in filled]

@@ -62,7 +62,7 @@ def test_what_was_added_tells_the_exact_value_the_labels_and_the_time() -> None:
 def test_a_histogram_is_told_as_prometheus_writes_it() -> None:
     rtt = Series("inspector_pod_rtt", Kind.HISTOGRAM, "s", "h", "s", bounds=(0.5,))
     table = HistogramTable("tcpsummary", (rtt,), {(WEB.netns_cookie, ()): (Distribution((3, 1), 2.25),)})
-    snapshot = Snapshot(1, {WEB.netns_cookie: WEB}, (), (table,))
+    snapshot = Snapshot(1, {WEB.netns_cookie: WEB}, (table,))
     answer = metric_response(NODE, snapshot, pb.QueryMetricRequest(name=rtt.name))
     assert [(each.name, each.value, each.exact_value, dict(each.labels)) for each in answer.metrics] == [
         ("inspector_pod_rtt_bucket", 3.0, 3, {"le": "0.5"}),
