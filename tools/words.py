@@ -61,7 +61,9 @@ CHECKED: Final = ("Makefile", "README.md", "bpf", "collector-config", "docs", "l
 
 _SPACE: Final = r"[\s#*/]+"  # also across a line break, within a comment
 
-_WORDS: Final = {word: re.compile(rf"(?<![A-Za-z])(?:{word})(?![A-Za-z])", re.IGNORECASE) for word in INSTEAD}
+_WORDS: Final = {
+    word: re.compile(rf"(?<![A-Za-z])(?:{word.replace(' ', _SPACE)})(?![A-Za-z])", re.IGNORECASE) for word in INSTEAD
+}
 
 
 class Use(NamedTuple):
