@@ -11,13 +11,39 @@ import ctypes
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
 
 from otel_netagent.kernel.bpf import libbpf
 from otel_netagent.kernel.bpf.btf_source import BtfSource
 
 INT, POINTER, ARRAY, STRUCT, UNION, ENUM, FORWARD, TYPEDEF = range(1, 9)
 VOLATILE, CONST, RESTRICT, FUNCTION, FUNCTION_PROTO, VARIABLE, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(9, 20)
+
+_REFERRING: Final = frozenset(
+    {POINTER, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNCTION, FUNCTION_PROTO, VARIABLE, DECL_TAG, TYPE_TAG}
+)
+"""Kinds of a type that says which other it is of."""
+
+
+class _Part(NamedTuple):
+    """What the parts of a kind are made of: words of each, and which of them are names, and which are types."""
+
+    words: int
+    names: tuple[int, ...]
+    types: tuple[int, ...]
+
+
+_PARTS: Final = {
+    ARRAY: _Part(3, (), (0, 1)),
+    STRUCT: _Part(3, (0,), (1,)),
+    UNION: _Part(3, (0,), (1,)),
+    ENUM: _Part(2, (0,), ()),
+    ENUM64: _Part(3, (0,), ()),
+    FUNCTION_PROTO: _Part(2, (0,), (1,)),
+    DATASEC: _Part(3, (), (0,)),
+}
+_NO_PARTS: Final = _Part(0, (), ())
 
 _PartT = TypeVar("_PartT", bound=ctypes.Structure)
 
@@ -58,10 +84,7 @@ class Btf:
         if not handle:
             detail = messages[-1] if messages else libbpf.error_text(code)
             raise BtfInvalid(f"{source.path}: no usable BTF: {detail}")
-        btf = cls(handle)
-        if not source.in_kernel:
-            btf._refuse_lost_names(source)
-        return btf
+        return cls(handle)
 
     @classmethod
     def copy_of(cls, handle: int | None) -> Btf:
@@ -75,6 +98,20 @@ class Btf:
         if not copy:
             raise BtfInvalid(f"BTF cannot be copied: {libbpf.error_text(ctypes.get_errno())}")
         return cls(copy)
+
+    def verify(self, path: Path) -> None:
+        """See that all names and types are there that types refer to, half a second for a kernel's.
+
+        libbpf does so itself since 1.3; before, a file that is damaged there ends the process that loads programs by
+        it. Raises BtfInvalid, which names the file by its path.
+        """
+        count = self._library.btf__type_cnt(self._handle)
+        for type_id in self._ids():
+            names, types = self._references(type_id)
+            if self._library.btf__name_by_offset(self._handle, max(names)) is None:
+                raise BtfInvalid(f"{path}: no usable BTF: a name of type {type_id} lies outside the strings")
+            if max(types, default=0) >= count:
+                raise BtfInvalid(f"{path}: no usable BTF: type {type_id} refers to one that is not there")
 
     def has_member(self, structure: str, member: str) -> bool:
         """Whether a structure of the kernel has a member, in an anonymous part of it too."""
@@ -157,12 +194,16 @@ class Btf:
     def _enumerators(self, type_id: int) -> dict[str, int]:
         return {self._name(each): each.val for each in self._parts(type_id, libbpf.BtfEnumerator)}
 
-    def _refuse_lost_names(self, source: BtfSource) -> None:
-        """What libbpf itself looks at since 1.3. The kernel's own needs no looking at, which takes 0.1 s."""
-        for type_id in self._ids():
-            name_off = self._type(type_id).name_off
-            if self._library.btf__name_by_offset(self._handle, name_off) is None:
-                raise BtfInvalid(f"{source.path}: no usable BTF: the name of type {type_id} lies outside the strings")
+    def _references(self, type_id: int) -> tuple[list[int], list[int]]:
+        """Offsets of the names, and ids of the types, that stand in a type."""
+        whole = self._type(type_id)
+        kind = _kind(whole)
+        part = _PARTS.get(kind, _NO_PARTS)
+        count = 1 if kind == ARRAY else whole.info & 0xFFFF
+        words = (ctypes.c_uint32 * (part.words * count)).from_address(self._behind(type_id))
+        names = [each for at in part.names for each in words[at :: part.words]]
+        types = [each for at in part.types for each in words[at :: part.words]]
+        return [whole.name_off, *names], [*types, *([whole.size_or_type] if kind in _REFERRING else [])]
 
     def _find(self, name: str, kind: int) -> int | None:
         type_id = self._library.btf__find_by_name_kind(self._handle, name.encode(), kind)

@@ -1,4 +1,4 @@
-"""Whether BTF that comes from a file is the running kernel's: with another's, everything read would be nonsense."""
+"""Whether BTF that comes from a file is whole, and the running kernel's: by another's, all that is read is nonsense."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def confirm(path: Path, btf: Btf, objects: Path) -> None:
     An image tells whose it is. Raw BTF bears no name: by its types an eBPF program reads what we know already. Where
     even that program cannot run, nothing is said against the file: no other will, and each says why.
     """
+    btf.verify(path)
     if not btf.has_member("sk_buff", "len"):
         raise BtfInvalid(f"{path}: BTF of something else than a kernel: it has no struct sk_buff")
     if (other := _other_kernel(path)) is not None:

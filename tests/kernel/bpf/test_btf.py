@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from otel_netagent.kernel.bpf import libbpf
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
-from otel_netagent.kernel.bpf.btf import ARRAY, DATASEC, ENUM, FORWARD, STRUCT, TYPEDEF, Btf, BtfInvalid
+from otel_netagent.kernel.bpf.btf import ARRAY, DATASEC, ENUM, FORWARD, FUNCTION_PROTO, STRUCT, TYPEDEF, Btf, BtfInvalid
 from otel_netagent.kernel.bpf.btf_source import BtfSource
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
@@ -251,11 +251,30 @@ def test_a_file_that_is_no_btf_is_named_in_one_line(tmp_path: Path, content: byt
     assert re.fullmatch(rf"{tmp_path}/odd\.btf: no usable BTF: .+", str(invalid.value))
 
 
-def test_a_name_outside_the_strings_is_refused(tmp_path: Path) -> None:
-    """The library of Debian 12 takes such a file."""
-    forward = struct.pack("=III", 1000, FORWARD << 24, 0)
+DANGLING = {
+    "name": struct.pack("=III", 1000, FORWARD << 24, 0),
+    "name of a member": struct.pack("=IIIIII", 1, STRUCT << 24 | 1, 4, 1000, 0, 0),
+    "name of an enumerator": struct.pack("=IIIII", 1, ENUM << 24 | 1, 4, 1000, 0),
+    "type": struct.pack("=III", 1, TYPEDEF << 24, 2),
+    "type of a member": struct.pack("=IIIIII", 1, STRUCT << 24 | 1, 4, 1, 2, 0),
+    "element": struct.pack("=IIIIII", 0, ARRAY << 24, 0, 2, 1, 2),
+    "index": struct.pack("=IIIIII", 0, ARRAY << 24, 0, 1, 2, 2),
+    "type of an argument": struct.pack("=IIIII", 0, FUNCTION_PROTO << 24 | 1, 0, 0, 2),
+    "result": struct.pack("=III", 0, FUNCTION_PROTO << 24, 2),
+    "variable of a section": struct.pack("=IIIIII", 1, DATASEC << 24 | 1, 4, 2, 0, 4),
+}
+
+
+@pytest.mark.parametrize("what", DANGLING)
+def test_what_refers_to_nothing_is_refused(tmp_path: Path, what: str) -> None:
+    """The library of Debian 12 takes such a file, and then ends the process that loads a program by it."""
+    types = DANGLING[what]
     with pytest.raises(BtfInvalid, match=rf"^{tmp_path}/odd\.btf: no usable BTF: [^\n]+$"):
-        load_bytes(tmp_path, header(len(forward), 1) + forward + b"\0")
+        load_bytes(tmp_path, header(len(types), 3) + types + b"\0a\0").verify(tmp_path / "odd.btf")
+
+
+def test_the_kernels_own_types_are_whole(kernel: KernelFacts) -> None:
+    kernel.btf.verify(kernel.source.path)
 
 
 def test_an_elf_file_without_btf_says_so(tmp_path: Path, compile_bpf: CompileBpf) -> None:

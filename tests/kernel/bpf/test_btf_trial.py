@@ -141,3 +141,16 @@ def test_types_of_something_else_are_refused(compile_bpf: CompileBpf, kernel: Ke
     path = compile_bpf('#include "probe.h"\nint number;')
     with pytest.raises(BtfInvalid, match=rf"^{path}: BTF of something else than a kernel: it has no struct sk_buff$"):
         confirm(path, kernel)
+
+
+def test_a_file_that_is_damaged_is_refused_before_a_program_is_loaded_by_it(copy: Path, kernel: KernelFacts) -> None:
+    """Which would end this process."""
+    content = bytearray(copy.read_bytes())
+    strings = _strings_of(content)
+    size, members = kernel.btf.structure("net")
+    name = content.index(b"\0net\0", strings) + 1 - strings
+    start = content.index(struct.pack("=II", name, STRUCT << 24 | len(members)) + struct.pack("=I", size))
+    struct.pack_into("=I", content, start + 12 + 4, 0x0FFFFFFF)  # the type of its first member
+    copy.write_bytes(content)
+    with pytest.raises(BtfInvalid, match=r"own\.btf: no usable BTF: "):
+        confirm(copy, kernel)
