@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from lab import catalogue
 from lab.scenario import cases
-from otel_netagent.config.schema import Config
+from otel_netagent.config.schema import Config, key_of
 from tools.console import missing, steps
 from tools.picture import PICTURE, faults, text_of
 from tools.session import ROOT, Session, agent_running, here
@@ -77,7 +77,7 @@ def test_picture_shows_what_the_page_shows() -> None:
 
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in section.model_fields.items():
-        key = f"{prefix}{field.validation_alias or name}"
+        key = f"{prefix}{key_of(name, field)}"
         if isinstance(field.default, BaseModel):
             yield from _keys(type(field.default), f"{key}.")
         else:

@@ -48,7 +48,7 @@ class EventType:
     name: str
     event_name: str
     fires_when: str
-    attributes: tuple[Attribute, ...] = field(default=(), hash=False)  # a hundred values: the names tell types apart
+    attributes: tuple[Attribute, ...] = field(default=(), hash=False)  # a hundred values; the names are distinct
     severity: Severity = Severity.WARN
     aliases: tuple[str, ...] = ()
     threshold_ms: int | None = None

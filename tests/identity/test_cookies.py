@@ -392,7 +392,7 @@ def test_the_name_of_a_namespace_is_not_given_to_the_one_that_had_its_number_bef
     with Namespace(f"netagent-test-{os.getpid()}") as new, Namespace() as old:
         old.close()
         gone = Live(new.inode, COOKIE, old.pid, ())
-        assert Registry().update([gone])[new.inode].pod == f"ns{new.inode}"
+        assert Registry().update([gone])[COOKIE].pod == f"ns{new.inode}"
 
 
 def test_no_event_of_twenty_has_the_name_of_a_namespace_that_only_a_scan_has_seen() -> None:

@@ -79,7 +79,7 @@ def list_() -> None:
 @_endpoint
 @_output
 @click.option(
-    "-v", "--verbose", is_flag=True, help="Also what the kernel refused and why, and what each needs and costs."
+    "-v", "--verbose", is_flag=True, help="Also show each attach method that the kernel rejected and why, and what each probe needs and costs."
 )
 def probe(endpoint: Address, output: str, verbose: bool) -> None:
     """Show the probes: state, attach methods, reasons.
@@ -141,9 +141,9 @@ def age_text(nanoseconds: int) -> str:
 
 
 def _hook_rows(status: ProbeStatus, verbose: bool) -> Iterator[tuple[str, str, str]]:
-    """What is watched, by which way, and what is to be said of it; refused ways where nothing else is left, or all.
+    """What is watched, its attach method, and the reason; rejected methods if none is left, or with `verbose`.
 
-    `verbose` adds what the probe declares.
+    With `verbose` also what the probe needs and costs, as it declares it.
     """
     if not status.hooks:
         yield "-", "-", status.reason
@@ -151,7 +151,7 @@ def _hook_rows(status: ProbeStatus, verbose: bool) -> Iterator[tuple[str, str, s
         yield hook.purpose, hook.way or "-", status.reason if position == 0 else ""
         if verbose or hook.way is None:
             for refusal in hook.refused:
-                yield "", "", f"refused {refusal.way}: {refusal.reason}"
+                yield "", "", f"rejected {refusal.way}: {refusal.reason}"
     if verbose and status.cost:
         yield "", "", f"needs {', '.join(status.capabilities) or 'no capability of its own'}; cost: {status.cost}"
 

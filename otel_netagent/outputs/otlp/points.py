@@ -1,7 +1,7 @@
 """Data points, encoded in two parts: one stays the same while a row exists, the other is new in each collection.
 
 The first part, the head, has the attributes, which are nearly all of a point's bytes and all of its cost. The second
-has value and times, in fields of fixed width, so that the head can tell the length of the whole. To join both costs a
+has value and times, in fields of fixed width, so that the head can hold the length of the whole. To join both costs a
 fraction of a microsecond. That the fields are not in the order of their numbers makes no difference to a decoder
 (Protocol Buffers documentation, "Encoding", "Field Order").
 """

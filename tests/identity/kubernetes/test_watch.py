@@ -475,7 +475,7 @@ def test_outside_of_a_cluster_a_file_leads_to_it(cluster: Cluster, account: Acco
     for wrong in ("{", "[]", "null", "7", '{"clusters": 7}', json.dumps(no_base64)):
         file.write_text(wrong)
         with watching(replace(account, environ={"KUBECONFIG": str(file)})) as known:
-            assert known.condition.reason.startswith("KUBECONFIG cannot be used: "), wrong
+            assert known.condition.reason.startswith("cannot use the file that KUBECONFIG names: "), wrong
 
 
 def test_a_kubeconfig_says_which_package_it_needs(
