@@ -107,7 +107,7 @@ def here(command: str) -> str:
 
 def _start() -> str:
     """What `make run` does when everything is installed: the last two lines of what it would do."""
-    make = ["make", "--dry-run", *STARTS_THE_AGENT.split()[1:]]
+    make = ["make", "--dry-run", "--no-print-directory", *STARTS_THE_AGENT.split()[1:]]
     would = subprocess.run(make, cwd=ROOT, check=True, capture_output=True, text=True).stdout  # noqa: S603
     return "\n".join(would.strip().splitlines()[-2:])
 

@@ -79,7 +79,10 @@ def list_() -> None:
 @_endpoint
 @_output
 @click.option(
-    "-v", "--verbose", is_flag=True, help="Also show each attach method that the kernel rejected and why, and what each probe needs and costs."
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Also show each attach method that the kernel rejected and why, and what each probe needs and costs.",
 )
 def probe(endpoint: Address, output: str, verbose: bool) -> None:
     """Show the probes: state, attach methods, reasons.
