@@ -31,7 +31,7 @@ def main() -> None:
 
 
 _PLACES = """\b
-Without -c the configuration is the first of these files that exists, or the defaults:
+Without -c, the first of these files that exists is read, or defaults apply:
   /etc/otel-netagent/config.yaml
   /etc/config/config.yaml
   /etc/inspector-config/config.yaml

@@ -181,7 +181,7 @@ def refused(  # noqa: PLR0917 - fixtures
             return config.model_copy(update={"metric": metric, "event": event}), EventPortError, "cannot listen"
         case "address":
             event = event.model_copy(update={"loki_enable": True})
-            return config.model_copy(update={"event": event}), LokiAddressError, "this is no pod of Kubernetes"
+            return config.model_copy(update={"event": event}), LokiAddressError, "the agent does not run in a pod"
         case "certificate":
             certificate.unlink()
             return config, OtlpConfigError, "OTEL_EXPORTER_OTLP_CERTIFICATE"
