@@ -14,7 +14,7 @@ from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
 from otel_netagent.kernel.proc.files import MalformedTable
 from otel_netagent.model.table import HistogramTable, Table
 from otel_netagent.open_files import explained
-from otel_netagent.pipeline.periodic_worker import Turns
+from otel_netagent.pipeline.periodic_worker import PeriodicWorker
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import RunningProbe
 
@@ -46,20 +46,20 @@ class Collector:
         self.interval_s = interval_s
         self.took: Callable[[float], None] = lambda _: None
         self._failing: set[str] = set()
-        self._turns = Turns("collector", self._collect_for_outputs)
+        self._worker = PeriodicWorker("collector", self._collect_for_outputs)
 
     def start(self) -> None:
         """Begin to collect, for the first time or after a pause."""
         self._failing &= {_WALK, *self.probes}  # one that was away may say anew what it fails by
-        self._turns.go(self.interval_s)
+        self._worker.go(self.interval_s)
 
     def pause(self) -> None:
         """Collect no more until `start`; the collection that is under way is waited for."""
-        self._turns.pause()
+        self._worker.pause()
 
     def stop(self) -> None:
         """End, when the collection that is under way is done."""
-        self._turns.stop()
+        self._worker.stop()
 
     def collect(self) -> Snapshot:
         """All numbers of this moment. Raises BpfError or OSError where the namespaces cannot be walked."""

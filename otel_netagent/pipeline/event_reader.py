@@ -17,7 +17,7 @@ from otel_netagent.kernel.bpf.ring_buffer import Record, RingBuffers
 from otel_netagent.kernel.clock import monotonic_to_unix_ns
 from otel_netagent.model.event import Event
 from otel_netagent.pipeline.drop_correlation import Causes
-from otel_netagent.pipeline.periodic_worker import Turns
+from otel_netagent.pipeline.periodic_worker import PeriodicWorker
 from otel_netagent.probing.declaration import EventSource
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class EventReader:
         self._outputs = outputs
         self._causes = Causes()
         self.discarded = 0
-        self._turns = Turns("events", self._read)
+        self._worker = PeriodicWorker("events", self._read)
         self._interruption = os.eventfd(0)
         self._rings: RingBuffers | None = None
         self._open(sources)
@@ -53,7 +53,7 @@ class EventReader:
     def start(self) -> None:
         """Begin to read."""
         if self._rings is not None:
-            self._turns.go(_PACE_S)
+            self._worker.go(_PACE_S)
 
     def read_from(self, sources: Sequence[EventSource], outputs: Sequence[Callable[[AttributedEvent], None]]) -> None:
         """Read these from now on, for these outputs; before that, what the sources until now hold, for those until now.
@@ -73,7 +73,7 @@ class EventReader:
     def stop(self) -> None:
         """Read what has come until now, and end. Of a flood that goes on, no more than half a second is read."""
         self._pause()
-        self._turns.stop()
+        self._worker.stop()
         self._drain()
         self._close()
         os.close(self._interruption)
@@ -81,7 +81,7 @@ class EventReader:
     def _pause(self) -> None:
         """Read no more until `start`; a wait for records is cut short."""
         os.eventfd_write(self._interruption, 1)
-        self._turns.pause()
+        self._worker.pause()
         os.eventfd_read(self._interruption)
 
     def _open(self, sources: Sequence[EventSource]) -> None:
@@ -114,7 +114,7 @@ class EventReader:
             return self._rings.drain()
         except BpfError as error:
             logger.error("events are read no more: %s", error)  # noqa: TRY400 - the text says it all
-            self._turns.suspend()
+            self._worker.suspend()
             self._close()
             return []
 
