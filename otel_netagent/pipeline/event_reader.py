@@ -16,7 +16,7 @@ from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.bpf.ring_buffer import Record, RingBuffers
 from otel_netagent.kernel.clock import monotonic_to_unix_ns
 from otel_netagent.model.event import Event
-from otel_netagent.pipeline.drop_correlation import Causes
+from otel_netagent.pipeline.drop_correlation import DropCorrelator
 from otel_netagent.pipeline.periodic_worker import PeriodicWorker
 from otel_netagent.probing.declaration import EventSource
 
@@ -43,7 +43,7 @@ class EventReader:
         """Nothing is read before `start`."""
         self._registry = registry
         self._outputs = outputs
-        self._causes = Causes()
+        self._correlator = DropCorrelator()
         self.discarded = 0
         self._worker = PeriodicWorker("events", self._read)
         self._interruption = os.eventfd(0)
@@ -125,7 +125,7 @@ class EventReader:
         events = [event for record in records if (event := self._decode(record, offset))]
         for event in sorted(events, key=lambda each: each.time_ns):
             entity = self._registry.lookup(event.netns, event.netns_cookie)
-            attributed = AttributedEvent(self._causes.joined(event), entity)
+            attributed = AttributedEvent(self._correlator.joined(event), entity)
             for output in self._outputs:
                 output(attributed)
 

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.model.event import Event
 from otel_netagent.model.table import RowKey, Table, Values
-from otel_netagent.pipeline.drop_correlation import Causes
+from otel_netagent.pipeline.drop_correlation import DropCorrelator
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
 from otel_netagent.pipeline.suppressed import Untold
 from otel_netagent.probing.occurrences import EVENTS
@@ -53,9 +53,9 @@ def events(decoders: Mapping[str, Decode]) -> Iterator[tuple[str, Event]]:
     for record in records():
         decoded[f"{record.probe}: {record.case}"] = decoders[record.probe](record.content, 1_000)
     yield from decoded.items()
-    causes = Causes()
-    causes.joined(decoded["packetloss: a segment with its number"])
-    yield "tcpretrans: its drop is known", causes.joined(decoded["tcpretrans: several segments"])
+    correlator = DropCorrelator()
+    correlator.joined(decoded["packetloss: a segment with its number"])
+    yield "tcpretrans: its drop is known", correlator.joined(decoded["tcpretrans: several segments"])
     yield "EVENTS_SUPPRESSED", _suppressed()
 
 
