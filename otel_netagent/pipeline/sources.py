@@ -15,7 +15,7 @@ from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.event_reader import EventReader
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.pipeline.probe_set import Changes, ProbeSelection, ProbeSet
-from otel_netagent.pipeline.suppressed import Untold
+from otel_netagent.pipeline.suppressed import SuppressedEvents
 from otel_netagent.probing.declaration import Probe
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Sources:
         self._probes = ProbeSet(_NOTHING, catalogue, access)
         self._collector = Collector(access.walk.walk, registry, {}, (), interval_s=0)
         self._collector.took = took
-        self._untold = Untold()
+        self._suppressed = SuppressedEvents()
         self._events: Sequence[Callable[[AttributedEvent], None]] = ()
         self._reader = EventReader((), registry, self._events)
 
@@ -74,8 +74,8 @@ class Sources:
         self._probes.tell(wanted)
         self._reader.read_from(self._probes.event_sources, self._events)
         changes = self._probes.apply(wanted)
-        self._untold.outputs = self._events = events
-        self._collector.outputs, self._collector.interval_s = (self._untold.compare, *snapshots), interval_s
+        self._suppressed.outputs = self._events = events
+        self._collector.outputs, self._collector.interval_s = (self._suppressed.compare, *snapshots), interval_s
         self._use_running()
         return changes
 

@@ -1,4 +1,4 @@
-"""What was not told: sums of the events that were too many, told among the others, so that no silence is misread."""
+"""Events that were suppressed or lost: their sums are emitted as events too, so that no silence is misread."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ class _Missing(NamedTuple):
     lost: int
 
     def since(self, before: _Missing) -> _Missing:
-        """What has been added. A count that fell began anew: its probe did, or, without cookies, its namespace."""
+        """What has been added. A count that fell began again: its probe did, or, without cookies, its namespace."""
         return _Missing(*(now - then if now >= then else now for now, then in zip(self, before, strict=True)))
 
 
-class Untold:
-    """Compares each snapshot's counts of events with those of the one before, and tells `outputs`."""
+class SuppressedEvents:
+    """Compares each snapshot's counts of events with those of the one before, and emits the difference to `outputs`."""
 
     def __init__(self, outputs: Sequence[Callable[[AttributedEvent], None]] = ()) -> None:
-        """Nothing has been told yet."""
+        """Nothing has been emitted yet."""
         self.outputs = outputs
         self._before: Mapping[_Stream, _Missing] = {}
 
     def compare(self, snapshot: Snapshot) -> None:
-        """Tell of every stream of events that more is missing of than before. Snapshots come in their order."""
+        """Emit an event for each stream of which more events are missing than before. Snapshots come in their order."""
         now = dict(_missing(snapshot))
         for stream, missing in now.items():
             added = missing.since(self._before.get(stream, _Missing(0, 0)))
@@ -56,7 +56,7 @@ class Untold:
                 event = _event(snapshot, stream, added)
                 for output in self.outputs:
                     output(event)
-        # A probe that could not be read this time has no table: what it had told stays told.
+        # A probe that could not be read this time has no table: what was emitted of it is not emitted again.
         kept = {stream: each for stream, each in self._before.items() if stream[1] in snapshot.entities}
         self._before = kept | now
 

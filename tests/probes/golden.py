@@ -19,7 +19,7 @@ from otel_netagent.model.event import Event
 from otel_netagent.model.table import RowKey, Table, Values
 from otel_netagent.pipeline.drop_correlation import DropCorrelator
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
-from otel_netagent.pipeline.suppressed import Untold
+from otel_netagent.pipeline.suppressed import SuppressedEvents
 from otel_netagent.probing.occurrences import EVENTS
 from tests.outputs.samples import make_entity, make_snapshot
 from tests.probes.commands import command_decoder
@@ -75,7 +75,7 @@ def _suppressed() -> Event:
     told: list[AttributedEvent] = []
     netns = make_entity().netns
     rows: dict[RowKey, Values] = {(netns, ("PACKETLOSS", "suppressed")): (7,), (netns, ("PACKETLOSS", "lost")): (3,)}
-    Untold([told.append]).compare(make_snapshot(Table("packetloss", (EVENTS,), rows)))
+    SuppressedEvents([told.append]).compare(make_snapshot(Table("packetloss", (EVENTS,), rows)))
     return told[0].event
 
 
