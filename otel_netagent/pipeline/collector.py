@@ -26,8 +26,8 @@ _WALK: Final = "the walk over the namespaces"
 class Collector:
     """A thread that collects at a steady pace, from its first moment on.
 
-    While it is paused, it can be given other `probes`, `outputs` and another `interval_s`. `took` is told how many
-    seconds each collection took.
+    While it is paused, its `probes`, `outputs` and `interval_s` may be set. `took` is called with the duration of each
+    collection in seconds.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Collector:
 
     def start(self) -> None:
         """Begin to collect, for the first time or after a pause."""
-        self._failing &= {_WALK, *self.probes}  # one that was away may say anew what it fails by
+        self._failing &= {_WALK, *self.probes}  # one that was away may log its failure again
         self._worker.go(self.interval_s)
 
     def pause(self) -> None:
-        """Collect no more until `start`; the collection that is under way is waited for."""
+        """Stop collecting until `start`, and wait for the collection that is under way."""
         self._worker.pause()
 
     def stop(self) -> None:
@@ -62,7 +62,7 @@ class Collector:
         self._worker.stop()
 
     def collect(self) -> Snapshot:
-        """All numbers of this moment. Raises BpfError or OSError where the namespaces cannot be walked."""
+        """All numbers, as of now. Raises BpfError or OSError where the namespaces cannot be walked."""
         time_ns = time.time_ns()
         namespaces = self._walk.take()
         entities = self._registry.update(namespaces)
@@ -91,7 +91,7 @@ class Collector:
             self._failing.discard(probe)
 
     def _note_failure(self, what: str, error: Exception) -> None:
-        """Say it once, not at each interval."""
+        """Log it once, not at each interval."""
         if what not in self._failing:
             self._failing.add(what)
             logger.error("%s cannot be collected: %s", what, explained(error))

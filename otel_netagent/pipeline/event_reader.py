@@ -23,7 +23,7 @@ from otel_netagent.probing.declaration import EventSource
 logger = logging.getLogger(__name__)
 
 _PACE_S: Final = 0.005
-"""An event that comes alone is read at once; of many that come one after the other, those of so long together."""
+"""A single event is read at once; of many in a row, those that come within this time are read together."""
 
 _DRAIN_S: Final = 0.5
 
@@ -56,9 +56,9 @@ class EventReader:
             self._worker.go(_PACE_S)
 
     def read_from(self, sources: Sequence[EventSource], outputs: Sequence[Callable[[AttributedEvent], None]]) -> None:
-        """Read these from now on, for these outputs; before that, what the sources until now hold, for those until now.
+        """Read these from now on, for these outputs; first, the previous sources to the end, for the previous outputs.
 
-        Nothing is lost of a source that is in both: up to where a ring has been read is written in the ring itself.
+        Nothing is lost of a source that is in both: the ring itself holds the position up to which it has been read.
         """
         if (sources, outputs) == (self._sources, self._outputs):
             return
@@ -71,7 +71,7 @@ class EventReader:
         self.start()
 
     def stop(self) -> None:
-        """Read what has come until now, and end. Of a flood that goes on, no more than half a second is read."""
+        """Read what has come until now, and end. If more keeps coming, reading ends after half a second."""
         self._pause()
         self._worker.stop()
         self._drain()
@@ -79,7 +79,7 @@ class EventReader:
         os.close(self._interruption)
 
     def _pause(self) -> None:
-        """Read no more until `start`; a wait for records is cut short."""
+        """Stop reading until `start`; a wait for records is cut short."""
         os.eventfd_write(self._interruption, 1)
         self._worker.pause()
         os.eventfd_read(self._interruption)
@@ -107,7 +107,7 @@ class EventReader:
             self._dispatch(records)
 
     def _take(self) -> list[Record]:
-        """Records that are there now. Rings that cannot be read any more are given up."""
+        """Records that are there now. Rings that cannot be read any more are closed."""
         if self._rings is None:
             return []
         try:
@@ -140,7 +140,7 @@ class EventReader:
 
 
 def _wait_for(*descriptors: int) -> Callable[[], object]:
-    """What waits until one of these can be read."""
+    """A function that waits until one of these can be read."""
     poll = select.poll()
     for each in descriptors:
         poll.register(each, select.POLLIN)
