@@ -66,7 +66,7 @@ class Agent:
             self._ending = ending.pop_all()
         for refusal in self._access.walk.refused:
             logger.warning(
-                "namespaces are walked by procfs, at many times the cost: %s: %s", refusal.way, refusal.reason
+                "namespaces are walked via procfs, at many times the cost: %s: %s", refusal.way, refusal.reason
             )
         for line in self._summary():
             logger.info(line)
@@ -79,7 +79,7 @@ class Agent:
         changed = [*differences(self._config, config)] or ["no setting has changed"]
         probes = str(self._go_over(config))
         self._config = config
-        logger.info("the configuration is loaded anew: %s", "; ".join([*changed, *filter(None, [probes])]))
+        logger.info("configuration reloaded: %s", "; ".join([*changed, *filter(None, [probes])]))
 
     def retry(self) -> None:
         """Try again to start the probes that are unavailable: what they need may have come meanwhile."""
@@ -149,7 +149,7 @@ class Agent:
         if metric.enable:
             yield f"metrics at http://localhost:{metric.port}/metrics, every {metric.interval:g} s"
         if event.enable:
-            yield f"events by gRPC on port {event.port} (`inspector watch`)"
+            yield f"events over gRPC on port {event.port} (`inspector watch`)"
         yield from (str(sender.delivery) for sender in self._parts.senders.running)
 
 
