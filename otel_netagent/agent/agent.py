@@ -72,9 +72,9 @@ class Agent:
             logger.info(line)
 
     def apply(self, config: Config) -> None:
-        """Go over to another configuration; what it has in common with the one before is not disturbed.
+        """Apply another configuration; what it has in common with the one before is not disturbed.
 
-        Raises one of REFUSALS, or OSError where files are short; then all goes on as before.
+        Raises one of REFUSALS, or OSError where file descriptors run out; then all goes on as before.
         """
         changed = [*differences(self._config, config)] or ["no setting has changed"]
         probes = str(self._go_over(config))
@@ -82,7 +82,7 @@ class Agent:
         logger.info("configuration reloaded: %s", "; ".join([*changed, *filter(None, [probes])]))
 
     def retry(self) -> None:
-        """Try again to start the probes that are unavailable: what they need may have come meanwhile."""
+        """Try again to start the probes that are unavailable: what they need may be there now."""
         self._parts.sources.retry()
 
     def close(self) -> None:

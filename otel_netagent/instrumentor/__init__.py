@@ -1,6 +1,6 @@
 """The probes in somebody else's process: numbers and events through the OpenTelemetry providers that it has.
 
-The agent itself does without: it sends what it finds by telemetry.otlp, at a fraction of the cost. Both send the same.
+The agent itself does not use it: it sends via outputs.otlp, at a fraction of the cost. Both send the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from otel_netagent.pipeline.sources import RETRY_EVERY_S, Sources
 from otel_netagent.probes import catalogue
 
 _FIRST_S: Final = 10.0
-"""For so long `instrument` waits for the first numbers."""
+"""How long `instrument` waits for the first numbers."""
 
 
 class NetagentInstrumentor(BaseInstrumentor):  # type: ignore[misc] # for the same reason
