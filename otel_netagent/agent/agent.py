@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from otel_netagent import __version__
 from otel_netagent.agent.output_statuses import output_statuses
-from otel_netagent.agent.receivers import Local
+from otel_netagent.agent.receivers import LocalReceivers
 from otel_netagent.agent.reload import Parts, Reload
 from otel_netagent.agent.senders import Senders
 from otel_netagent.agent.servers import Servers
@@ -118,7 +118,7 @@ class Agent:
         ending.callback(pods.close)
         probes = catalogue()
         sources = _started(Sources(probes, self._access, own.collected, naming), ending, Sources.close)
-        local = Local(self._node, self._keep_entities, TextSink(self._standard_error).write, own.page)
+        local = LocalReceivers(self._node, self._keep_entities, TextSink(self._standard_error).write, own.page)
         return Parts(probes, sources, senders, servers, naming, pods, local)
 
     def _go_over(self, config: Config) -> Changes:

@@ -27,7 +27,7 @@ class Receivers:
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class LocalReceivers:
     """The same for every configuration: what keeps each snapshot, what writes lines, and the agent's own metrics."""
 
     node: str
@@ -36,7 +36,7 @@ class Local:
     own_page: Callable[[], bytes]
 
 
-def receivers(config: Config, senders: Sequence[Sender], listening: Listening, local: Local) -> Receivers:
+def receivers(config: Config, senders: Sequence[Sender], listening: Listening, local: LocalReceivers) -> Receivers:
     """The receivers by this configuration: the senders, and what serves or writes on this node."""
     found = Receivers([local.keep], [sender.event for sender in senders if sender.event])
     if config.metric.enable:
@@ -51,7 +51,7 @@ def receivers(config: Config, senders: Sequence[Sender], listening: Listening, l
     return found
 
 
-def _shown_by(http: HttpServer, config: MetricConfig, local: Local) -> SnapshotReceiver:
+def _shown_by(http: HttpServer, config: MetricConfig, local: LocalReceivers) -> SnapshotReceiver:
     """Publishes each snapshot on `/metrics`, followed by the agent's own metrics."""
     text = PrometheusText(local.node, timestamps=config.timestamps, aliases=config.aliases)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from otel_netagent.agent.receivers import Local, receivers
+from otel_netagent.agent.receivers import LocalReceivers, receivers
 from otel_netagent.agent.senders import SenderError, Senders
 from otel_netagent.agent.servers import Servers
 from otel_netagent.config.probe_selection import selected_probes
@@ -41,7 +41,7 @@ class Parts:
     servers: Servers
     naming: EntityNaming
     pods: PodWatch | NoWatch
-    local: Local
+    local: LocalReceivers
 
 
 class Reload:
