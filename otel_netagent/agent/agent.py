@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from otel_netagent import __version__
 from otel_netagent.agent.output_statuses import output_statuses
-from otel_netagent.agent.receivers import Local
+from otel_netagent.agent.receivers import LocalReceivers
 from otel_netagent.agent.reload import Parts, Reload
 from otel_netagent.agent.senders import Senders
 from otel_netagent.agent.servers import Servers
@@ -66,23 +66,23 @@ class Agent:
             self._ending = ending.pop_all()
         for refusal in self._access.walk.refused:
             logger.warning(
-                "namespaces are walked by procfs, at many times the cost: %s: %s", refusal.way, refusal.reason
+                "namespaces are walked via procfs, at many times the cost: %s: %s", refusal.way, refusal.reason
             )
         for line in self._summary():
             logger.info(line)
 
     def apply(self, config: Config) -> None:
-        """Go over to another configuration; what it has in common with the one before is not disturbed.
+        """Apply another configuration; what it has in common with the one before is not disturbed.
 
-        Raises one of REFUSALS, or OSError where files are short; then all goes on as before.
+        Raises one of REFUSALS, or OSError where file descriptors run out; then all goes on as before.
         """
         changed = [*differences(self._config, config)] or ["no setting has changed"]
         probes = str(self._go_over(config))
         self._config = config
-        logger.info("the configuration is loaded anew: %s", "; ".join([*changed, *filter(None, [probes])]))
+        logger.info("configuration reloaded: %s", "; ".join([*changed, *filter(None, [probes])]))
 
     def retry(self) -> None:
-        """Try again to start the probes that are unavailable: what they need may have come meanwhile."""
+        """Try again to start the probes that are unavailable: what they need may be there now."""
         self._parts.sources.retry()
 
     def close(self) -> None:
@@ -118,7 +118,7 @@ class Agent:
         ending.callback(pods.close)
         probes = catalogue()
         sources = _started(Sources(probes, self._access, own.collected, naming), ending, Sources.close)
-        local = Local(self._node, self._keep_entities, TextSink(self._standard_error).write, own.page)
+        local = LocalReceivers(self._node, self._keep_entities, TextSink(self._standard_error).write, own.page)
         return Parts(probes, sources, senders, servers, naming, pods, local)
 
     def _go_over(self, config: Config) -> Changes:
@@ -149,7 +149,7 @@ class Agent:
         if metric.enable:
             yield f"metrics at http://localhost:{metric.port}/metrics, every {metric.interval:g} s"
         if event.enable:
-            yield f"events by gRPC on port {event.port} (`inspector watch`)"
+            yield f"events over gRPC on port {event.port} (`inspector watch`)"
         yield from (str(sender.delivery) for sender in self._parts.senders.running)
 
 

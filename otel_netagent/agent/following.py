@@ -24,11 +24,11 @@ from otel_netagent.probes import catalogue
 logger = logging.getLogger(__name__)
 
 _FILES_OF_A_START: Final = 64
-"""What going over to another configuration may open: half of a change would be worse than a late one."""
+"""How many files a reload may open: half of a change would be worse than a late one."""
 
 
 class Follower:
-    """The agent, and the file that it follows. A file that is refused changes nothing."""
+    """The agent, and the file that it follows. A file that is rejected changes nothing."""
 
     def __init__(self, file: Path | None, environ: Mapping[str, str], standard_error: LineQueue) -> None:
         """Start with what the file says now. Raises ConfigError and whatever Agent does."""
@@ -38,7 +38,7 @@ class Follower:
         self._agent = Agent(self._config(self._watch.content), environ, standard_error)
 
     def follow(self, stopping: threading.Event, asked: threading.Event) -> None:
-        """Look at the file again and again until `stopping` is set, and load it anew whenever `asked` is."""
+        """Look at the file again and again until `stopping` is set, and reload it whenever `asked` is."""
         retry_due = time.monotonic() + RETRY_EVERY_S
         while not stopping.wait(LOOK_EVERY_S):
             try:
@@ -57,7 +57,7 @@ class Follower:
         self._agent.close()
 
     def _look(self, asked: threading.Event) -> None:
-        """Load what is new, or asked for. Raises OSError where there are too few descriptors: then it stays asked."""
+        """Load what is new, or asked for. Raises OSError where descriptors run out: `asked` stays set then."""
         content = self._watch.look_now() if asked.is_set() else self._watch.look()
         if content is not None:
             asked.set()
@@ -66,7 +66,7 @@ class Follower:
             asked.clear()
 
     def _config(self, content: Content) -> Config:
-        """What the content says; what it asks for in vain is said here. Raises ConfigError."""
+        """The configuration in the content; its warnings are logged here. Raises ConfigError."""
         parsed = content.parsed(self._known)
         for warning in parsed.warnings:
             logger.warning("%s", warning)

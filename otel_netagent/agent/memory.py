@@ -10,7 +10,7 @@ _M_TRIM_THRESHOLD: Final = -1  # malloc.h
 _M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8
 _BLOCK: Final = 128 << 10
-"""The C library's own beginning; it goes up to 32 MB with the size of what is freed, unless it is set (mallopt(3))."""
+"""The C library's own initial value; it grows to 32 MB with the size of what is freed, unless set (mallopt(3))."""
 
 _SEARCH_AFTER: Final = (10_000, 50, 10)
 """Python's own are 700, 10 and 10 (gc.set_threshold). At most 10,000 objects, some megabytes, wait to be found."""
@@ -39,7 +39,7 @@ def give_back_what_is_between() -> None:
 
 
 def search_less_for_garbage() -> None:
-    """Take what there is now for something that stays, and look through the rest more rarely.
+    """Treat what there is now as permanent, and search the rest more rarely.
 
     To be called when all has started. Nearly all is freed with the last reference to it, so that a search finds
     nothing; but all threads wait meanwhile, at 1,000 pods for 30 ms every other collection.

@@ -1,4 +1,4 @@
-"""What has been made ready beside what runs."""
+"""Parts that are prepared beside those that run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PartsT = TypeVar("PartsT")
 
 @dataclass(frozen=True, slots=True)
 class Prepared(Generic[PartsT]):
-    """Parts that are ready: `commit` has them replace those that run, which cannot be refused; `cancel` ends them."""
+    """Parts that are ready: `commit` replaces those that run by them, and cannot fail; `cancel` ends them."""
 
     parts: PartsT
     commit: Callable[[], None]

@@ -1,4 +1,4 @@
-"""Who gets the numbers and who gets the events, by a configuration."""
+"""Which outputs get the snapshots and which get the events, by the configuration."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from otel_netagent.outputs.http.prometheus import PrometheusText
 from otel_netagent.outputs.http.server import HttpServer
 from otel_netagent.outputs.sending.sender import Sender
 
-TakesSnapshot: TypeAlias = Callable[[Snapshot], None]
-TakesEvent: TypeAlias = Callable[[AttributedEvent], None]
+SnapshotReceiver: TypeAlias = Callable[[Snapshot], None]
+EventReceiver: TypeAlias = Callable[[AttributedEvent], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Receivers:
-    """Those who get the snapshots, and those who get the events."""
+    """The outputs that get the snapshots, and those that get the events."""
 
-    snapshots: list[TakesSnapshot] = field(default_factory=list)
-    events: list[TakesEvent] = field(default_factory=list)
+    snapshots: list[SnapshotReceiver] = field(default_factory=list)
+    events: list[EventReceiver] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
-    """What is the same by every configuration: who keeps each snapshot, who writes lines, and the agent's own page."""
+class LocalReceivers:
+    """The same for every configuration: what keeps each snapshot, what writes lines, and the agent's own metrics."""
 
     node: str
-    keep: TakesSnapshot
-    write_line: TakesEvent
+    keep: SnapshotReceiver
+    write_line: EventReceiver
     own_page: Callable[[], bytes]
 
 
-def receivers(config: Config, senders: Sequence[Sender], listening: Listening, local: Local) -> Receivers:
-    """Those who get something by this configuration: what sends, and what shows it on this node."""
+def receivers(config: Config, senders: Sequence[Sender], listening: Listening, local: LocalReceivers) -> Receivers:
+    """The receivers by this configuration: the senders, and what serves or writes on this node."""
     found = Receivers([local.keep], [sender.event for sender in senders if sender.event])
     if config.metric.enable:
         found.snapshots.extend(sender.snapshot for sender in senders if sender.snapshot)
@@ -51,8 +51,8 @@ def receivers(config: Config, senders: Sequence[Sender], listening: Listening, l
     return found
 
 
-def _shown_by(http: HttpServer, config: MetricConfig, local: Local) -> TakesSnapshot:
-    """Has `/metrics` show each snapshot, and behind it the agent's own page."""
+def _shown_by(http: HttpServer, config: MetricConfig, local: LocalReceivers) -> SnapshotReceiver:
+    """Publishes each snapshot on `/metrics`, followed by the agent's own metrics."""
     text = PrometheusText(local.node, timestamps=config.timestamps, aliases=config.aliases)
 
     def page(snapshot: Snapshot) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from otel_netagent.agent.receivers import Local, receivers
+from otel_netagent.agent.receivers import LocalReceivers, receivers
 from otel_netagent.agent.senders import SenderError, Senders
 from otel_netagent.agent.servers import Servers
 from otel_netagent.config.probe_selection import selected_probes
@@ -28,12 +28,12 @@ from otel_netagent.probing.declaration import Probe
 logger = logging.getLogger(__name__)
 
 REFUSALS: Final = (ListenError, EventPortError, LokiAddressError, OtlpConfigError, SenderError)
-"""What says that a configuration cannot be had on this machine; the text says why, and what to do."""
+"""Errors of a configuration that cannot be applied on this machine; the text says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What stays from one configuration to the next, and is told of each."""
+    """What stays from one configuration to the next, and is configured by each."""
 
     catalogue: Mapping[str, Probe]
     sources: Sources
@@ -41,16 +41,16 @@ class Parts:
     servers: Servers
     naming: EntityNaming
     pods: PodWatch | NoWatch
-    local: Local
+    local: LocalReceivers
 
 
 class Reload:
-    """One change of the configuration. What both say alike is not disturbed, and no event is lost."""
+    """One change of the configuration. What is the same in both is not disturbed, and no event is lost."""
 
     def __init__(self, parts: Parts, config: Config) -> None:
-        """Prepare all that can be refused, beside what runs.
+        """Prepare all that can fail, beside what runs.
 
-        Raises one of REFUSALS, or OSError where files are short; all goes on as before then.
+        Raises one of REFUSALS, or OSError where file descriptors run out; all goes on as before then.
         """
         self._parts = parts
         self._config = config
@@ -63,17 +63,17 @@ class Reload:
             prepared.pop_all()
 
     def switch(self) -> Changes:
-        """Go over to it. Events come to the new senders from here on, which hold them."""
+        """Apply it. From here on events go to the new senders, which hold them."""
         parts, config = self._parts, self._config
         logging.getLogger("otel_netagent").setLevel(logging.DEBUG if config.debugmode else logging.INFO)
         self._listen()
         self._label()
-        takers = receivers(config, self._senders.parts, self._servers.parts, parts.local)
+        recipients = receivers(config, self._senders.parts, self._servers.parts, parts.local)
         wanted = selected_probes(config, parts.catalogue)
-        return parts.sources.apply(wanted, takers.snapshots, takers.events, config.metric.interval)
+        return parts.sources.apply(wanted, recipients.snapshots, recipients.events, config.metric.interval)
 
     def commit(self) -> None:
-        """End the senders of before; the new ones send what they hold behind what these have left in the spool."""
+        """End the previous senders; the new ones send what these left in the spool, and then what they hold."""
         self._senders.commit()
 
     def _listen(self) -> None:
@@ -89,7 +89,7 @@ class Reload:
 
 
 def _labelling(config: MetricConfig) -> Labelling:
-    """Which labels of pods it has metrics get."""
+    """Which labels of pods the metrics get."""
     if not config.verbose:
         return unlabelled
     chosen = [Chosen(item.name, item.source, item.type == "meta") for item in config.expose_labels]

@@ -1,4 +1,4 @@
-"""What the agent needs of the machine, looked at before anything is started."""
+"""What the agent needs of the machine, checked before anything is started."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from otel_netagent.probes import catalogue
 from otel_netagent.probing.capability import Capability
 
 OF_THE_AGENT: Final = frozenset({Capability.SYS_PTRACE})
-"""To see of the processes of others in which namespaces and cgroups they are: to find whose a namespace is."""
+"""To see in which namespaces and cgroups other processes are, and so which pod a namespace belongs to."""
 
 _MAY_BE_MISSING: Final = frozenset({Capability.SYSLOG})
 """Sysctls may show addresses to all; where they do not, the probes that need them say so and the others run."""

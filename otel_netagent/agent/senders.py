@@ -1,4 +1,4 @@
-"""What sends by the configuration that is in use, and its exchange for what sends by another."""
+"""The senders of the configuration in use, and their replacement by those of another."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SenderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """What an output was started with, and what came of it: None where nothing is to be sent."""
+    """What an output was started with, and its sender: None where nothing is to be sent."""
 
     context: SenderContext
     sender: Sender | None
@@ -36,7 +36,7 @@ _ByOutput: TypeAlias = Mapping[str, _Started]
 
 
 class Senders:
-    """The senders that the outputs declare. One that another configuration says the same of goes on as it is."""
+    """The senders that the outputs declare. One whose settings stay the same goes on as it is."""
 
     def __init__(self, outputs: Iterable[Output], node: str, resource: Resource, environ: Mapping[str, str]) -> None:
         """Nothing is sent before a preparation is committed. `delivery_totals` has what was sent until now."""
@@ -54,9 +54,9 @@ class Senders:
         return _senders(self._started)
 
     def prepare(self, config: Config) -> Prepared[tuple[Sender, ...]]:
-        """The senders of another configuration: they take what comes, but hold it until those of now have ended.
+        """The senders of another configuration: they accept what comes, but hold it until the running ones have ended.
 
-        Raises SenderError, OtlpConfigError or LokiAddressError, or OSError where files are short.
+        Raises SenderError, OtlpConfigError or LokiAddressError, or OSError where file descriptors run out.
         """
         wanted: dict[str, _Started] = {}
         with contextlib.ExitStack() as held:

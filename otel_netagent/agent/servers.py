@@ -16,15 +16,15 @@ ServerT = TypeVar("ServerT", HttpServer, EventStream)
 
 
 class Listening(NamedTuple):
-    """What serves `/metrics` and `/status`, and what serves events, where each is to be had."""
+    """The server of `/metrics` and `/status`, and the server of events; None where it does not listen."""
 
     http: HttpServer | None
     stream: EventStream | None
 
 
 @dataclass(slots=True)
-class _Place(Generic[ServerT]):
-    """Where one of them listens now, if it does, and how it is started."""
+class _Listener(Generic[ServerT]):
+    """One of the two servers, if it listens now, and how it is started."""
 
     start: Callable[[int], ServerT]
     server: ServerT | None = None
@@ -47,24 +47,21 @@ class Servers:
     """The HTTP server and the event stream. One that stays at its port goes on, with all its connections."""
 
     def __init__(self, node: str, status: Callable[[], str]) -> None:
-        """Nothing is listened on before something that was prepared is committed.
-
-        `status` gives the JSON that `/status` answers.
-        """
-        self._http: _Place[HttpServer] = _Place(lambda port: HttpServer(port, status))
-        self._stream: _Place[EventStream] = _Place(lambda port: EventStream(node, port))
+        """Nothing listens yet. `status` gives the JSON that `/status` answers."""
+        self._http: _Listener[HttpServer] = _Listener(lambda port: HttpServer(port, status))
+        self._stream: _Listener[EventStream] = _Listener(lambda port: EventStream(node, port))
 
     def prepare(self, http_port: int | None, stream_port: int | None) -> Prepared[Listening]:
         """Listen on these ports too; None: not at all. One that the other server holds until now is left first.
 
-        Raises ListenError or EventPortError where one cannot be had; both are listened on as before.
+        Raises ListenError or EventPortError where one is unavailable; both servers listen as before then.
         """
         with contextlib.ExitStack() as new:
-            for place in (self._http, self._stream):
-                new.callback(place.listen_again, place.port)
-            for place, other_port in ((self._http, stream_port), (self._stream, http_port)):
-                if place.port == other_port:
-                    place.replace(None)
+            for listener in (self._http, self._stream):
+                new.callback(listener.listen_again, listener.port)
+            for listener, other_port in ((self._http, stream_port), (self._stream, http_port)):
+                if listener.port == other_port:
+                    listener.replace(None)
             wanted = Listening(_started(self._http, http_port, new), _started(self._stream, stream_port, new))
             return Prepared(wanted, functools.partial(self._commit, wanted), new.pop_all().close)
 
@@ -77,10 +74,10 @@ class Servers:
         self._stream.replace(wanted.stream)
 
 
-def _started(place: _Place[ServerT], port: int | None, new: contextlib.ExitStack) -> ServerT | None:
+def _started(listener: _Listener[ServerT], port: int | None, new: contextlib.ExitStack) -> ServerT | None:
     """The server of this port: the one that there is, or a new one, which is closed with `new`."""
-    if port is None or place.port == port:
-        return place.server if port is not None else None
-    server = place.start(port)
+    if port is None or listener.port == port:
+        return listener.server if port is not None else None
+    server = listener.start(port)
     new.callback(server.close)
     return server

@@ -1,6 +1,6 @@
 """The probes in somebody else's process: numbers and events through the OpenTelemetry providers that it has.
 
-The agent itself does without: it sends what it finds by telemetry.otlp, at a fraction of the cost. Both send the same.
+The agent itself does not use it: it sends via outputs.otlp, at a fraction of the cost. Both send the same.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from otel_netagent.identity.node_name import node_name
 from otel_netagent.instrumentor.instruments import Instruments
 from otel_netagent.instrumentor.records import LogRecords
 from otel_netagent.pipeline.kernel_access import find_kernel_access
-from otel_netagent.pipeline.periodic_worker import Turns
+from otel_netagent.pipeline.periodic_worker import PeriodicWorker
 from otel_netagent.pipeline.sources import RETRY_EVERY_S, Sources
 from otel_netagent.probes import catalogue
 
 _FIRST_S: Final = 10.0
-"""For so long `instrument` waits for the first numbers."""
+"""How long `instrument` waits for the first numbers."""
 
 
 class NetagentInstrumentor(BaseInstrumentor):  # type: ignore[misc] # for the same reason
@@ -75,7 +75,7 @@ class NetagentInstrumentor(BaseInstrumentor):  # type: ignore[misc] # for the sa
             parts.callback(sources.close)
             snapshots = [instruments.publish, lambda _: collected.set()]
             sources.apply(selected_probes(config, probes), snapshots, [records.emit], config.metric.interval)
-            retries = Turns("retries", sources.retry)
+            retries = PeriodicWorker("retries", sources.retry)
             parts.callback(retries.stop)
             retries.go(RETRY_EVERY_S, first_s=RETRY_EVERY_S)
             collected.wait(_FIRST_S)

@@ -22,7 +22,7 @@ _Column: TypeAlias = tuple[Sequence[_Attributes], Sequence[int]]
 class Instruments:
     """The instruments of one provider, which show the snapshot that was published last.
 
-    No instrument of the API takes what has been counted in buckets elsewhere, so histograms are left out.
+    No instrument of the API accepts what has been counted in buckets elsewhere, so histograms are left out.
     """
 
     def __init__(self, provider: MeterProvider, declared: Mapping[str, Iterable[Series]], node: str) -> None:
@@ -45,7 +45,7 @@ class Instruments:
         self._rows.forget_unused()
 
     def clear(self) -> None:
-        """Show nothing. The API has no way to take an instrument away."""
+        """Show nothing. The API cannot remove an instrument."""
         self._columns = {}
 
     def _create(self, meter: Meter, probe: str, series: Series) -> None:

@@ -25,7 +25,7 @@ class LogRecords:
         self._node = node
 
     def emit(self, occurrence: AttributedEvent) -> None:
-        """Emit one event, which was learnt of now."""
+        """Emit one event, which is observed now."""
         event = occurrence.event
         attributes = {**event.attributes, **entity_attributes(occurrence.entity, self._node)}
         self._logger(event.probe).emit(

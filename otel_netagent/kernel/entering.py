@@ -14,11 +14,11 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 class Visit:
     """A `with` block in which the calling thread goes from namespace to namespace; at its end it is home again.
 
-    Sockets and files that are opened on the way must be closed there: they would keep a dead namespace alive.
+    Sockets and files that are opened in the block must be closed in it: they would keep a dead namespace alive.
     """
 
     def __init__(self) -> None:
-        """Know the way home: the namespace that the process, not only this thread, is in."""
+        """Open the namespace to return to: the one that the process, not only this thread, is in."""
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
     def enter(self, pid: int, inode: int) -> bool:
@@ -51,7 +51,7 @@ class Visit:
 
 
 def _setns(namespace: int) -> None:
-    """Call by way of ctypes: os.setns came with Python 3.12."""
+    """Call setns(2) with ctypes: os.setns came with Python 3.12."""
     if _libc.setns(namespace, _CLONE_NEWNET) != 0:
         error = ctypes.get_errno()
         raise OSError(error, f"setns: {os.strerror(error)}")

@@ -23,7 +23,7 @@ _PART: Final = re.compile(r"(?:\.(?:cold|isra\.\d+|constprop\.\d+|part\.\d+))+")
 """What compilers append to the name of a part of a function that stands elsewhere, or is a variant of it."""
 
 _BLOCK: Final = 256
-"""So many names are compressed together: to a fifth, and read again within microseconds."""
+"""How many names are compressed together: to a fifth, and decompressed within microseconds."""
 
 _PARTS_MAX: Final = 4
 """SPAN_PARTS of bpf/include/probe.h."""
@@ -74,8 +74,8 @@ class FunctionTable:
 
     def name(self, index: int) -> str:
         """Name of a function by its number, with what the compiler appended."""
-        block, place = divmod(index, _BLOCK)
-        return _name(self._blocks[block], place)
+        block, position = divmod(index, _BLOCK)
+        return _name(self._blocks[block], position)
 
     def spans(self, names: Collection[str], gone: Collection[range] = ()) -> array[int]:
         """Start and end of each part of several functions, four parts for each: see Symbols.span.
@@ -108,9 +108,9 @@ class FunctionTable:
 
 
 @functools.lru_cache(maxsize=1024)
-def _name(block: bytes, place: int) -> str:
-    """A name of a block. Cached: drops happen at few places, each of which is named at every collection."""
-    return isal_zlib.decompress(block).split(b"\n")[place].decode(errors="replace")
+def _name(block: bytes, position: int) -> str:
+    """A name of a block. Cached: drops happen at few locations, each of which is named at every collection."""
+    return isal_zlib.decompress(block).split(b"\n")[position].decode(errors="replace")
 
 
 def of_source(name: str) -> str:

@@ -18,7 +18,7 @@ _CONNTRACK_COUNT: Final = PROC / "sys/net/netfilter/nf_conntrack_count"
 
 
 def learn_sockets(walk: BpfObject) -> bool:
-    """Have `walk` know how this kernel counts TCP sockets, of IPv6 where it has it. False where it does not tell."""
+    """Have `walk` know how this kernel counts TCP sockets, of IPv6 where it has it. False on failure."""
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             any_socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -33,7 +33,7 @@ def learn_sockets(walk: BpfObject) -> bool:
 
 
 def learn_conntrack(walk: BpfObject, count: Path = _CONNTRACK_COUNT) -> bool:
-    """Have `walk` know where connection tracking counts entries. False where there is none, or it does not tell."""
+    """Have `walk` know where connection tracking counts entries. False where there is none, or on failure."""
     try:
         file = os.open(count, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -1,4 +1,4 @@
-"""The kernel's SNMP counters (MIBs): their names in /proc, and where each is in what bpf/namespaces.bpf.c tells."""
+"""The kernel's SNMP counters (MIBs): their names in /proc, and where each is in the records of bpf/namespaces.bpf.c."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MibField = tuple[str, str]
 """A counter by the names that /proc/net/{snmp,netstat,snmp6} gives it: ("Tcp", "ActiveOpens")."""
 
 
-class Place(NamedTuple):
+class CounterLocation(NamedTuple):
     """Where a counter is in a record: the structure, its member, which is an array, and the number in it."""
 
     structure: str
@@ -95,7 +95,7 @@ class _Messages:
     first_type: int
     names: Mapping[str, int]
 
-    def place(self, name: str) -> tuple[str, int] | None:
+    def location(self, name: str) -> tuple[str, int] | None:
         """Member and index of a counter such as InEchos, if it is one of these."""
         for prefix, suffix in (("In", "_in"), ("Out", "_out")):
             if name.startswith(prefix) and (kind := self.names.get(name.removeprefix(prefix))) is not None:
@@ -145,24 +145,24 @@ _MESSAGES: Final = (
 )
 
 
-class Places:
+class CounterLocations:
     """Where this kernel keeps each counter."""
 
     def __init__(self, btf: Btf) -> None:
         """Read the enumerations of the running kernel."""
         self._enumerators = {mib.prefix: btf.anonymous_enumerators(f"{mib.prefix}NUM") for mib in _MIBS}
 
-    def of(self, field: MibField) -> Place | None:
-        """The place of a counter; None where the kernel tells no enumerator for it."""
+    def of(self, field: MibField) -> CounterLocation | None:
+        """The location of a counter; None where the kernel has no enumerator for it."""
         protocol, name = field
         messages = (messages for messages in _MESSAGES if messages.protocol == protocol)
-        if message := next((place for each in messages if (place := each.place(name))), None):
-            return Place("message_counters", *message)
+        if message := next((location for each in messages if (location := each.location(name))), None):
+            return CounterLocation("message_counters", *message)
         mib = _BY_PROTOCOL[protocol]
         for enumerator in _ENUMERATORS.get((mib.prefix, name), (name.upper(),)):
             number = self._enumerators[mib.prefix].get(f"{mib.prefix}{enumerator}")
             if number is not None:
-                return Place("mib_counters", mib.member, number)
+                return CounterLocation("mib_counters", mib.member, number)
         return None
 
 

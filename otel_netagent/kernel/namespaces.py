@@ -1,7 +1,7 @@
 """The walk over the network namespaces that have a process, with the counters of each.
 
-Two ways that give the same numbers: one pass in the kernel (bpf/namespaces.bpf.c), and procfs. The pass in the kernel
-tells more than MIBs: what it costs nothing to read on the way. Where it does not, whoever wants that asks procfs.
+Two methods give the same numbers: one pass in the kernel (bpf/namespaces.bpf.c), and procfs. The pass in the kernel
+yields more than MIBs: whatever costs nothing to read during it. What it does not yield, callers read from procfs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from otel_netagent.kernel.bpf.layout import WORD, Layout, word_positions
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.kernel.learning import learn_conntrack, learn_sockets
-from otel_netagent.kernel.mibs import MibField, Places, fields_in_procfs, tables_of
+from otel_netagent.kernel.mibs import CounterLocations, MibField, fields_in_procfs, tables_of
 from otel_netagent.kernel.netns_cookies import NetnsCookies
 from otel_netagent.kernel.proc import files, processes
 
@@ -47,7 +47,7 @@ QUEUES: Final = "queues"
 
 
 class NamespaceWalk(Protocol):
-    """A way of walking."""
+    """A method of walking."""
 
     @property
     def way(self) -> str:
@@ -125,7 +125,7 @@ class KernelWalk:
             raise BpfError(f"CPUs {sorted(missing)} are offline: their part of the counters cannot be found")
 
     def _learn_percpu_offsets(self) -> None:
-        """Find the counters of every CPU that is online; what is known of one that went offline stays."""
+        """Find the counters of every CPU that is online; the offset of one that went offline is kept."""
         self._online = _cpu_list("online")
         online = _cpus_of(self._online)
         for cpu in online:
@@ -151,11 +151,11 @@ class KernelWalk:
     def _find_positions(self, kernel: KernelFacts) -> Iterator[tuple[MibField, int]]:
         """Where each counter is that /proc has a name for."""
         parts = {structure: word_positions(self._object.btf, _RECORD, part) for structure, part in _MIBS.items()}
-        places = Places(kernel.btf)
+        locations = CounterLocations(kernel.btf)
         for field in fields_in_procfs():
-            place = places.of(field)
-            if place and place.number < len(parts[place.structure][place.member]):
-                yield field, parts[place.structure][place.member][place.number]
+            location = locations.of(field)
+            if location and location.number < len(parts[location.structure][location.member]):
+                yield field, parts[location.structure][location.member][location.number]
 
     def _positions_in(self, part: str) -> dict[Field, int]:
         counters = word_positions(self._object.btf, _RECORD, part)
@@ -176,9 +176,9 @@ def _cpus_of(cpu_list: str) -> set[int]:
 
 
 class ProcfsWalk:
-    """The same by /proc: slower by an order of magnitude, but every kernel has it.
+    """The same via /proc: slower by an order of magnitude, but every kernel has it.
 
-    Where a kernel takes eBPF programs, but no iterators, `cookies` tells apart what has the same inode.
+    Where a kernel accepts eBPF programs, but no iterators, `cookies` distinguishes namespaces of the same inode.
     """
 
     way: Final = "procfs"
@@ -205,7 +205,7 @@ class ProcfsWalk:
             self._cookies.close()
 
     def _namespace(self, inode: int, pid: int) -> Namespace | None:
-        """What is told of a namespace by one of its processes; None where that has gone meanwhile."""
+        """The namespace, as one of its processes shows it; None where the process is gone meanwhile."""
         identity = self._cookies.of(pid, self._proc) if self._cookies else (inode, inode)
         counters = self._counters(pid)
         if identity is None or identity[0] != inode or not counters:

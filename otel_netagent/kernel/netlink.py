@@ -26,7 +26,7 @@ class MalformedMessage(OSError):
 def dump_route(kind: int, body: bytes) -> list[memoryview]:
     """Ask rtnetlink(7) for all objects by a request of type `kind`; the answer's messages, without their headers.
 
-    It is asked of the namespace that the calling thread is in. Raises OSError where the kernel refuses,
+    The request goes to the namespace that the calling thread is in. Raises OSError where the kernel refuses,
     InterruptedError where the objects changed while it was answering.
     """
     messages: list[memoryview] = []

@@ -19,7 +19,7 @@ _PROGRAM: Final = "identify"
 
 
 class NetnsCookies:
-    """Tells the cookie of the namespace that a process is in (bpf/netns_file.bpf.c), in some 10 us."""
+    """Finds the cookie of the namespace that a process is in (bpf/netns_file.bpf.c), in some 10 us."""
 
     def __init__(self, kernel: KernelFacts) -> None:
         """Load the program. Raises BpfError."""
@@ -32,7 +32,7 @@ class NetnsCookies:
             raise
 
     def of(self, pid: int, proc: Path = PROC) -> tuple[int, int] | None:
-        """Inode and cookie of a process's namespace; None where it has gone, or the kernel does not tell.
+        """Inode and cookie of a process's namespace; None where it has gone, or the kernel does not show it.
 
         Raises OSError where no file can be opened at all.
         """

@@ -1,4 +1,4 @@
-"""Root queueing disciplines of a namespace's devices, by rtnetlink (net/sched/sch_api.c)."""
+"""Root queueing disciplines of a namespace's devices, via rtnetlink (net/sched/sch_api.c)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def parse_root_qdiscs(messages: Iterable[memoryview]) -> dict[QdiscId, Qdisc]:
 
 def _statistics(stats: dict[int, memoryview]) -> Qdisc:
     length, packets = _BASIC_LAYOUT.unpack_from(stats[_BASIC])
-    if _PACKETS64 in stats:  # 5.5 (b33e699fe43a): told beside, where 32 bits do not hold them
+    if _PACKETS64 in stats:  # 5.5 (b33e699fe43a): a separate attribute, where 32 bits do not hold them
         (packets,) = _PACKETS64_LAYOUT.unpack_from(stats[_PACKETS64])
     qlen, backlog, drops, _, overlimits = _QUEUE_LAYOUT.unpack_from(stats[_QUEUE])
     return Qdisc(bytes=length, packets=packets, drops=drops, overlimits=overlimits, qlen=qlen, backlog=backlog)

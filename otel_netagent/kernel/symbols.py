@@ -26,7 +26,7 @@ That number is another one each time that a module is loaded: a newer version ma
 class _Reading:
     """The functions as they were when these modules were loaded.
 
-    `named` are the modules whose functions it has, `gone` the areas of those that have been taken out since.
+    `named` are the modules whose functions it has, `gone` the areas of those that have been removed since.
     """
 
     functions: FunctionTable
@@ -100,7 +100,7 @@ class Symbols:
     def _newest_reading(self) -> _Reading:
         """Read the table again if modules have come or gone.
 
-        Where that has become impossible (kptr_restrict may change at any time), what is known of others is kept.
+        Where that has become impossible (kptr_restrict may change at any time), symbols of the other modules are kept.
         """
         reading, modules = self._reading, self._read_modules()
         if modules == reading.modules:

@@ -14,7 +14,7 @@ from otel_netagent.kernel.namespaces import Namespace, NamespaceWalk
 from otel_netagent.kernel.proc.files import MalformedTable
 from otel_netagent.model.table import HistogramTable, Table
 from otel_netagent.open_files import explained
-from otel_netagent.pipeline.periodic_worker import Turns
+from otel_netagent.pipeline.periodic_worker import PeriodicWorker
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import RunningProbe
 
@@ -26,8 +26,8 @@ _WALK: Final = "the walk over the namespaces"
 class Collector:
     """A thread that collects at a steady pace, from its first moment on.
 
-    While it is paused, it can be given other `probes`, `outputs` and another `interval_s`. `took` is told how many
-    seconds each collection took.
+    While it is paused, its `probes`, `outputs` and `interval_s` may be set. `took` is called with the duration of each
+    collection in seconds.
     """
 
     def __init__(
@@ -46,23 +46,23 @@ class Collector:
         self.interval_s = interval_s
         self.took: Callable[[float], None] = lambda _: None
         self._failing: set[str] = set()
-        self._turns = Turns("collector", self._collect_for_outputs)
+        self._worker = PeriodicWorker("collector", self._collect_for_outputs)
 
     def start(self) -> None:
         """Begin to collect, for the first time or after a pause."""
-        self._failing &= {_WALK, *self.probes}  # one that was away may say anew what it fails by
-        self._turns.go(self.interval_s)
+        self._failing &= {_WALK, *self.probes}  # one that was away may log its failure again
+        self._worker.go(self.interval_s)
 
     def pause(self) -> None:
-        """Collect no more until `start`; the collection that is under way is waited for."""
-        self._turns.pause()
+        """Stop collecting until `start`, and wait for the collection that is under way."""
+        self._worker.pause()
 
     def stop(self) -> None:
         """End, when the collection that is under way is done."""
-        self._turns.stop()
+        self._worker.stop()
 
     def collect(self) -> Snapshot:
-        """All numbers of this moment. Raises BpfError or OSError where the namespaces cannot be walked."""
+        """All numbers, as of now. Raises BpfError or OSError where the namespaces cannot be walked."""
         time_ns = time.time_ns()
         namespaces = self._walk.take()
         entities = self._registry.update(namespaces)
@@ -91,7 +91,7 @@ class Collector:
             self._failing.discard(probe)
 
     def _note_failure(self, what: str, error: Exception) -> None:
-        """Say it once, not at each interval."""
+        """Log it once, not at each interval."""
         if what not in self._failing:
             self._failing.add(what)
             logger.error("%s cannot be collected: %s", what, explained(error))

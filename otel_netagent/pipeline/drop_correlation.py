@@ -26,11 +26,11 @@ class _Drop(NamedTuple):
     location: AttributeValue
 
 
-class Causes:
-    """The drops of TCP segments that were told last, by flow and number.
+class DropCorrelator:
+    """Remembers the last drops of TCP segments, by flow and sequence number.
 
-    The two are told in different namespaces: the sender's, and wherever on the way the drop was. Where addresses are
-    translated in between they do not meet, and nothing is said.
+    The two events come from different namespaces: the sender's, and the one on the path where the drop was. Where
+    addresses are translated in between they do not match, and the retransmission stays as it is.
     """
 
     def __init__(self) -> None:

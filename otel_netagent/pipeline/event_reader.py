@@ -16,14 +16,14 @@ from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.bpf.ring_buffer import Record, RingBuffers
 from otel_netagent.kernel.clock import monotonic_to_unix_ns
 from otel_netagent.model.event import Event
-from otel_netagent.pipeline.drop_correlation import Causes
-from otel_netagent.pipeline.periodic_worker import Turns
+from otel_netagent.pipeline.drop_correlation import DropCorrelator
+from otel_netagent.pipeline.periodic_worker import PeriodicWorker
 from otel_netagent.probing.declaration import EventSource
 
 logger = logging.getLogger(__name__)
 
 _PACE_S: Final = 0.005
-"""An event that comes alone is read at once; of many that come one after the other, those of so long together."""
+"""A single event is read at once; of many in a row, those that come within this time are read together."""
 
 _DRAIN_S: Final = 0.5
 
@@ -43,9 +43,9 @@ class EventReader:
         """Nothing is read before `start`."""
         self._registry = registry
         self._outputs = outputs
-        self._causes = Causes()
+        self._correlator = DropCorrelator()
         self.discarded = 0
-        self._turns = Turns("events", self._read)
+        self._worker = PeriodicWorker("events", self._read)
         self._interruption = os.eventfd(0)
         self._rings: RingBuffers | None = None
         self._open(sources)
@@ -53,12 +53,12 @@ class EventReader:
     def start(self) -> None:
         """Begin to read."""
         if self._rings is not None:
-            self._turns.go(_PACE_S)
+            self._worker.go(_PACE_S)
 
     def read_from(self, sources: Sequence[EventSource], outputs: Sequence[Callable[[AttributedEvent], None]]) -> None:
-        """Read these from now on, for these outputs; before that, what the sources until now hold, for those until now.
+        """Read these from now on, for these outputs; first, the previous sources to the end, for the previous outputs.
 
-        Nothing is lost of a source that is in both: up to where a ring has been read is written in the ring itself.
+        Nothing is lost of a source that is in both: the ring itself holds the position up to which it has been read.
         """
         if (sources, outputs) == (self._sources, self._outputs):
             return
@@ -71,17 +71,17 @@ class EventReader:
         self.start()
 
     def stop(self) -> None:
-        """Read what has come until now, and end. Of a flood that goes on, no more than half a second is read."""
+        """Read what has come until now, and end. If more keeps coming, reading ends after half a second."""
         self._pause()
-        self._turns.stop()
+        self._worker.stop()
         self._drain()
         self._close()
         os.close(self._interruption)
 
     def _pause(self) -> None:
-        """Read no more until `start`; a wait for records is cut short."""
+        """Stop reading until `start`; a wait for records is cut short."""
         os.eventfd_write(self._interruption, 1)
-        self._turns.pause()
+        self._worker.pause()
         os.eventfd_read(self._interruption)
 
     def _open(self, sources: Sequence[EventSource]) -> None:
@@ -107,14 +107,14 @@ class EventReader:
             self._dispatch(records)
 
     def _take(self) -> list[Record]:
-        """Records that are there now. Rings that cannot be read any more are given up."""
+        """Records that are there now. Rings that cannot be read any more are closed."""
         if self._rings is None:
             return []
         try:
             return self._rings.drain()
         except BpfError as error:
             logger.error("events are read no more: %s", error)  # noqa: TRY400 - the text says it all
-            self._turns.suspend()
+            self._worker.suspend()
             self._close()
             return []
 
@@ -125,7 +125,7 @@ class EventReader:
         events = [event for record in records if (event := self._decode(record, offset))]
         for event in sorted(events, key=lambda each: each.time_ns):
             entity = self._registry.lookup(event.netns, event.netns_cookie)
-            attributed = AttributedEvent(self._causes.joined(event), entity)
+            attributed = AttributedEvent(self._correlator.joined(event), entity)
             for output in self._outputs:
                 output(attributed)
 
@@ -140,7 +140,7 @@ class EventReader:
 
 
 def _wait_for(*descriptors: int) -> Callable[[], object]:
-    """What waits until one of these can be read."""
+    """A function that waits until one of these can be read."""
     poll = select.poll()
     for each in descriptors:
         poll.register(each, select.POLLIN)

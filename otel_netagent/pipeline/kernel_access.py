@@ -1,4 +1,4 @@
-"""What this kernel lets the agent use, found out at start, and what it has to do without."""
+"""What this kernel lets the agent use, found out at start, and what is unavailable, with the reason."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class KernelAccess:
 
 
 def find_kernel_access(objects: Path = OBJECTS, *, legacy: bool = False) -> KernelAccess:
-    """Find out. Never fails: what cannot be had is left out, with its reason. `legacy`: as in find_types()."""
+    """Find out. Never fails: what is unavailable is left out, with its reason. `legacy`: as in find_types()."""
     try:
         facts = KernelFacts.find(objects, legacy=legacy)
     except (LibbpfMissing, BtfNotFound, BtfInvalid) as error:

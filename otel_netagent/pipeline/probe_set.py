@@ -1,4 +1,4 @@
-"""The probes that are wanted: started each on its own, with the state of every one."""
+"""The probes that the configuration asks for: each started on its own, with the state of every one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 class ProbeSelection:
     """What the configuration asks for, by probe name, and what it says of all events.
 
-    `impossible` are names that it asks for in vain, with the reason.
+    `impossible` are names that it asks for but that cannot run, with the reason.
     """
 
     metrics: frozenset[str]
@@ -34,7 +34,7 @@ class ProbeSelection:
         return self.metrics | self.events
 
     def events_of(self, name: str) -> EventSettings | None:
-        """What is wanted of the events of a probe; None: not these."""
+        """Settings for the events of a probe; None: emit none."""
         return self.settings if name in self.events else None
 
 
@@ -52,9 +52,9 @@ class Changes:
 
 
 class ProbeSet:
-    """Running probes, and what became of the others. None of them can stop the rest.
+    """The running probes, and the states of the others. No probe that fails can stop the rest.
 
-    `running` is in the order of the names, and another mapping after each change.
+    `running` is in the order of the names, and a new mapping after each change.
     """
 
     def __init__(self, wanted: ProbeSelection, catalogue: Mapping[str, Probe], access: KernelAccess) -> None:
@@ -68,27 +68,27 @@ class ProbeSet:
 
     @property
     def statuses(self) -> tuple[ProbeStatus, ...]:
-        """State of every probe, by name, and of what was asked for and is none."""
+        """State of every probe, by name, and of every name that was asked for and is no probe."""
         return tuple(map(self._declared, self._statuses.values()))
 
     @property
     def event_sources(self) -> Sequence[EventSource]:
-        """Those of the running probes whose events are wanted."""
+        """Event sources of the running probes whose events are wanted."""
         sources = (probe.event_source for name, probe in self.running.items() if name in self._wanted.events)
         return tuple(filter(None, sources))
 
-    def tell(self, wanted: ProbeSelection) -> None:
-        """Have the running probes tell, from now on, what is wanted of their events; the others tell nothing more."""
+    def configure(self, wanted: ProbeSelection) -> None:
+        """Have the running probes emit, from now on, only the events that are wanted; the other probes emit none."""
         self._wanted = wanted
         for name, probe in self.running.items():
-            self._tell(name, probe)
+            self._configure(name, probe)
 
     def apply(self, wanted: ProbeSelection) -> Changes:
         """Stop what is not wanted and start what does not run; what stays goes on counting.
 
-        Nobody else may use a probe any more that is not wanted.
+        Nobody else may still use a probe that is not wanted any more.
         """
-        self.tell(wanted)
+        self.configure(wanted)
         before = self.running
         for name in before.keys() - wanted.all:
             before[name].close()
@@ -100,7 +100,7 @@ class ProbeSet:
         )
 
     def retry(self) -> tuple[str, ...]:
-        """Try those again that were unavailable; the names of those that run now."""
+        """Try again to start what was unavailable; the names of the probes that run now."""
         before = self.running
         if self._wanted.all - before.keys():
             self._start_missing()
@@ -139,15 +139,15 @@ class ProbeSet:
 
     def _start(self, probe: Probe) -> RunningProbe:
         running = probe.start(Environment(self._access.facts, self._access.no_kernel, self._access.walk))
-        self._tell(probe.name, running)
+        self._configure(probe.name, running)
         return running
 
-    def _tell(self, name: str, running: RunningProbe) -> None:
+    def _configure(self, name: str, running: RunningProbe) -> None:
         if running.event_source:
             running.event_source.tell(self._wanted.events_of(name))
 
     def _warn(self, status: ProbeStatus) -> None:
-        """Say it once, not at each try."""
+        """Log it once, not at each try."""
         if self._statuses.get(status.name) != status:
             logger.warning("probe %s is unavailable: %s", status.name, status.reason)
 

@@ -1,4 +1,4 @@
-"""Where all comes from: the probes, the thread that collects their numbers, and the one that reads their events."""
+"""The sources of all data: the probes, the thread that collects their numbers, and the one that reads their events."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from otel_netagent.pipeline.collector import Collector
 from otel_netagent.pipeline.event_reader import EventReader
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.pipeline.probe_set import Changes, ProbeSelection, ProbeSet
-from otel_netagent.pipeline.suppressed import Untold
+from otel_netagent.pipeline.suppressed import SuppressedEvents
 from otel_netagent.probing.declaration import Probe
 
 logger = logging.getLogger(__name__)
 
 RETRY_EVERY_S: Final = 60.0
-"""How often to `retry`: seldom, since what a probe needs hardly ever comes, and trying costs as much as starting."""
+"""How often to `retry`: rarely, since what a probe needs hardly ever comes, and a try costs as much as a start."""
 
 _NOTHING: Final = ProbeSelection(frozenset(), frozenset())
 
 
 class Sources:
-    """Go from one set of wanted probes, outputs and interval to the next; what stays notices nothing of it."""
+    """Changes from one set of probes, outputs and interval to the next; what is in both is not disturbed."""
 
     def __init__(
         self,
@@ -36,13 +36,13 @@ class Sources:
         took: Callable[[float], None] = lambda _: None,
         naming: EntityNaming | None = None,
     ) -> None:
-        """Nothing runs before `apply`. `took` is told how many seconds each collection took; `naming` knows of pods."""
+        """Nothing runs before `apply`. `took` gets the seconds that each collection took; `naming` has the pods."""
         self._catalogue = catalogue
         registry = Registry(naming=naming)
         self._probes = ProbeSet(_NOTHING, catalogue, access)
         self._collector = Collector(access.walk.walk, registry, {}, (), interval_s=0)
         self._collector.took = took
-        self._untold = Untold()
+        self._suppressed = SuppressedEvents()
         self._events: Sequence[Callable[[AttributedEvent], None]] = ()
         self._reader = EventReader((), registry, self._events)
 
@@ -53,7 +53,7 @@ class Sources:
 
     @property
     def discarded(self) -> int:
-        """Records that were read as events and were none."""
+        """How many records were read as events and were none."""
         return self._reader.discarded
 
     @property
@@ -68,14 +68,14 @@ class Sources:
         events: Sequence[Callable[[AttributedEvent], None]],
         interval_s: float,
     ) -> Changes:
-        """Run what is wanted, for these outputs. A collection follows at once: what was stopped is shown no more."""
+        """Run what is wanted, for these outputs. A collection follows at once: it has no rows of what was stopped."""
         self._collector.pause()
-        # What is wanted no more tells nothing from here on; then it is read to its end, and only then stopped.
-        self._probes.tell(wanted)
+        # What is no longer wanted emits nothing from here on; its buffer is read to the end before it is stopped.
+        self._probes.configure(wanted)
         self._reader.read_from(self._probes.event_sources, self._events)
         changes = self._probes.apply(wanted)
-        self._untold.outputs = self._events = events
-        self._collector.outputs, self._collector.interval_s = (self._untold.compare, *snapshots), interval_s
+        self._suppressed.outputs = self._events = events
+        self._collector.outputs, self._collector.interval_s = (self._suppressed.compare, *snapshots), interval_s
         self._use_running()
         return changes
 
@@ -87,8 +87,8 @@ class Sources:
             self._use_running()
 
     def close(self) -> None:
-        """Tell the events that have come until now, end both threads, and leave nothing in the kernel."""
-        self._probes.tell(_NOTHING)
+        """Emit the events that have come until now, end both threads, and leave nothing in the kernel."""
+        self._probes.configure(_NOTHING)
         self._reader.stop()
         self._collector.stop()
         self._probes.close()

@@ -1,4 +1,4 @@
-"""What was not told: sums of the events that were too many, told among the others, so that no silence is misread."""
+"""Events that were suppressed or lost: their sums are emitted as events too, so that no silence is misread."""
 
 from __future__ import annotations
 
@@ -30,47 +30,47 @@ _Stream: TypeAlias = tuple[str, int, str]
 """(probe, cookie of the network namespace, event type)."""
 
 
-class _Missing(NamedTuple):
+class _MissingEvents(NamedTuple):
     suppressed: int
     lost: int
 
-    def since(self, before: _Missing) -> _Missing:
-        """What has been added. A count that fell began anew: its probe did, or, without cookies, its namespace."""
-        return _Missing(*(now - then if now >= then else now for now, then in zip(self, before, strict=True)))
+    def since(self, before: _MissingEvents) -> _MissingEvents:
+        """What has been added. A count that fell began again: its probe did, or, without cookies, its namespace."""
+        return _MissingEvents(*(now - then if now >= then else now for now, then in zip(self, before, strict=True)))
 
 
-class Untold:
-    """Compares each snapshot's counts of events with those of the one before, and tells `outputs`."""
+class SuppressedEvents:
+    """Compares each snapshot's counts of events with those of the one before, and emits the difference to `outputs`."""
 
     def __init__(self, outputs: Sequence[Callable[[AttributedEvent], None]] = ()) -> None:
-        """Nothing has been told yet."""
+        """Nothing has been emitted yet."""
         self.outputs = outputs
-        self._before: Mapping[_Stream, _Missing] = {}
+        self._before: Mapping[_Stream, _MissingEvents] = {}
 
     def compare(self, snapshot: Snapshot) -> None:
-        """Tell of every stream of events that more is missing of than before. Snapshots come in their order."""
+        """Emit an event for each stream of which more events are missing than before. Snapshots come in their order."""
         now = dict(_missing(snapshot))
         for stream, missing in now.items():
-            added = missing.since(self._before.get(stream, _Missing(0, 0)))
+            added = missing.since(self._before.get(stream, _MissingEvents(0, 0)))
             if any(added):
                 event = _event(snapshot, stream, added)
                 for output in self.outputs:
                     output(event)
-        # A probe that could not be read this time has no table: what it had told stays told.
+        # A probe that could not be read this time has no table: what was emitted of it is not emitted again.
         kept = {stream: each for stream, each in self._before.items() if stream[1] in snapshot.entities}
         self._before = kept | now
 
 
-def _missing(snapshot: Snapshot) -> Iterator[tuple[_Stream, _Missing]]:
+def _missing(snapshot: Snapshot) -> Iterator[tuple[_Stream, _MissingEvents]]:
     for table in snapshot.tables:
         if isinstance(table, Table) and table.series == (EVENTS,):
             counts = {key: count for key, (count,) in table.rows.items()}
             for (cookie, (name, outcome)), count in counts.items():
                 if outcome == "suppressed":
-                    yield (table.probe, cookie, name), _Missing(count, counts[cookie, (name, "lost")])
+                    yield (table.probe, cookie, name), _MissingEvents(count, counts[cookie, (name, "lost")])
 
 
-def _event(snapshot: Snapshot, stream: _Stream, missing: _Missing) -> AttributedEvent:
+def _event(snapshot: Snapshot, stream: _Stream, missing: _MissingEvents) -> AttributedEvent:
     probe, cookie, name = stream
     entity = snapshot.entities[cookie]
     event = Event(

@@ -107,7 +107,7 @@ class Agent(Program):
     def __enter__(self) -> Self:
         """Wait until it has told where it serves, and has numbers to serve."""
         try:
-            self.eventually(lambda: [line for line in self.err if f"events by gRPC on port {self.grpc}" in line])
+            self.eventually(lambda: [line for line in self.err if f"events over gRPC on port {self.grpc}" in line])
             self.eventually(lambda: self.get("/metrics")[0] is HTTPStatus.OK)
         except BaseException as error:
             self.__exit__(type(error), error, None)

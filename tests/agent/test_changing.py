@@ -17,7 +17,7 @@ import trustme
 from opentelemetry.sdk.resources import Resource
 
 from lab.waiting import eventually
-from otel_netagent.agent.receivers import Local
+from otel_netagent.agent.receivers import LocalReceivers
 from otel_netagent.agent.reload import REFUSALS, Parts, Reload
 from otel_netagent.agent.senders import SenderError, Senders
 from otel_netagent.agent.servers import Servers
@@ -133,7 +133,7 @@ def running(tmp_path: Path, outputs: list[MadeUpOutput], certificate: Path) -> I
     declared = (*(output.declared for output in outputs), *catalogue())
     senders = Senders(declared, "node", Resource({}), environ)
     servers, sources = Servers("node", lambda: "{}"), MadeUpSources()
-    local = Local("node", lambda _: None, lambda _: None, lambda: b"")
+    local = LocalReceivers("node", lambda _: None, lambda _: None, lambda: b"")
     parts = Parts({}, cast(Sources, sources), senders, servers, EntityNaming(), NoWatch(), local)
     config = Config(
         metric=MetricConfig(port=free_port()),

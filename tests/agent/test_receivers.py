@@ -9,7 +9,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from otel_netagent.agent.receivers import Local, Receivers, receivers
+from otel_netagent.agent.receivers import LocalReceivers, Receivers, receivers
 from otel_netagent.agent.servers import Listening
 from otel_netagent.config.schema import Config, EventConfig, MetricConfig
 from otel_netagent.outputs.http.server import HttpServer
@@ -19,7 +19,7 @@ from tests.outputs.samples import NODE, make_snapshot
 
 KEEP, WRITE, METRICS, EVENTS = (cast(Any, object()) for _ in range(4))
 SENDERS = [Sender(cast(Any, None), snapshot=METRICS), Sender(cast(Any, None), event=EVENTS)]
-LOCAL = Local(NODE, KEEP, WRITE, lambda: b"# of the agent itself\n")
+LOCAL = LocalReceivers(NODE, KEEP, WRITE, lambda: b"# of the agent itself\n")
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from tests.config.test_watching import ConfigMap
 from tests.outputs.otlp.receivers import Receiver, grpc_receiver, hang
 from tests.probes.test_socketlatency import stop_reading
 
-_LOADED = "the configuration is loaded anew: "
+_LOADED = "configuration reloaded: "
 _REFUSED = "is refused: the agent goes on with the configuration that it has"
 
 

@@ -109,7 +109,7 @@ def test_log_lines_are_counted_too_and_the_agent_goes_over_to_another_configurat
                 agent.eventually(lambda number=number: _own(agent, "netagent_log_lost_total") >= before + number)  # type: ignore[misc]
         agent.eventually(lambda: _dropped_lines(agent))
         agent.process.send_signal(signal.SIGHUP)
-        agent.eventually(lambda: [line for line in agent.err if "the configuration is loaded anew" in line])
+        agent.eventually(lambda: [line for line in agent.err if "configuration reloaded" in line])
 
 
 def test_sigterm_ends_it_while_nobody_reads(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from otel_netagent.model.attribute import AttributeValue
 from otel_netagent.model.event import Event
-from otel_netagent.pipeline.drop_correlation import REMEMBERED, Causes
+from otel_netagent.pipeline.drop_correlation import REMEMBERED, DropCorrelator
 from otel_netagent.probes.packetloss import PACKETLOSS
 from otel_netagent.probes.tcpretrans import TCPRETRANS
 
@@ -37,9 +37,9 @@ AGAIN = Event(
 
 
 def test_a_retransmission_has_the_place_and_the_reason_of_the_drop() -> None:
-    causes = Causes()
-    assert causes.joined(DROP) is DROP
-    joined = causes.joined(AGAIN)
+    correlator = DropCorrelator()
+    assert correlator.joined(DROP) is DROP
+    joined = correlator.joined(AGAIN)
     assert joined.attributes == {**DROP.attributes, **AGAIN.attributes}
     assert joined.body == f"{AGAIN.body} drop:NETFILTER_DROP at:nft_do_chain"
     assert joined[:5] == AGAIN[:5]
@@ -58,29 +58,29 @@ def test_a_retransmission_has_the_place_and_the_reason_of_the_drop() -> None:
     ids=["number", "source", "source port", "destination", "destination port", "direction"],
 )
 def test_another_segment_has_not(other: dict[str, str | int]) -> None:
-    causes = Causes()
-    causes.joined(DROP)
+    correlator = DropCorrelator()
+    correlator.joined(DROP)
     again = AGAIN.adding(other)
-    assert causes.joined(again) is again
+    assert correlator.joined(again) is again
 
 
 @pytest.mark.parametrize("time_ns", [9 * SECOND, 131 * SECOND])
 def test_a_drop_that_came_later_or_is_long_ago_is_no_cause(time_ns: int) -> None:
-    causes = Causes()
-    causes.joined(DROP)
+    correlator = DropCorrelator()
+    correlator.joined(DROP)
     again = AGAIN._replace(time_ns=time_ns)
-    assert causes.joined(again) is again
+    assert correlator.joined(again) is again
 
 
 def test_other_events_pass_as_they_are() -> None:
     event = Event(*DROP[:5], {"netagent.drop.reason": "NO_SOCKET"})
-    assert Causes().joined(event) is event
+    assert DropCorrelator().joined(event) is event
 
 
 def test_only_the_last_drops_are_remembered() -> None:
-    causes = Causes()
+    correlator = DropCorrelator()
     for sequence in range(REMEMBERED + 1):
-        causes.joined(DROP.adding({"netagent.tcp.sequence": sequence}))
+        correlator.joined(DROP.adding({"netagent.tcp.sequence": sequence}))
     first, last = (AGAIN.adding({"netagent.tcp.sequence": sequence}) for sequence in (0, REMEMBERED))
-    assert causes.joined(first) is first
-    assert "drop:" in causes.joined(last).body
+    assert correlator.joined(first) is first
+    assert "drop:" in correlator.joined(last).body

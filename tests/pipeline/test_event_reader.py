@@ -174,7 +174,7 @@ def test_while_nothing_happens_the_thread_does_nothing(producer: Producer) -> No
 
 
 def asleep(thread: threading.Thread) -> bool:
-    """Whether it has not been woken for a while, longer than the pace of its turns."""
+    """Whether it has not been woken for a while, longer than the pace of its worker."""
     before = switches(thread)
     threading.Event().wait(0.05)
     return switches(thread) == before

@@ -1,4 +1,4 @@
-"""A thread that takes turns: at its pace, not while it is paused, and never to be waited for in vain."""
+"""A periodic worker: at its pace, not while it is paused, and never to be waited for in vain."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from types import SimpleNamespace
 import pytest
 
 from lab.waiting import eventually
-from otel_netagent.pipeline import periodic_worker as turns_module
-from otel_netagent.pipeline.periodic_worker import Turns
+from otel_netagent.pipeline import periodic_worker as worker_module
+from otel_netagent.pipeline.periodic_worker import PeriodicWorker
 from tests.interleaving import Meeting
 
 
 def test_nothing_is_done_before_it_goes() -> None:
     taken: list[int] = []
-    turns = Turns("test", lambda: taken.append(1))
-    turns.pause()
-    turns.stop()
+    worker = PeriodicWorker("test", lambda: taken.append(1))
+    worker.pause()
+    worker.stop()
     assert taken == []
 
 
 def test_it_goes_pauses_and_goes_on_in_one_thread() -> None:
     taken: list[str] = []
-    turns = Turns("test", lambda: taken.append(threading.current_thread().name))
+    worker = PeriodicWorker("test", lambda: taken.append(threading.current_thread().name))
     try:
-        turns.go()
+        worker.go()
         eventually(lambda: len(taken) > 10)
-        turns.pause()
+        worker.pause()
         so_far = len(taken)
-        turns.go(3600)
+        worker.go(3600)
         eventually(lambda: len(taken) > so_far)
-        turns.pause()
+        worker.pause()
         assert len(taken) == so_far + 1
     finally:
-        turns.stop()
+        worker.stop()
     assert set(taken) == {"test"}
     assert "test" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_a_pause_waits_for_a_turn_that_is_just_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pause_waits_for_a_call_that_is_just_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     meeting = Meeting()
     taken: list[int] = []
     when_paused: list[int] = []
     with meeting.watching_locks():
-        turns = Turns("test", lambda: taken.append(1))
+        worker = PeriodicWorker("test", lambda: taken.append(1))
 
     def slow_monotonic() -> float:
         if threading.current_thread().name == "test":
@@ -53,62 +53,62 @@ def test_a_pause_waits_for_a_turn_that_is_just_beginning(monkeypatch: pytest.Mon
         return time.monotonic()
 
     def pause() -> None:
-        turns.pause()
+        worker.pause()
         when_paused.append(len(taken))
 
-    monkeypatch.setattr(turns_module, "time", SimpleNamespace(monotonic=slow_monotonic))
+    monkeypatch.setattr(worker_module, "time", SimpleNamespace(monotonic=slow_monotonic))
     try:
-        meeting.of(turns.go, pause)
+        meeting.of(worker.go, pause)
     finally:
-        turns.stop()
+        worker.stop()
     assert when_paused == [len(taken)]
 
 
-def test_the_first_turn_may_be_later() -> None:
+def test_the_first_call_may_be_later() -> None:
     taken: list[float] = []
-    turns = Turns("test", lambda: taken.append(time.monotonic()))
+    worker = PeriodicWorker("test", lambda: taken.append(time.monotonic()))
     try:
         began = time.monotonic()
-        turns.go(3600, first_s=0.1)
+        worker.go(3600, first_s=0.1)
         (first,) = eventually(lambda: taken)
         assert first - began >= 0.1
     finally:
-        turns.stop()
+        worker.stop()
 
 
-def test_a_pause_is_had_though_each_turn_takes_longer_than_the_interval() -> None:
-    """Whoever wants a pause comes before the next turn, which is always overdue."""
+def test_a_pause_is_had_though_each_call_takes_longer_than_the_interval() -> None:
+    """Whoever wants a pause comes before the next call, which is always overdue."""
 
     def take_long() -> None:
         threading.Event().wait(0.02)
 
-    turns = Turns("test", take_long)
+    worker = PeriodicWorker("test", take_long)
     try:
-        turns.go(0.001)
+        worker.go(0.001)
         for _ in range(10):
-            turns.pause()
-            turns.go(0.001)
+            worker.pause()
+            worker.go(0.001)
     finally:
-        turns.stop()
+        worker.stop()
 
 
-def test_a_turn_may_suspend_itself() -> None:
+def test_the_function_may_suspend_its_worker() -> None:
     taken: list[int] = []
 
     def once() -> None:
         taken.append(1)
-        turns.suspend()
+        worker.suspend()
 
-    turns = Turns("test", once)
+    worker = PeriodicWorker("test", once)
     try:
-        turns.go()
+        worker.go()
         eventually(lambda: taken)
-        turns.pause()
+        worker.pause()
         assert taken == [1]
-        turns.go()
+        worker.go()
         eventually(lambda: len(taken) == 2)
     finally:
-        turns.stop()
+        worker.stop()
 
 
 def test_an_error_ends_the_thread_and_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,9 +118,9 @@ def test_an_error_ends_the_thread_and_nobody_waits_for_it(monkeypatch: pytest.Mo
     def fail() -> None:
         raise ZeroDivisionError
 
-    turns = Turns("test", fail)
-    turns.go()
+    worker = PeriodicWorker("test", fail)
+    worker.go()
     eventually(lambda: failures)
-    turns.pause()
-    turns.stop()
+    worker.pause()
+    worker.stop()
     assert failures[0].exc_type is ZeroDivisionError

@@ -231,7 +231,7 @@ def test_what_is_wanted_no_more_tells_nothing_before_it_is_stopped(rings: Sequen
     starts = Starts([*rings])
     kinds = catalogue(starts.declare("a", types=(EventType("LOST", "netagent.lost", "it happens"),)))
     probes = ProbeSet(ProbeSelection(frozenset(), frozenset({"a"})), kinds, ACCESS)
-    probes.tell(wanted())
+    probes.configure(wanted())
     assert starts.told == {"a": None}
     assert not probes.event_sources
     assert probes.running.keys() == {"a"}

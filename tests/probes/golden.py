@@ -17,9 +17,9 @@ from typing import Any, Final, TypeAlias
 from otel_netagent.attribution.event import AttributedEvent
 from otel_netagent.model.event import Event
 from otel_netagent.model.table import RowKey, Table, Values
-from otel_netagent.pipeline.drop_correlation import Causes
+from otel_netagent.pipeline.drop_correlation import DropCorrelator
 from otel_netagent.pipeline.kernel_access import KernelAccess, find_kernel_access
-from otel_netagent.pipeline.suppressed import Untold
+from otel_netagent.pipeline.suppressed import SuppressedEvents
 from otel_netagent.probing.occurrences import EVENTS
 from tests.outputs.samples import make_entity, make_snapshot
 from tests.probes.commands import command_decoder
@@ -53,9 +53,9 @@ def events(decoders: Mapping[str, Decode]) -> Iterator[tuple[str, Event]]:
     for record in records():
         decoded[f"{record.probe}: {record.case}"] = decoders[record.probe](record.content, 1_000)
     yield from decoded.items()
-    causes = Causes()
-    causes.joined(decoded["packetloss: a segment with its number"])
-    yield "tcpretrans: its drop is known", causes.joined(decoded["tcpretrans: several segments"])
+    correlator = DropCorrelator()
+    correlator.joined(decoded["packetloss: a segment with its number"])
+    yield "tcpretrans: its drop is known", correlator.joined(decoded["tcpretrans: several segments"])
     yield "EVENTS_SUPPRESSED", _suppressed()
 
 
@@ -75,7 +75,7 @@ def _suppressed() -> Event:
     told: list[AttributedEvent] = []
     netns = make_entity().netns
     rows: dict[RowKey, Values] = {(netns, ("PACKETLOSS", "suppressed")): (7,), (netns, ("PACKETLOSS", "lost")): (3,)}
-    Untold([told.append]).compare(make_snapshot(Table("packetloss", (EVENTS,), rows)))
+    SuppressedEvents([told.append]).compare(make_snapshot(Table("packetloss", (EVENTS,), rows)))
     return told[0].event
 
 

@@ -24,7 +24,7 @@ from lab.waiting import eventually
 from lab.wire import Wire
 from otel_netagent.kernel.bpf.layout import BadRecord
 from otel_netagent.model.event import Event, Severity
-from otel_netagent.pipeline.drop_correlation import Causes
+from otel_netagent.pipeline.drop_correlation import DropCorrelator
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probes import tcpretrans
 from otel_netagent.probing.attach import Unavailable
@@ -215,8 +215,8 @@ def test_the_drop_on_this_node_is_told_with_it(
         eventually(lambda: "unacked" not in pair.client.namespace.command("ss", "-Htin"))
         drops = [event for event in packetloss.events(pair.server.namespace) if "TCP" in event.body]
         again = retransmissions.events(pair.client.namespace)
-    causes = Causes()
-    joined = [causes.joined(event) for event in sorted([*drops, *again], key=lambda event: event.time_ns)]
+    correlator = DropCorrelator()
+    joined = [correlator.joined(event) for event in sorted([*drops, *again], key=lambda event: event.time_ns)]
     told = [event for event in joined if event.type.name == "TCPRETRANS"]
     assert len(told) >= 1
     assert {event.attributes.get("netagent.drop.reason") for event in told} == {"NETFILTER_DROP"}

@@ -18,7 +18,7 @@ from otel_netagent.kernel.bpf.libbpf import BpfError, error_text
 
 _FAILED_PROGRAM: Final = re.compile(r"prog '([^']+)':")
 _LOG_SIZE: Final = (1 << 24) - 1
-"""The most that kernels before 6.4 take; they fail with ENOSPC, and hide the true reason, where a log does not fit."""
+"""The limit of kernels before 6.4; they fail with ENOSPC, and hide the true reason, where a log does not fit."""
 _LOG_TAIL_LINES: Final = 3
 _AnyLink = TypeVar("_AnyLink", bound="Link")
 
@@ -27,7 +27,7 @@ class ProgramRejected(BpfError):
     """The kernel or libbpf refused one program of an object. `reason` is one line, without the program's name."""
 
     def __init__(self, program: str, reason: str) -> None:
-        """Remember which program it was, so that another way can be tried."""
+        """Remember which program it was, so that another attach method can be tried."""
         super().__init__(f"{program}: {reason}")
         self.program = program
         self.reason = reason
@@ -238,7 +238,7 @@ class BpfObject:
     def variable(self, name: str) -> memoryview[int]:
         """The words of a global variable, in place: constants can be set before `load()`, others any time after.
 
-        A scalar is a view of one item. A view is good until `load()` or `close()`, and then to be asked for anew;
+        A scalar is a view of one item. A view is good until `load()` or `close()`, and must then be requested again;
         one that is kept raises ValueError. Raises KeyError where there is no such variable, PermissionError for a
         constant after `load()`, BpfError for words that are not of 1, 4 or 8 bytes.
         """
@@ -327,7 +327,7 @@ class BpfObject:
 
 
 def _load_error(code: int, messages: list[str], log: str) -> BpfError:
-    """Which program it was and why: from libbpf's messages and the verifier's log, of which the end tells."""
+    """Which program it was and why: from libbpf's messages and the end of the verifier's log."""
     tail = [line for line in log.splitlines() if line and not line.startswith(("processed ", "verification time"))]
     why = " / ".join(tail[-_LOG_TAIL_LINES:])
     for message in messages:

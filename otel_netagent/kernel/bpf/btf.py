@@ -1,6 +1,6 @@
 """BTF, the type information of the kernel (Documentation/bpf/btf.rst): what it says, as libbpf reads it.
 
-Three things are asked of it: does a structure have a member (so which of several ways this kernel needs),
+Three things are asked of it: does a structure have a member (so which of several programs this kernel needs),
 what are the names of an enumeration's values (reasons, MIB fields: numbers differ from kernel to kernel),
 and how is a structure laid out (the event records of our own programs).
 """
@@ -64,7 +64,7 @@ class Member:
 class Btf:
     """The types of one BTF blob, for several threads.
 
-    libbpf holds them until nobody has a reference to this object any more: there is no way to close it too early.
+    libbpf holds them until nobody has a reference to this object any more: they cannot be freed too early.
     Every method raises BtfInvalid where a type refers to one that is not there.
     """
 

@@ -25,7 +25,7 @@ KERNEL_BTF: Final = Path("/sys/kernel/btf/vmlinux")
 
 
 def candidates(release: str, extra: Path | None = None) -> Iterator[Path]:
-    """Places where BTF of the kernel `release` may lie, best first; `extra` is a directory of the operator's."""
+    """Paths where BTF of the kernel `release` may be, best first; `extra` is a directory of the operator's."""
     yield KERNEL_BTF
     if extra:
         yield from (extra / f"vmlinux-{release}", extra / f"{release}.btf", extra / "vmlinux")
@@ -39,12 +39,12 @@ def candidates(release: str, extra: Path | None = None) -> Iterator[Path]:
 def discover(extra: Path | None = None) -> BtfSource:
     """Find BTF for the running kernel. Raises BtfNotFound."""
     release = platform.release()
-    places = list(candidates(release, extra))
-    for path in places:
+    paths = list(candidates(release, extra))
+    for path in paths:
         if path.is_file():
             return BtfSource(path, in_kernel=KERNEL_BTF.is_file())
     raise BtfNotFound(
-        f"no BTF for kernel {release}: looked in {', '.join(map(str, places))}. "
+        f"no BTF for kernel {release}: looked in {', '.join(map(str, paths))}. "
         f"Boot a kernel with CONFIG_DEBUG_INFO_BTF=y, put its BTF at /boot/{release}.btf, "
         "or set enable_legacy_version to true, which makes BTF from the kernel's headers"
     )

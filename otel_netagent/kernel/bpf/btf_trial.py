@@ -27,8 +27,8 @@ _DATAGRAM: Final = b"otel-netagent"
 def confirm(path: Path, btf: Btf, objects: Path) -> None:
     """See whether a file, whose content is `btf`, has the running kernel's types. Raises BtfInvalid where it has not.
 
-    An image tells whose it is. Raw BTF bears no name: by its types an eBPF program reads what we know already. Where
-    even that program cannot run, nothing is said against the file: no other will, and each says why.
+    An image names its kernel. Raw BTF has no name: an eBPF program reads by its types what we know already. Where even
+    that program cannot run, the file is not rejected: no other program will run, and each says why.
     """
     btf.verify(path)
     if not btf.has_member("sk_buff", "len"):
@@ -55,7 +55,7 @@ class _Reading(NamedTuple):
 def _of_another_kernel(path: Path, why: str) -> BtfInvalid:
     return BtfInvalid(
         f"{path}: BTF of another kernel than the running {platform.release()}: {why}. "
-        "Put this kernel's own in its place, or take it away"
+        "Put this kernel's own in its place, or remove it"
     )
 
 
@@ -88,7 +88,7 @@ def _readings(path: Path, objects: Path) -> Iterator[_Reading]:
         try:
             found = _found(waiting, path, objects)
         finally:
-            # Not left there: what a socket is closed with is dropped, which an agent that runs already would tell.
+            # Not left there: what a socket is closed with is dropped, which an agent that runs already would report.
             arrived = _taken_from(waiting)
         port = waiting.getsockname()[1]
     netns = Path("/proc/thread-self/ns/net").stat().st_ino

@@ -53,14 +53,14 @@ def _bcc() -> Any:  # noqa: ANN401 - has no types
 
 
 def _types_of(program: int) -> bytes:
-    """BTF with which a program was loaded; BCC has no other way to give it out. Raises BpfError."""
+    """BTF with which a program was loaded; BCC itself does not return it. Raises BpfError."""
     library = libbpf.load()
     information = libbpf.ProgramInformation()
     size = ctypes.c_uint32(ctypes.sizeof(information))
     if code := library.bpf_obj_get_info_by_fd(program, ctypes.byref(information), ctypes.byref(size)):
         raise BpfError(f"bpf_obj_get_info_by_fd: {error_text(-code)}")
     if not information.btf_id:
-        raise BpfError("the kernel did not take the types")
+        raise BpfError("the kernel rejected the types")
     types = library.btf__load_from_kernel_by_id(information.btf_id)
     if not types:
         raise BpfError(f"btf__load_from_kernel_by_id: {error_text(ctypes.get_errno())}")

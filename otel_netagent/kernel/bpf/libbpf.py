@@ -219,7 +219,7 @@ class Libbpf:
         self.libbpf_set_print(self._print)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - ctypes checks the types
-        """Tell the type checker that functions of the table are attributes; a wrong name still fails."""
+        """Show the type checker that functions of the table are attributes; a wrong name still fails."""
         raise AttributeError(name)
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Reading the ring buffers of several eBPF objects by one wait."""
+"""Reading the ring buffers of several eBPF objects with one wait."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RingBuffers:
     def __init__(self, rings: Sequence[Map]) -> None:
         """Map the rings into memory; there must be one at least. Raises BpfError."""
         self._library = libbpf.load()
-        # Called without letting go of the GIL: to take it again for each record would cost more than all else, and
+        # Called without releasing the GIL: to acquire it again for each record would cost more than all else, and
         # where other threads want it too, each time may take milliseconds.
         self._consume = _CONSUME(("ring_buffer__consume", ctypes.PyDLL(libbpf.SONAME)))
         self._records: list[Record] = []

@@ -22,7 +22,7 @@ class Softnet(NamedTuple):
 def parse_softnet(text: str, file: str = "/proc/net/softnet_stat") -> dict[int, Softnet]:
     """Counters of each CPU that is online, by its number.
 
-    Column 13 has the number since Linux 5.7 (7d58e6555870); before, it is the place among the rows. The table is
+    Column 13 has the number since Linux 5.7 (7d58e6555870); before, it is the number of the row. The table is
     hexadecimal. Raises MalformedTable, which calls the table `file`, where it is not so.
     """
     cpus: dict[int, Softnet] = {}

@@ -1,7 +1,7 @@
 """The table of TCP sockets in procfs: `/proc/PID/net/tcp` and `tcp6`, of the namespace that the process is in.
 
-A kernel without eBPF still has it, but it is dear: to write it the kernel walks its table of all namespaces' sockets,
-10 ms for each file even where the namespace has none.
+A kernel without eBPF still has it, but it is expensive: to write it the kernel walks its table of all namespaces'
+sockets, 10 ms for each file even where the namespace has none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from otel_netagent.kernel.proc.files import MalformedTable
 
 
 class State(enum.IntEnum):
-    """States that are told apart, by the numbers of include/net/tcp_states.h."""
+    """States that are distinguished, by the numbers of include/net/tcp_states.h."""
 
     ESTABLISHED = 1
     SYN_SENT = 2

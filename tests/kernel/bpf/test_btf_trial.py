@@ -117,7 +117,7 @@ def test_a_member_that_lies_elsewhere_is_noticed(
         confirm(copy, kernel)
     assert re.fullmatch(
         rf"{copy}: BTF of another kernel than the running {re.escape(platform.release())}: by it, {what} is \d+, "
-        r"but is \d+\. Put this kernel's own in its place, or take it away",
+        r"but is \d+\. Put this kernel's own in its place, or remove it",
         str(refused.value),
     )
 

@@ -87,8 +87,8 @@ def test_of_a_failure_nothing_is_kept(tmp_path: Path, compiler: Compiler) -> Non
             "error: unknown type name u8 (a BCC that is older than the kernel may not be able to compile its headers)",
         ),
         (
-            "echo 'Traceback:\nBpfError: the kernel did not take the types' >&2; exit 1",
-            "BpfError: the kernel did not take the types",
+            "echo 'Traceback:\nBpfError: the kernel rejected the types' >&2; exit 1",
+            "BpfError: the kernel rejected the types",
         ),
         ("kill -KILL $$", "the process that compiles them was killed; allow it 300 MB of memory"),
     ],
