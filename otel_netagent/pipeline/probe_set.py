@@ -77,18 +77,18 @@ class ProbeSet:
         sources = (probe.event_source for name, probe in self.running.items() if name in self._wanted.events)
         return tuple(filter(None, sources))
 
-    def tell(self, wanted: ProbeSelection) -> None:
+    def configure(self, wanted: ProbeSelection) -> None:
         """Have the running probes tell, from now on, what is wanted of their events; the others tell nothing more."""
         self._wanted = wanted
         for name, probe in self.running.items():
-            self._tell(name, probe)
+            self._configure(name, probe)
 
     def apply(self, wanted: ProbeSelection) -> Changes:
         """Stop what is not wanted and start what does not run; what stays goes on counting.
 
         Nobody else may use a probe any more that is not wanted.
         """
-        self.tell(wanted)
+        self.configure(wanted)
         before = self.running
         for name in before.keys() - wanted.all:
             before[name].close()
@@ -139,12 +139,12 @@ class ProbeSet:
 
     def _start(self, probe: Probe) -> RunningProbe:
         running = probe.start(Environment(self._access.facts, self._access.no_kernel, self._access.walk))
-        self._tell(probe.name, running)
+        self._configure(probe.name, running)
         return running
 
-    def _tell(self, name: str, running: RunningProbe) -> None:
+    def _configure(self, name: str, running: RunningProbe) -> None:
         if running.event_source:
-            running.event_source.tell(self._wanted.events_of(name))
+            running.event_source.configure(self._wanted.events_of(name))
 
     def _warn(self, status: ProbeStatus) -> None:
         """Say it once, not at each try."""

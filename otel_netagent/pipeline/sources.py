@@ -71,7 +71,7 @@ class Sources:
         """Run what is wanted, for these outputs. A collection follows at once: what was stopped is shown no more."""
         self._collector.pause()
         # What is wanted no more tells nothing from here on; then it is read to its end, and only then stopped.
-        self._probes.tell(wanted)
+        self._probes.configure(wanted)
         self._reader.read_from(self._probes.event_sources, self._events)
         changes = self._probes.apply(wanted)
         self._untold.outputs = self._events = events
@@ -88,7 +88,7 @@ class Sources:
 
     def close(self) -> None:
         """Tell the events that have come until now, end both threads, and leave nothing in the kernel."""
-        self._probes.tell(_NOTHING)
+        self._probes.configure(_NOTHING)
         self._reader.stop()
         self._collector.stop()
         self._probes.close()

@@ -49,7 +49,7 @@ from otel_netagent.probing.latency import (
     series_of,
     set_bounds,
 )
-from otel_netagent.probing.receive_timestamps import HOPS, PARTS, Parts, parts_attributes
+from otel_netagent.probing.receive_timestamps import PART_HOOKS, PARTS, Parts, parts_attributes
 
 _SO_TIMESTAMPNS: Final = 35
 """asm-generic/socket.h; Python's socket module does not name it."""
@@ -128,7 +128,7 @@ _HOOKS: Final = (
         (Way("datagram_delivered_fentry"), Way("datagram_ready"), Way("datagram_delivered_kprobe")),
     ),
     Hook("TCP segments sent", (Way("segment_transmitted"),)),
-    *HOPS,
+    *PART_HOOKS,
 )
 
 
@@ -170,7 +170,7 @@ class KernelLatency:
         return {LATENCY.name: passage.latency_ns} | parts_attributes(parts)
 
     def _follow_wall_clock(self) -> None:
-        """Tell the kernel side what to add to its clock for the time stamps of packets."""
+        """Set what the kernel side adds to its clock for the timestamps of packets."""
         offset = to_unix_ns(self._clock)
         if self._clock == time.CLOCK_TAI:
             offset = round(offset / _SECOND_NS) * _SECOND_NS
@@ -198,5 +198,5 @@ PROBE: Final = Probe(
     events=tuple(latency.event for latency in _LATENCIES),
     cost="0.1 us a segment at each end, 0.2 us a datagram, and the kernel's time stamp on every packet",
     capabilities=EBPF,
-    on_demand="it has the kernel stamp every packet that comes in",
+    opt_in="makes the kernel timestamp every packet that comes in",
 )

@@ -1,7 +1,7 @@
 """Network softirqs of the node: how long they waited to be run, how long they ran, and each that took too long.
 
-A softirq runs on a CPU for whoever's packets are there, so all of this is the node's, told as the host's. The process
-that an event names is the one that the softirq interrupted: where to look on the CPU, not who is to blame.
+A softirq runs on a CPU for whoever's packets are there, so all of this is node-wide, reported as the host's. The
+process that an event names is the one that the softirq interrupted: where to look on the CPU, not who is to blame.
 
 Not among the necessary probes: three programs run for each softirq, which under a light load is for each packet.
 """
@@ -200,5 +200,5 @@ PROBE: Final = Probe(
     events=_TYPES,
     cost="three times 70 ns a softirq",
     capabilities=EBPF,
-    on_demand="it is paid by every softirq, and tells of the node only",
+    opt_in="adds cost to every softirq, and is node-wide only",
 )

@@ -122,5 +122,5 @@ PROBE: Final = Probe(
     events=tuple(latency.event for latency in _LATENCIES),
     cost="0.4 us a packet at each device that sends it",
     capabilities=EBPF,
-    on_demand="it is paid by every packet",
+    opt_in="adds cost to every packet",
 )

@@ -24,8 +24,8 @@ from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.drop_reasons import GROUP_PLACES, MALFORMED, ORDINARY_PLACES, DropReasons
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
 from otel_netagent.probing.event_probe import EventProbe
-from otel_netagent.probing.flow import FLOW, Known, flow_attributes, flow_of
-from otel_netagent.probing.harmless import HARMLESS, harmless, harmless_attributes
+from otel_netagent.probing.expected import EXPECTED, as_expected, expected_attributes
+from otel_netagent.probing.flow import FLOW, FlowParts, flow_attributes, flow_of
 from otel_netagent.probing.occurrences import Occurrence
 from otel_netagent.probing.segment import DROP_LOCATION, DROP_REASON, TCP_SEQUENCE
 
@@ -38,15 +38,15 @@ def _counter(name: str, meaning: str, *aliases: str, labels: tuple[str, ...] = (
 
 
 class _Kind(NamedTuple):
-    """What tells one drop from another."""
+    """What distinguishes one drop from another."""
 
     function: str
     reason: str
-    harmless: bool
+    expected: bool
 
 
 def _is_abnormal(drop: _Kind) -> bool:
-    return not drop.harmless and drop.reason not in MALFORMED
+    return not drop.expected and drop.reason not in MALFORMED
 
 
 _NETFILTER: Final = frozenset({"nf_hook_slow", "nft_do_chain", "ipt_do_table", "ip6t_do_table", "nf_hook_slow_list"})
@@ -107,7 +107,7 @@ PACKETLOSS: Final = EventType(
     "PACKETLOSS",
     "netagent.packetloss",
     "the kernel drops a packet",
-    (*FLOW, DROP_REASON.in_line(" reason:"), _STACK, DROP_LOCATION, _LENGTH, TCP_SEQUENCE, HARMLESS),
+    (*FLOW, DROP_REASON.in_line(" reason:"), _STACK, DROP_LOCATION, _LENGTH, TCP_SEQUENCE, EXPECTED),
     guidance=Guidance(
         example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443 reason:NETFILTER_DROP  "
         "stacktrace:nft_do_chain_inet+0x9C nf_hook_slow+0x45 ip_local_deliver+0xD5",
@@ -120,8 +120,8 @@ PACKETLOSS: Final = EventType(
 
 _HOOKS: Final = (
     Hook("drops", (Way("count_drop"),)),
-    time_wait_hook("the end of a segment in TIME_WAIT told from a drop", "count_drop"),
-    request_hook("the end of a half-open connection told from a drop", "count_drop"),
+    time_wait_hook("TIME_WAIT segments (so that they are not counted as drops)", "count_drop"),
+    request_hook("segments that end a half-open connection (so that they are not counted as drops)", "count_drop"),
     probe_hook("count_drop"),
     deferral_hook("count_drop"),
 )
@@ -163,7 +163,7 @@ class PacketLoss(EventProbe):
         self._stack = lru_cache(maxsize=1024)(self._resolve)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record as an event; a drop whose namespace the kernel side could not tell is the host's."""
+        """One record as an event; a drop whose namespace the kernel side could not determine is the host's."""
         event = super().decode(record, monotonic_to_unix_ns)
         return event if event.netns else event._replace(netns=self._host)
 
@@ -192,11 +192,11 @@ class PacketLoss(EventProbe):
         attributes[DROP_LOCATION.name] = stack.function
         attributes[_LENGTH.name] = drop.length
         attributes[_STACK.name] = stack.frames
-        if flow.known & Known.TCP_FLAGS:
+        if flow.known & FlowParts.TCP_FLAGS:
             attributes[TCP_SEQUENCE.name] = drop.tcp_sequence
         if not drop.expected:
             return PACKETLOSS, attributes
-        return harmless(PACKETLOSS), attributes | harmless_attributes(drop.expected)
+        return as_expected(PACKETLOSS), attributes | expected_attributes(drop.expected)
 
     def _prepare(self, bpf_object: BpfObject) -> None:
         expected = bpf_object.variable("expected_reasons")

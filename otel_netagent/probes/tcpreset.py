@@ -110,7 +110,7 @@ _TYPES: Final = (
 _ALL_SENT: Final = KernelMember(
     "trace_event_raw_tcp_send_reset",
     "reason",
-    "before Linux 6.10 this tracepoint tells only the resets of a full socket",
+    "before Linux 6.10 this tracepoint covers only resets of a full socket",
 )
 _SENT: Final = Way("reset_sent", _ALL_SENT)
 _WITHOUT_SOCKET: Final = "reset_received_without_socket"

@@ -1,6 +1,6 @@
 """TCP sockets of each namespace by state, their queues and round trips, and the accept queues of listening ports.
 
-Every socket counts once, whoever holds it: also those that no process has a descriptor of. bpf/tcpsummary.bpf.c tells
+Every socket counts once, whoever holds it: also those that no process has a descriptor of. bpf/tcpsummary.bpf.c says
 how they are found, and why so.
 """
 
@@ -56,7 +56,7 @@ _ROUND_TRIPS: Final = Series(
     "tcp_sock.srtt_us, as ss shows it",
     bounds=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
-"""A long connection counts in each collection: it tells what connections have, not how often something is sent."""
+"""A long connection counts in each collection: it shows what connections have, not how often something is sent."""
 
 _LISTEN_PORTS: Final = _gauge("tcplistenports", "{port}", "ports listened at")
 

@@ -138,7 +138,7 @@ class CommandReader:
         self._command = Layout(btf, "virtcmdlat_event", _Command)
 
     def read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
-        """What a record of this kind tells. Raises BadRecord."""
+        """What a record of this kind says. Raises BadRecord."""
         delay, command = self._delay.read(record), self._command.read(record)
         if kind >= len(_TYPES):
             raise BadRecord(f"command of unknown kind {kind}")

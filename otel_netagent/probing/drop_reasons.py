@@ -18,7 +18,7 @@ ORDINARY: Final = frozenset(
         "QUEUE_PURGE",
         "UNIX_DISCONNECT",
         "UNIX_SKIP_OOB",
-        # The data came twice: what was lost before was told before.
+        # The data came twice: what was lost before was reported before.
         "TCP_OLD_DATA",
         "TCP_OFOMERGE",
         "DUP_FRAG",
@@ -27,7 +27,7 @@ ORDINARY: Final = frozenset(
         "UNICAST_IN_L2_MULTICAST",
         "UNHANDLED_PROTO",
         "IPV6DISABLED",
-        # A copy for a packet socket (tcpdump) or a tap that did not want it, or could not take it.
+        # A copy for a packet socket (tcpdump) or a tap that did not want it, or had no room for it.
         "PACKET_SOCK_ERROR",
         "TAP_FILTER",
         "TAP_TXFILTER",

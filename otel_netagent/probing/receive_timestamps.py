@@ -32,7 +32,7 @@ def _way(functions: tuple[str, ...], form: str) -> Way:
 _RECEIVING_IPV4: Final = ("ip_rcv", "ip_local_deliver", "ip_protocol_deliver_rcu")
 _RECEIVING_IPV6: Final = ("ipv6_rcv", "ip6_route_input", "ip6_input", "ip6_protocol_deliver_rcu")
 
-HOPS: Final = (
+PART_HOOKS: Final = (
     _hook(
         "parts of receiving IPv4",
         ("tcp_v4_early_demux", "udp_v4_early_demux", "ip_route_input_noref", *_RECEIVING_IPV4),

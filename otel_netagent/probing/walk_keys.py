@@ -1,4 +1,4 @@
-"""Which of the namespaces of a walk it is that the kernel side tells of, by cookie and inode (bpf/include/netns.h)."""
+"""Which of the namespaces of a walk a record of the kernel side is of, by cookie and inode (bpf/include/netns.h)."""
 
 from __future__ import annotations
 

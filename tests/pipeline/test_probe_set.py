@@ -84,7 +84,7 @@ def test_what_a_configuration_may_name() -> None:
 def test_what_is_wanted_of_events() -> None:
     event = EventConfig(thresholds={"FAST": 10, "SLOW": 20}, events_per_second=7, expected=True)
     chosen = selected_probes(Config(event=event), KINDS)
-    assert chosen.events_of("telling") == EventSettings(7, {"FAST": 10, "SLOW": 20}, harmless=True)
+    assert chosen.events_of("telling") == EventSettings(7, {"FAST": 10, "SLOW": 20}, expected=True)
     assert chosen.events_of("counting") is None
 
 
@@ -231,7 +231,7 @@ def test_what_is_wanted_no_more_tells_nothing_before_it_is_stopped(rings: Sequen
     starts = Starts([*rings])
     kinds = catalogue(starts.declare("a", types=(EventType("LOST", "netagent.lost", "it happens"),)))
     probes = ProbeSet(ProbeSelection(frozenset(), frozenset({"a"})), kinds, ACCESS)
-    probes.tell(wanted())
+    probes.configure(wanted())
     assert starts.told == {"a": None}
     assert not probes.event_sources
     assert probes.running.keys() == {"a"}
