@@ -124,7 +124,7 @@ class KernelIo:
 
 
 class ProcfsIo:
-    """The same by procfs, but for what a thread does between the last look and its end."""
+    """The same from procfs, but for what a thread does between the last look and its end."""
 
     def __init__(self, proc: Path = files.PROC) -> None:
         """Nothing is read yet."""

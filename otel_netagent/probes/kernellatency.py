@@ -8,7 +8,7 @@ What is received is measured of TCP (in connections that are established) and UD
 notes in a packet when it set out. Segments from a socket of the same machine bear that time until the end of the
 receiver's IP layer (Linux 5.18): of these only what follows is seen as receipt.
 
-Where the kernel lets its functions be watched (fentry, kprobe), an event also says how much of the latency passed in
+Where the kernel's functions can be traced (fentry, kprobe), an event also says how much of the latency passed in
 which part of the IP layer; elsewhere the probe is degraded, and its events have no parts. What the parts leave over
 passed before or after: of receipt in the softirq before the IP layer or at the socket, of sending at the neighbour or
 in the queue. The costs above are without them: a packet passes four to five such functions when it is received, and
@@ -36,7 +36,7 @@ from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.table import HistogramTable, Table
-from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.attach import AttachMethod, Hook, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.duration import LATENCY
@@ -122,12 +122,16 @@ _LATENCIES: Final = (
 """By the numbers of enum kernel_latency."""
 
 _HOOKS: Final = (
-    Hook("TCP segments received", (Way("segment_delivered"),)),
+    Hook("TCP segments received", (AttachMethod("segment_delivered"),)),
     Hook(
         "UDP datagrams received",
-        (Way("datagram_delivered_fentry"), Way("datagram_ready"), Way("datagram_delivered_kprobe")),
+        (
+            AttachMethod("datagram_delivered_fentry"),
+            AttachMethod("datagram_ready"),
+            AttachMethod("datagram_delivered_kprobe"),
+        ),
     ),
-    Hook("TCP segments sent", (Way("segment_transmitted"),)),
+    Hook("TCP segments sent", (AttachMethod("segment_transmitted"),)),
     *PART_HOOKS,
 )
 
@@ -161,7 +165,7 @@ class KernelLatency:
         return self._latencies.collect(namespaces)
 
     def close(self) -> None:
-        """Take the programs out of the kernel, and let packets go unstamped again."""
+        """Take the programs out of the kernel, and stop the timestamping of packets."""
         self._stamping.close()
         self._latencies.close()
 

@@ -19,7 +19,7 @@ from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import HistogramTable, Table
-from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.attach import AttachMethod, Hook, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, EventSettings, Probe
 from otel_netagent.probing.delay import CPU, delay_attributes, delay_of, event_above_ns, report_as_host
@@ -128,10 +128,10 @@ _TYPES: Final = (
 
 _VECTORS: Final = {2: "NET_TX", 3: "NET_RX"}
 _HOOKS: Final = (
-    Hook("softirqs that start", (Way("softirq_entry"),)),
-    Hook("softirqs that end", (Way("softirq_exit"),)),
+    Hook("softirqs that start", (AttachMethod("softirq_entry"),)),
+    Hook("softirqs that end", (AttachMethod("softirq_exit"),)),
     # The last: a raise whose start was not seen would be taken for one that waits.
-    Hook("softirqs that are raised", (Way("softirq_raise"),)),
+    Hook("softirqs that are raised", (AttachMethod("softirq_raise"),)),
 )
 
 

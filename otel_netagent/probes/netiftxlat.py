@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
-from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.attach import AttachMethod, Hook, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.duration import LATENCY
@@ -88,10 +88,10 @@ _LATENCIES: Final = (
 """By the numbers of enum netiftx_latency."""
 
 _HOOKS: Final = (
-    Hook("packets that leave a queue", (Way("packets_dequeued"),)),
-    Hook("packets that come to a queue", (Way("packet_queued"),)),
-    Hook("ends of transmissions", (Way("transmission_ends"),)),
-    Hook("begins of transmissions", (Way("transmission_begins"),)),
+    Hook("packets that leave a queue", (AttachMethod("packets_dequeued"),)),
+    Hook("packets that come to a queue", (AttachMethod("packet_queued"),)),
+    Hook("ends of transmissions", (AttachMethod("transmission_ends"),)),
+    Hook("begins of transmissions", (AttachMethod("transmission_begins"),)),
 )
 
 

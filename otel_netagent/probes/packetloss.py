@@ -16,12 +16,12 @@ from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import Event, EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table, Values
-from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.attach import AttachMethod, Hook, attach, kernel_of
 from otel_netagent.probing.bounded import Bounded, Labels
 from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.consumed_ack import deferral_hook, prepare_consumed_acks, probe_hook
 from otel_netagent.probing.declaration import Environment, Probe
-from otel_netagent.probing.drop_reasons import GROUP_PLACES, MALFORMED, ORDINARY_PLACES, DropReasons
+from otel_netagent.probing.drop_reasons import GROUP_FUNCTIONS, MALFORMED, ORDINARY_FUNCTIONS, DropReasons
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
 from otel_netagent.probing.event_probe import EventProbe
 from otel_netagent.probing.expected import EXPECTED, as_expected, expected_attributes
@@ -77,12 +77,12 @@ _TOTALS: Final[Mapping[Series, Callable[[_Kind], bool]]] = {
     ),
 }
 """Each with which drops it counts."""
-_BY_PLACE: Final = (
+_BY_LOCATION: Final = (
     _counter("packetloss", "packets dropped, by dropping function and reason", labels=("location", "reason")),
 )
 
-PLACES_MAX: Final = 64
-"""Places and reasons of a namespace that have a series of their own; the rest is `location="other"`."""
+LOCATIONS_MAX: Final = 64
+"""Locations and reasons of a namespace that have a series of their own; the rest is `location="other"`."""
 
 
 @lru_cache(maxsize=1024)
@@ -119,7 +119,7 @@ PACKETLOSS: Final = EventType(
 )
 
 _HOOKS: Final = (
-    Hook("drops", (Way("count_drop"),)),
+    Hook("drops", (AttachMethod("count_drop"),)),
     time_wait_hook("TIME_WAIT segments (so that they are not counted as drops)", "count_drop"),
     request_hook("segments that end a half-open connection (so that they are not counted as drops)", "count_drop"),
     probe_hook("count_drop"),
@@ -158,7 +158,7 @@ class PacketLoss(EventProbe):
         super().__init__("packetloss", (PACKETLOSS,), attach(kernel, "packetloss", _HOOKS, self._prepare))
         self._flow = flow_of(self._object.btf, "packetloss_event")
         self._drop = Layout(self._object.btf, "packetloss_event", _Drop)
-        self._rows = Bounded(PLACES_MAX)
+        self._rows = Bounded(LOCATIONS_MAX)
         self._host = processes.host_netns() or 0
         self._stack = lru_cache(maxsize=1024)(self._resolve)
 
@@ -168,10 +168,10 @@ class PacketLoss(EventProbe):
         return event if event.netns else event._replace(netns=self._host)
 
     def _tables(self, drops: Sequence[Occurrence], namespaces: Sequence[Namespace]) -> Iterable[Table]:
-        """Drops of each namespace: in total, of some kinds, and by place and reason."""
+        """Drops of each namespace: in total, of some kinds, and by location and reason."""
         self._stack.cache_clear()  # modules come and go, and what lies where one was has another name
         totals = {(each.cookie, ()): [0] * len(_TOTALS) for each in namespaces}
-        places: dict[int, dict[Labels, Values]] = defaultdict(dict)
+        locations: dict[int, dict[Labels, Values]] = defaultdict(dict)
         names = {
             (location, kind): (self._symbols.function(location), self._reasons.name(kind))
             for location, kind in {(drop.location, drop.kind) for drop in drops}
@@ -179,10 +179,10 @@ class PacketLoss(EventProbe):
         for drop in drops:
             function, reason = names[drop.location, drop.kind]
             _count(totals[drop.netns_cookie, ()], _Kind(function, reason, drop.expected), drop.total)
-            (before,) = places[drop.netns_cookie].get((function, reason), (0,))
-            places[drop.netns_cookie][function, reason] = (before + drop.total,)
+            (before,) = locations[drop.netns_cookie].get((function, reason), (0,))
+            locations[drop.netns_cookie][function, reason] = (before + drop.total,)
         yield Table("packetloss", tuple(_TOTALS), {key: tuple(row) for key, row in totals.items()})
-        yield Table("packetloss", _BY_PLACE, self._bounded(places, namespaces))
+        yield Table("packetloss", _BY_LOCATION, self._bounded(locations, namespaces))
 
     def _read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
         flow, drop = self._flow.read(record), self._drop.read(record)
@@ -202,7 +202,7 @@ class PacketLoss(EventProbe):
         expected = bpf_object.variable("expected_reasons")
         for number in self._reasons.ordinary():
             expected[number] = 1
-        for variable, functions in (("expected_functions", ORDINARY_PLACES), ("group_functions", GROUP_PLACES)):
+        for variable, functions in (("expected_functions", ORDINARY_FUNCTIONS), ("group_functions", GROUP_FUNCTIONS)):
             spans = self._symbols.spans(functions)
             bpf_object.variable(variable)[: len(spans)] = spans
         bpf_object.variable("icmp_rcv")[:] = self._symbols.span("icmp_rcv")
@@ -211,12 +211,12 @@ class PacketLoss(EventProbe):
         prepare_consumed_acks(bpf_object, self._symbols)
 
     def _bounded(
-        self, places: Mapping[int, Mapping[Labels, Values]], namespaces: Iterable[Namespace]
+        self, locations: Mapping[int, Mapping[Labels, Values]], namespaces: Iterable[Namespace]
     ) -> dict[RowKey, Values]:
-        """A row for each place and reason, up to a limit, which stays for as long as the kernel's counts do."""
+        """A row for each location and reason, up to a limit, which stays for as long as the kernel's counts do."""
         self._rows.keep_only(self._occurrences.absent.union(each.cookie for each in namespaces))
         rows: dict[RowKey, Values] = {}
-        for cookie, counts in places.items():
+        for cookie, counts in locations.items():
             rows |= {(cookie, labels): row for labels, row in self._rows.fold(cookie, counts).items()}
         return rows
 
@@ -236,9 +236,9 @@ def _count(totals: list[int], kind: _Kind, drops: int) -> None:
 
 PROBE: Final = Probe(
     name="packetloss",
-    summary="packets that the kernel drops, by reason and place",
+    summary="packets that the kernel drops, by reason and location",
     start=PacketLoss,
-    series=(*_TOTALS, *_BY_PLACE),
+    series=(*_TOTALS, *_BY_LOCATION),
     events=(PACKETLOSS,),
     cost="nothing but at drops: some 0.2 us each, 5 us where an event with its stack is made",
     capabilities=EBPF_AND_SYMBOLS,

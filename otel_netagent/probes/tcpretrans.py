@@ -16,7 +16,7 @@ from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Table
-from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.attach import AttachMethod, Hook, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.event_probe import EventProbe
@@ -73,8 +73,8 @@ TCPRETRANS: Final = EventType(
         "segment:DATA trigger:LOSS_PROBE bytes:512",
         causes="The segment or its acknowledgment was lost; the peer is gone, or a firewall between drops without a "
         "word (SYN).",
-        look_at="PACKETLOSS of the same flow and netagent.tcp.sequence, here and on the peer's node: it has the place "
-        "and the reason. Then drops of devices and queues (netdev, qdisc), conntrack, and policies.",
+        look_at="PACKETLOSS of the same flow and netagent.tcp.sequence, here and on the peer's node: it has the "
+        "location and the reason. Then drops of devices and queues (netdev, qdisc), conntrack, and policies.",
     ),
 )
 
@@ -99,8 +99,8 @@ _SEGMENTS: Final = len(_MADE)
 _BYTES: Final = _SEGMENTS + 1
 
 _HOOKS: Final = (
-    Hook("segments retransmitted", (Way("retransmitted"),)),
-    Hook("SYN-ACKs retransmitted", (Way("retransmitted_synack"),)),
+    Hook("segments retransmitted", (AttachMethod("retransmitted"),)),
+    Hook("SYN-ACKs retransmitted", (AttachMethod("retransmitted_synack"),)),
 )
 
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
-from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.attach import AttachMethod, Hook, attach, kernel_of
 from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.ending import prepare_endings, time_wait_hook
@@ -41,7 +41,7 @@ TCP_TW_RCV: Final = EventType(
 )
 
 _HOOKS: Final = (
-    Hook("segments freed", (Way("segment_ended"),)),
+    Hook("segments freed", (AttachMethod("segment_ended"),)),
     time_wait_hook("segments that end in TIME_WAIT", "segment_ended"),
 )
 

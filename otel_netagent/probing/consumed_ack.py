@@ -6,7 +6,7 @@ from typing import Final
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.symbols import Symbols
-from otel_netagent.probing.attach import Hook, KernelEnumerator, Way, at_entry
+from otel_netagent.probing.attach import AttachMethod, Hook, KernelEnumerator, at_entry
 from otel_netagent.probing.drop_reasons import PREFIX
 from otel_netagent.probing.ending import DROP_SHOWS_SOCKET
 
@@ -21,7 +21,7 @@ def probe_hook(at_drop: str) -> Hook:
     """What sees keepalives and window probes; `at_drop` is the object's program at kfree_skb."""
     return Hook(
         "keepalives and window probes (so that they are not counted as drops)",
-        (Way(at_drop, DROP_SHOWS_SOCKET), *at_entry("misses_window")),
+        (AttachMethod(at_drop, DROP_SHOWS_SOCKET), *at_entry("misses_window")),
     )
 
 
@@ -29,7 +29,7 @@ def deferral_hook(at_drop: str) -> Hook:
     """What sees ACKs of connections that wait for data; `at_drop` is the object's program at kfree_skb."""
     return Hook(
         "handshakes that TCP_DEFER_ACCEPT defers (so that they are not counted as drops)",
-        (Way(at_drop, _DROP_SHOWS_OVERFLOW), *at_entry("defers_connection")),
+        (AttachMethod(at_drop, _DROP_SHOWS_OVERFLOW), *at_entry("defers_connection")),
     )
 
 

@@ -59,7 +59,7 @@ class RunningProbe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WalkAccess:
-    """The walk over the namespaces that is in use, and the better one that this kernel refused."""
+    """The walk over the namespaces that is in use, and the better one that this kernel rejected."""
 
     walk: NamespaceWalk
     refused: tuple[Refusal, ...] = ()

@@ -35,7 +35,7 @@ ORDINARY: Final = frozenset(
 )
 """Counted, but no event and not "abnormal"."""
 
-ORDINARY_PLACES: Final = (
+ORDINARY_FUNCTIONS: Final = (
     # Multicast that nobody here has joined.
     "ip6_mc_input",
     # Every message but an echo, when it has been dealt with (seen on Linux 5.10 and 6.1).
@@ -54,7 +54,7 @@ ORDINARY_PLACES: Final = (
 )
 """Functions that free what is ordinary as if it were dropped, without giving a reason."""
 
-GROUP_PLACES: Final = (
+GROUP_FUNCTIONS: Final = (
     # Multicast that nobody here has joined: older compilers and kernels have one of these in another.
     "ip_rcv_finish_core",
     "ip_rcv_finish",

@@ -6,7 +6,7 @@ from typing import Final
 
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.symbols import Symbols
-from otel_netagent.probing.attach import Hook, KernelMember, Way, at_entry
+from otel_netagent.probing.attach import AttachMethod, Hook, KernelMember, at_entry
 
 DROP_SHOWS_SOCKET: Final = KernelMember(
     "trace_event_raw_kfree_skb", "rx_sk", "before Linux 6.11 a drop does not show which socket the packet was for"
@@ -15,12 +15,12 @@ DROP_SHOWS_SOCKET: Final = KernelMember(
 
 def time_wait_hook(purpose: str, at_drop: str) -> Hook:
     """What sees segments that meet a socket in TIME_WAIT; `at_drop` is the object's program at kfree_skb."""
-    return Hook(purpose, (Way(at_drop, DROP_SHOWS_SOCKET), *at_entry("meets_time_wait")))
+    return Hook(purpose, (AttachMethod(at_drop, DROP_SHOWS_SOCKET), *at_entry("meets_time_wait")))
 
 
 def request_hook(purpose: str, at_drop: str) -> Hook:
     """What sees resets that meet a half-open connection; `at_drop` is the object's program at kfree_skb."""
-    return Hook(purpose, (Way(at_drop, DROP_SHOWS_SOCKET), *at_entry("meets_request")))
+    return Hook(purpose, (AttachMethod(at_drop, DROP_SHOWS_SOCKET), *at_entry("meets_request")))
 
 
 def prepare_endings(bpf_object: BpfObject, symbols: Symbols) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from otel_netagent.model.attribute import Attribute, AttributeValue
-from otel_netagent.probing.attach import Hook, Way
+from otel_netagent.probing.attach import AttachMethod, Hook
 from otel_netagent.probing.duration import duration_text
 
 
@@ -21,12 +21,12 @@ class Parts(NamedTuple):
 
 def _hook(purpose: str, *variants: tuple[str, ...]) -> Hook:
     """What is watched at the entries of all functions of a variant: a part lies between two of them."""
-    return Hook(purpose, tuple(_way(variant, form) for form in ("fentry", "kprobe") for variant in variants))
+    return Hook(purpose, tuple(_method(variant, form) for form in ("fentry", "kprobe") for variant in variants))
 
 
-def _way(functions: tuple[str, ...], form: str) -> Way:
+def _method(functions: tuple[str, ...], form: str) -> AttachMethod:
     first, *others = (f"{function}_{form}" for function in functions)
-    return Way(first, along=tuple(others))
+    return AttachMethod(first, along=tuple(others))
 
 
 _RECEIVING_IPV4: Final = ("ip_rcv", "ip_local_deliver", "ip_protocol_deliver_rcu")

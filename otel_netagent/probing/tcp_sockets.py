@@ -1,4 +1,4 @@
-"""All TCP sockets of the node by namespace: by one pass in the kernel (bpf/tcpsummary.bpf.c), or by procfs."""
+"""All TCP sockets of the node by namespace: in one pass in the kernel (bpf/tcpsummary.bpf.c), or from procfs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of each namespace that the walk has on its way, and procfs, for more CPU time, where it has not."""
+"""Numbers of each namespace: from the walk, or from procfs, for more CPU time, where the walk does not have them."""
 
 from __future__ import annotations
 

@@ -124,9 +124,9 @@ def test_a_segment_that_passes_two_devices_counts_once(kernellatency: Running, p
 def test_how_parts_are_seen_is_told_with_each_refusal(whole: Running, hook: Hook) -> None:
     (status,) = [each for each in whole.probe.hooks if each.purpose == hook.purpose]
     tried = [refusal.way for refusal in status.refused] + ([status.way] if status.way else [])
-    forms = [form for form in ("fentry", "kprobe") for _ in range(len(hook.ways) // 2)]
+    forms = [form for form in ("fentry", "kprobe") for _ in range(len(hook.methods) // 2)]
     assert [way.partition("/")[0] for way in tried] == forms[: len(tried)]
-    assert status.way or len(tried) == len(hook.ways)
+    assert status.way or len(tried) == len(hook.methods)
     assert all(refusal.reason for refusal in status.refused)
 
 

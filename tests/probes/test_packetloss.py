@@ -191,7 +191,7 @@ def test_without_events_drops_are_still_counted(access: KernelAccess, netns: Nam
 def test_no_more_places_than_the_limit_have_a_row(
     access: KernelAccess, netns: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packetloss_probe, "PLACES_MAX", 1)
+    monkeypatch.setattr(packetloss_probe, "LOCATIONS_MAX", 1)
     with running("packetloss", access) as probe:
         send_to_nobody(netns, 3)
         before = rows(probe, netns)

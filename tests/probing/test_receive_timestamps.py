@@ -34,12 +34,12 @@ def test_each_known_part_is_an_attribute_in_full(parts: Parts) -> None:
 
 
 @pytest.mark.parametrize("form", ["fentry", "kprobe"])
-def test_every_hop_of_the_object_is_attached_by_some_way(form: str) -> None:
-    """And where a way is refused is what its program says: the same function in both forms."""
+def test_every_function_of_the_object_is_attached_by_some_method(form: str) -> None:
+    """And where a method is rejected is what its program says: the same function in both forms."""
     with BpfObject(OBJECTS / "kernellatency.bpf.o", ()) as unloaded:
         names = {name for name in unloaded.programs if name.endswith(f"_{form}")} - {f"datagram_delivered_{form}"}
         assert names == {
-            program for hook in PART_HOOKS for way in hook.ways for program in way.programs if form in program
+            program for hook in PART_HOOKS for method in hook.methods for program in method.programs if form in program
         }
         assert {unloaded.section(name) for name in names} == {
             f"{form}/{name.removesuffix(f'_{form}')}" for name in names
