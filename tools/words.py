@@ -38,22 +38,16 @@ INSTEAD: Final = {
 
 ALLOWED: Final = {
     ("otel_netagent/config/schema.py", "harmless"): "the former name of a configuration key, which files may use",
-    ("otel_netagent/config/probe_selection.py", "harmless"): "a field of EventSettings, in probing/",
+    ("docs/configuration.md", "harmless"): "the former name of a configuration key, which files may use",
     ("lab/drops_routing.py", "hops"): "the hops of an IP packet",
     ("tools/words.py", ""): "the table of the words itself",
 }
 """Why a word may stand in a file, by file and word; the empty word means any word."""
 
 NOT_YET: Final = (
-    "README.md",
-    "bpf/",
-    "docs/",
     "otel_netagent/agent/",
     "otel_netagent/kernel/",
     "otel_netagent/pipeline/",
-    "otel_netagent/probes/",
-    "otel_netagent/probing/",
-    "tools/reference.py",
 )
 """Paths, or beginnings of paths, that are not checked yet; remove a line to switch the check on."""
 
