@@ -1,6 +1,6 @@
 """How long packets are under way in the kernel: from their receipt to the socket, and from TCP to the device.
 
-Not among the necessary probes: each segment costs 0.1 us when it is sent and 0.1 us when it is received, each datagram
+Opt-in: each segment costs 0.1 us when it is sent and 0.1 us when it is received, each datagram
 0.2 us (Linux 6.18 in a virtual machine, `kernel.bpf_stats_enabled`); and while it runs, the kernel reads the clock for
 every packet that comes to the machine.
 
@@ -143,7 +143,7 @@ class _Passage(NamedTuple):
 
 
 class KernelLatency:
-    """The running probe, which has the kernel stamp its packets."""
+    """The running probe, which makes the kernel timestamp packets."""
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
@@ -157,7 +157,7 @@ class KernelLatency:
         self._clock = _clock_of_receipt(kernel)
         self._to_wall_clock = attached.object.variable("to_wall_clock")
         self._follow_wall_clock()
-        self._stamping = _have_packets_stamped()
+        self._stamping = _timestamp_packets()
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
         """How many packets of each namespace were slow."""
@@ -187,7 +187,7 @@ def _clock_of_receipt(kernel: KernelFacts) -> int:
     return time.CLOCK_TAI if "BPF_FUNC_ktime_get_tai_ns" in known else time.CLOCK_MONOTONIC
 
 
-def _have_packets_stamped() -> socket.socket:
+def _timestamp_packets() -> socket.socket:
     """While this socket is open, the kernel notes in each packet of the machine when it came."""
     holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     holder.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)

@@ -3,7 +3,7 @@
 A softirq runs on a CPU for whoever's packets are there, so all of this is node-wide, reported as the host's. The
 process that an event names is the one that the softirq interrupted: where to look on the CPU, not who is to blame.
 
-Not among the necessary probes: three programs run for each softirq, which under a light load is for each packet.
+Opt-in: three programs run for each softirq, which under a light load is for each packet.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How long packets stay at an interface on their way out: in its queueing discipline, and in its driver.
 
-Not among the necessary probes: each packet costs 0.4 us at each device that sends it (Linux 6.18 in a virtual machine,
-`kernel.bpf_stats_enabled`), and a driver that takes 100 ms is rare. Who looks for packets that are late asks for it.
+Opt-in: each packet costs 0.4 us at each device that sends it (Linux 6.18 in a virtual machine,
+`kernel.bpf_stats_enabled`), and a driver that takes 100 ms is rare. Switch it on to look for packets that are late.
 
 A packet that a queueing discipline itself divides (tbf and others do so with a large one that is left to the device to
 divide) is not followed through the queue.

@@ -17,7 +17,7 @@ from otel_netagent.model.event import Event, EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table, Values
 from otel_netagent.probing.attach import AttachMethod, Hook, attach, kernel_of
-from otel_netagent.probing.bounded import Bounded, Labels
+from otel_netagent.probing.bounded import Bounded, LabelValues
 from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.consumed_ack import deferral_hook, prepare_consumed_acks, probe_hook
 from otel_netagent.probing.declaration import Environment, Probe
@@ -37,7 +37,7 @@ def _counter(name: str, meaning: str, *aliases: str, labels: tuple[str, ...] = (
     return Series(f"inspector_pod_{name}", Kind.COUNTER, "{packet}", meaning, _SOURCE, labels, full_names)
 
 
-class _Kind(NamedTuple):
+class _DropKind(NamedTuple):
     """What distinguishes one drop from another."""
 
     function: str
@@ -45,22 +45,22 @@ class _Kind(NamedTuple):
     expected: bool
 
 
-def _is_abnormal(drop: _Kind) -> bool:
+def _is_abnormal(drop: _DropKind) -> bool:
     return not drop.expected and drop.reason not in MALFORMED
 
 
 _NETFILTER: Final = frozenset({"nf_hook_slow", "nft_do_chain", "ipt_do_table", "ip6t_do_table", "nf_hook_slow_list"})
 
 
-def _is_by_netfilter(drop: _Kind) -> bool:
+def _is_by_netfilter(drop: _DropKind) -> bool:
     return drop.function in _NETFILTER or drop.reason == "NETFILTER_DROP"
 
 
-def _is_in(*functions: str) -> Callable[[_Kind], bool]:
+def _is_in(*functions: str) -> Callable[[_DropKind], bool]:
     return lambda drop: drop.function in functions
 
 
-_TOTALS: Final[Mapping[Series, Callable[[_Kind], bool]]] = {
+_TOTALS: Final[Mapping[Series, Callable[[_DropKind], bool]]] = {
     _counter("packetloss_total", "packets dropped by the kernel", "totalloss"): lambda _drop: True,
     _counter(
         "packetloss_abnormal",
@@ -121,7 +121,7 @@ PACKETLOSS: Final = EventType(
 _HOOKS: Final = (
     Hook("drops", (AttachMethod("count_drop"),)),
     time_wait_hook("TIME_WAIT segments (so that they are not counted as drops)", "count_drop"),
-    request_hook("segments that end a half-open connection (so that they are not counted as drops)", "count_drop"),
+    request_hook("resets of half-open connections (so that they are not counted as drops)", "count_drop"),
     probe_hook("count_drop"),
     deferral_hook("count_drop"),
 )
@@ -171,14 +171,14 @@ class PacketLoss(EventProbe):
         """Drops of each namespace: in total, of some kinds, and by location and reason."""
         self._stack.cache_clear()  # modules come and go, and what lies where one was has another name
         totals = {(each.cookie, ()): [0] * len(_TOTALS) for each in namespaces}
-        locations: dict[int, dict[Labels, Values]] = defaultdict(dict)
+        locations: dict[int, dict[LabelValues, Values]] = defaultdict(dict)
         names = {
             (location, kind): (self._symbols.function(location), self._reasons.name(kind))
             for location, kind in {(drop.location, drop.kind) for drop in drops}
         }
         for drop in drops:
             function, reason = names[drop.location, drop.kind]
-            _count(totals[drop.netns_cookie, ()], _Kind(function, reason, drop.expected), drop.total)
+            _count(totals[drop.netns_cookie, ()], _DropKind(function, reason, drop.expected), drop.total)
             (before,) = locations[drop.netns_cookie].get((function, reason), (0,))
             locations[drop.netns_cookie][function, reason] = (before + drop.total,)
         yield Table("packetloss", tuple(_TOTALS), {key: tuple(row) for key, row in totals.items()})
@@ -211,7 +211,7 @@ class PacketLoss(EventProbe):
         prepare_consumed_acks(bpf_object, self._symbols)
 
     def _bounded(
-        self, locations: Mapping[int, Mapping[Labels, Values]], namespaces: Iterable[Namespace]
+        self, locations: Mapping[int, Mapping[LabelValues, Values]], namespaces: Iterable[Namespace]
     ) -> dict[RowKey, Values]:
         """A row for each location and reason, up to a limit, which stays for as long as the kernel's counts do."""
         self._rows.keep_only(self._occurrences.absent.union(each.cookie for each in namespaces))
@@ -228,7 +228,7 @@ class PacketLoss(EventProbe):
         return _Stack(self._symbols.function(location), "\n".join(map(self._symbols.name, addresses)))
 
 
-def _count(totals: list[int], kind: _Kind, drops: int) -> None:
+def _count(totals: list[int], kind: _DropKind, drops: int) -> None:
     """Add drops of a kind to those of the totals that count them."""
     for position, counts in enumerate(_TOTALS.values()):
         totals[position] += drops * counts(kind)

@@ -2,7 +2,7 @@
 
 They are visible only within the namespace (tc_dump_qdisc in net/sched/sch_api.c has no IFLA_TARGET_NETNSID), so the
 collecting thread enters each, asks, and leaves nothing there. A pod's veth has no queue unless one is set up (bandwidth
-limits): a namespace that the walk sees to have none is not entered. Not necessary, since it needs CAP_SYS_ADMIN. Sums
+limits): a namespace that the walk sees to have none is not entered. Opt-in, since it needs CAP_SYS_ADMIN. Sums
 never go back: what a qdisc that is replaced or a device that is removed has counted, stays.
 """
 

@@ -1,6 +1,6 @@
 """The kernel's cache of TCP sockets: how many objects it holds, and how large they are.
 
-One cache serves all namespaces, so this is reported once, as the host's. Not necessary: to read the table, the kernel
+One cache serves all namespaces, so this is reported once, as the host's. Opt-in: to read the table, the kernel
 goes through every cache that it has, under a lock that creating and deleting caches takes too, and `sock` reports at
 less cost how many sockets there are and how much memory their buffers use.
 """

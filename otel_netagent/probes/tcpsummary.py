@@ -15,7 +15,7 @@ from otel_netagent.model.probe_status import HookStatus
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import HistogramTable, RowKey, Table, Values
 from otel_netagent.probing.accumulated import Accumulated
-from otel_netagent.probing.bounded import Bounded, Labels
+from otel_netagent.probing.bounded import Bounded, LabelValues
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
@@ -96,7 +96,7 @@ class _RunningTcpSummary:
         namespaces = list(namespaces)
         sockets = self._reader.read(namespaces)
         cookies = {each.inode: each.cookie for each in namespaces}
-        ports: dict[int, dict[Labels, Values]] = {cookie: {} for cookie in cookies.values()}
+        ports: dict[int, dict[LabelValues, Values]] = {cookie: {} for cookie in cookies.values()}
         for (inode, port), queue in sorted(sockets.accept_queues.items()):
             if inode in cookies:
                 ports[cookies[inode]][str(port),] = self._backlogs.row(queue)
@@ -111,7 +111,7 @@ class _RunningTcpSummary:
     def close(self) -> None:
         self._reader.close()
 
-    def _listening(self, ports: Mapping[int, Mapping[Labels, Values]]) -> Table:
+    def _listening(self, ports: Mapping[int, Mapping[LabelValues, Values]]) -> Table:
         self._ports.keep_only(ports.keys())
         rows: dict[RowKey, Values] = {}
         for cookie, queues in ports.items():

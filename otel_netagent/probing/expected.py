@@ -16,7 +16,7 @@ EXPECTED: Final = Attribute(
 
 @cache
 def as_expected(event_type: EventType) -> EventType:
-    """The type of events that are expected."""
+    """The same type, for events that are no fault."""
     return replace(event_type, severity=Severity.INFO)
 
 

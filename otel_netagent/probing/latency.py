@@ -58,7 +58,7 @@ def set_bounds(bpf_object: BpfObject, latencies: Sequence[Latency]) -> None:
 
 
 def limit_latencies(bpf_object: BpfObject, latencies: Sequence[Latency], events: EventSettings | None) -> None:
-    """Have a loaded object emit events of the latencies that are wanted from now on; it counts in any case."""
+    """Have a loaded object emit events above these thresholds from now on, or none; it counts in any case."""
     thresholds = bpf_object.variable("event_above_ns")
     for kind, latency in enumerate(latencies):
         thresholds[kind] = events.threshold_ns(latency.event) if events else NEVER_NS

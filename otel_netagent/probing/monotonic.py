@@ -52,7 +52,7 @@ class Monotonic(Generic[Owner, Part]):
         return _Carried(parts, totals)
 
     def _advance(self, total: int, before: int, now: int) -> int:
-        """A counter that falls began again; one of 32 bits that falls by more than half of its range was full."""
+        """A counter that falls began again at 0; one of 32 bits that falls by more than half of its range was full."""
         if now >= before:
             return total + now - before
         if self._overflowing and before - now > _WORD // 2:
