@@ -19,7 +19,7 @@ def started(name: str, access: KernelAccess, stack: contextlib.ExitStack) -> Run
     probe = catalogue()[name].start(Environment(access.facts, access.no_kernel, access.walk))
     stack.callback(probe.close)
     if probe.event_source:
-        probe.event_source.tell(EventSettings())
+        probe.event_source.configure(EventSettings())
     return probe
 
 

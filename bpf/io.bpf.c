@@ -67,7 +67,7 @@ static __always_inline void add_account(struct account *sum, const struct accoun
 
 /*
  * The account of a thread's process: a thread that enters another namespace for a moment, as container runtimes' do,
- * does not take its past with it. Where the first thread has ended, the others speak for themselves.
+ * leaves its past where it was. Where the first thread has ended, the others speak for themselves.
  */
 static __always_inline struct namespace_account *account_of(struct task_struct *task)
 {

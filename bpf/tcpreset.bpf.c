@@ -116,7 +116,7 @@ static __always_inline bool is_in_any(__u64 address, const volatile __u64 (*span
 /* Whether the calls that led here began with a program that closes, or dies: not in a timer, nor with a segment. */
 static __noinline bool is_closed_by_program(__u64 *ctx)
 {
-	__u64 callers[CALLERS_DEPTH] = {}; /* 5.10 takes it for an argument that must be set */
+	__u64 callers[CALLERS_DEPTH] = {}; /* 5.10's verifier requires that it is set */
 	long bytes = bpf_get_stack(ctx, callers, sizeof(callers), 0);
 
 	for (int i = 0; i < CALLERS_DEPTH; i++) {

@@ -184,7 +184,7 @@ def _attribute_row(attribute: Attribute) -> Iterator[str]:
 
 def _running(probe: Probe) -> str:
     also = f" The configuration may call it {_code(probe.aliases)} too." if probe.aliases else ""
-    when = f"Opt-in, since {probe.on_demand}." if probe.on_demand else "Runs by default."
+    when = f"Opt-in: {probe.opt_in}." if probe.opt_in else "Runs by default."
     needs = f" Needs {', '.join(map(str, probe.capabilities))}." if probe.capabilities else ""
     return f"{when} Cost: {probe.cost}.{needs}{also}"
 

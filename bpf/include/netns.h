@@ -52,7 +52,7 @@ static __always_inline struct dst_entry *route_of_packet(struct sk_buff *skb)
  * Namespace that a packet is in; `rx_sk` is the socket that it was for, or NULL.
  *
  * The device comes first: a packet that crosses a veth keeps the sending socket until the IP layer
- * of the other side takes it off, so that a drop in between is the receiver's, not the sender's.
+ * of the other side removes it, so that a drop in between is the receiver's, not the sender's.
  * skb->dev is a union with bookkeeping of the queues that a packet can sit in, and so is checked.
  */
 static __always_inline struct net *netns_of_packet(struct sk_buff *skb, struct sock *rx_sk)

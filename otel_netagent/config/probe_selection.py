@@ -45,7 +45,7 @@ def selected_probes(config: Config, catalogue: Mapping[str, Probe]) -> ProbeSele
     return ProbeSelection(
         metrics & with_metrics,
         events & with_events,
-        EventSettings(config.event.events_per_second, config.event.thresholds, harmless=config.event.expected),
+        EventSettings(config.event.events_per_second, config.event.thresholds, expected=config.event.expected),
         {name: _why_not(name, "metrics", with_metrics, catalogue) for name in metrics - with_metrics}
         | {name: _why_not(name, "events", with_events, catalogue) for name in events - with_events},
     )

@@ -144,7 +144,7 @@ class ProbeSet:
 
     def _configure(self, name: str, running: RunningProbe) -> None:
         if running.event_source:
-            running.event_source.tell(self._wanted.events_of(name))
+            running.event_source.configure(self._wanted.events_of(name))
 
     def _warn(self, status: ProbeStatus) -> None:
         """Log it once, not at each try."""

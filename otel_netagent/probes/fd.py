@@ -72,7 +72,7 @@ class KernelDescriptors:
 
 
 class ProcfsDescriptors:
-    """The same by /proc/PID/fd: a system call a descriptor."""
+    """The same from /proc/PID/fd: a system call for each descriptor."""
 
     def __init__(self, proc: Path = files.PROC) -> None:
         """Nothing is read yet."""

@@ -1,7 +1,7 @@
 """Input and output of each namespace's processes, those that have ended among them: it never goes backwards.
 
-What counts is each thread's own account. /proc/PID/io of a process holds also what its children did, once it has reaped
-them: the sum over processes would count that twice, or lose it (bpf/io.bpf.c tells more).
+What counts is each thread's own accounting. /proc/PID/io of a process holds also what its children did, once it has
+reaped them: the sum over processes would count that twice, or lose it (bpf/io.bpf.c has the details).
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class KernelIo:
 
 
 class ProcfsIo:
-    """The same by procfs, but for what a thread does between the last look and its end."""
+    """The same from procfs, but for what a thread does between the last look and its end."""
 
     def __init__(self, proc: Path = files.PROC) -> None:
         """Nothing is read yet."""

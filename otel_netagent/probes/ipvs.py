@@ -63,5 +63,5 @@ PROBE: Final = Probe(
     start=_start,
     series=_COLUMNS.series,
     cost="one file of procfs a namespace",
-    on_demand="few kernels have IPVS",
+    opt_in="few kernels have IPVS",
 )

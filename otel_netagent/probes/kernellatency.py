@@ -1,6 +1,6 @@
 """How long packets are under way in the kernel: from their receipt to the socket, and from TCP to the device.
 
-Not among the necessary probes: each segment costs 0.1 us when it is sent and 0.1 us when it is received, each datagram
+Opt-in: each segment costs 0.1 us when it is sent and 0.1 us when it is received, each datagram
 0.2 us (Linux 6.18 in a virtual machine, `kernel.bpf_stats_enabled`); and while it runs, the kernel reads the clock for
 every packet that comes to the machine.
 
@@ -8,7 +8,7 @@ What is received is measured of TCP (in connections that are established) and UD
 notes in a packet when it set out. Segments from a socket of the same machine bear that time until the end of the
 receiver's IP layer (Linux 5.18): of these only what follows is seen as receipt.
 
-Where the kernel lets its functions be watched (fentry, kprobe), an event also says how much of the latency passed in
+Where the kernel's functions can be traced (fentry, kprobe), an event also says how much of the latency passed in
 which part of the IP layer; elsewhere the probe is degraded, and its events have no parts. What the parts leave over
 passed before or after: of receipt in the softirq before the IP layer or at the socket, of sending at the neighbour or
 in the queue. The costs above are without them: a packet passes four to five such functions when it is received, and
@@ -36,7 +36,7 @@ from otel_netagent.kernel.namespaces import Namespace
 from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.table import HistogramTable, Table
-from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.attach import AttachMethod, Hook, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.duration import LATENCY
@@ -49,7 +49,7 @@ from otel_netagent.probing.latency import (
     series_of,
     set_bounds,
 )
-from otel_netagent.probing.receive_timestamps import HOPS, PARTS, Parts, parts_attributes
+from otel_netagent.probing.receive_timestamps import PART_HOOKS, PARTS, Parts, parts_attributes
 
 _SO_TIMESTAMPNS: Final = 35
 """asm-generic/socket.h; Python's socket module does not name it."""
@@ -122,13 +122,17 @@ _LATENCIES: Final = (
 """By the numbers of enum kernel_latency."""
 
 _HOOKS: Final = (
-    Hook("TCP segments received", (Way("segment_delivered"),)),
+    Hook("TCP segments received", (AttachMethod("segment_delivered"),)),
     Hook(
         "UDP datagrams received",
-        (Way("datagram_delivered_fentry"), Way("datagram_ready"), Way("datagram_delivered_kprobe")),
+        (
+            AttachMethod("datagram_delivered_fentry"),
+            AttachMethod("datagram_ready"),
+            AttachMethod("datagram_delivered_kprobe"),
+        ),
     ),
-    Hook("TCP segments sent", (Way("segment_transmitted"),)),
-    *HOPS,
+    Hook("TCP segments sent", (AttachMethod("segment_transmitted"),)),
+    *PART_HOOKS,
 )
 
 
@@ -139,7 +143,7 @@ class _Passage(NamedTuple):
 
 
 class KernelLatency:
-    """The running probe, which has the kernel stamp its packets."""
+    """The running probe, which makes the kernel timestamp packets."""
 
     def __init__(self, environment: Environment) -> None:
         """Attach. Raises Unavailable."""
@@ -153,7 +157,7 @@ class KernelLatency:
         self._clock = _clock_of_receipt(kernel)
         self._to_wall_clock = attached.object.variable("to_wall_clock")
         self._follow_wall_clock()
-        self._stamping = _have_packets_stamped()
+        self._stamping = _timestamp_packets()
 
     def collect(self, namespaces: Iterable[Namespace]) -> Iterable[Table | HistogramTable]:
         """How many packets of each namespace were slow."""
@@ -161,7 +165,7 @@ class KernelLatency:
         return self._latencies.collect(namespaces)
 
     def close(self) -> None:
-        """Take the programs out of the kernel, and let packets go unstamped again."""
+        """Take the programs out of the kernel, and stop the timestamping of packets."""
         self._stamping.close()
         self._latencies.close()
 
@@ -170,7 +174,7 @@ class KernelLatency:
         return {LATENCY.name: passage.latency_ns} | parts_attributes(parts)
 
     def _follow_wall_clock(self) -> None:
-        """Tell the kernel side what to add to its clock for the time stamps of packets."""
+        """Set what the kernel side adds to its clock for the timestamps of packets."""
         offset = to_unix_ns(self._clock)
         if self._clock == time.CLOCK_TAI:
             offset = round(offset / _SECOND_NS) * _SECOND_NS
@@ -183,7 +187,7 @@ def _clock_of_receipt(kernel: KernelFacts) -> int:
     return time.CLOCK_TAI if "BPF_FUNC_ktime_get_tai_ns" in known else time.CLOCK_MONOTONIC
 
 
-def _have_packets_stamped() -> socket.socket:
+def _timestamp_packets() -> socket.socket:
     """While this socket is open, the kernel notes in each packet of the machine when it came."""
     holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     holder.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
@@ -198,5 +202,5 @@ PROBE: Final = Probe(
     events=tuple(latency.event for latency in _LATENCIES),
     cost="0.1 us a segment at each end, 0.2 us a datagram, and the kernel's time stamp on every packet",
     capabilities=EBPF,
-    on_demand="it has the kernel stamp every packet that comes in",
+    opt_in="makes the kernel timestamp every packet that comes in",
 )

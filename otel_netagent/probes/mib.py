@@ -1,6 +1,6 @@
 """The rest of the kernel's counters of TCP, UDP, IP and ICMP, IPv4 and IPv6: those that no other probe shows.
 
-They come in the same pass of the kernel as the others. Not necessary, since there are several times as many of them,
+They come in the same pass of the kernel as the others. Opt-in, since there are several times as many of them,
 which every output pays for. The names are those of /proc/net/{snmp,netstat,snmp6} of Linux 6.18; of these, a kernel
 shows the ones that it has. Settings among them (Forwarding, DefaultTTL, RtoMin, MaxConn ...) are no counters.
 """
@@ -117,5 +117,5 @@ PROBE = mib_probe(
     "the rest of the kernel's counters of TCP, UDP, IP and ICMP",
     *(series for group in _GROUPS for series in group.series()),
     cost="in the one pass over the namespaces; 1 ms for 110 of them",
-    on_demand="it adds 246 series to each pod",
+    opt_in="adds 246 series to each pod",
 )

@@ -1,9 +1,9 @@
 """Network softirqs of the node: how long they waited to be run, how long they ran, and each that took too long.
 
-A softirq runs on a CPU for whoever's packets are there, so all of this is the node's, told as the host's. The process
-that an event names is the one that the softirq interrupted: where to look on the CPU, not who is to blame.
+A softirq runs on a CPU for whoever's packets are there, so all of this is node-wide, reported as the host's. The
+process that an event names is the one that the softirq interrupted: where to look on the CPU, not who is to blame.
 
-Not among the necessary probes: three programs run for each softirq, which under a light load is for each packet.
+Opt-in: three programs run for each softirq, which under a light load is for each packet.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import HistogramTable, Table
-from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.attach import AttachMethod, Hook, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, EventSettings, Probe
 from otel_netagent.probing.delay import CPU, delay_attributes, delay_of, event_above_ns, report_as_host
@@ -128,10 +128,10 @@ _TYPES: Final = (
 
 _VECTORS: Final = {2: "NET_TX", 3: "NET_RX"}
 _HOOKS: Final = (
-    Hook("softirqs that start", (Way("softirq_entry"),)),
-    Hook("softirqs that end", (Way("softirq_exit"),)),
+    Hook("softirqs that start", (AttachMethod("softirq_entry"),)),
+    Hook("softirqs that end", (AttachMethod("softirq_exit"),)),
     # The last: a raise whose start was not seen would be taken for one that waits.
-    Hook("softirqs that are raised", (Way("softirq_raise"),)),
+    Hook("softirqs that are raised", (AttachMethod("softirq_raise"),)),
 )
 
 
@@ -200,5 +200,5 @@ PROBE: Final = Probe(
     events=_TYPES,
     cost="three times 70 ns a softirq",
     capabilities=EBPF,
-    on_demand="it is paid by every softirq, and tells of the node only",
+    opt_in="adds cost to every softirq, and is node-wide only",
 )

@@ -1,7 +1,7 @@
 """How long packets stay at an interface on their way out: in its queueing discipline, and in its driver.
 
-Not among the necessary probes: each packet costs 0.4 us at each device that sends it (Linux 6.18 in a virtual machine,
-`kernel.bpf_stats_enabled`), and a driver that takes 100 ms is rare. Who looks for packets that are late asks for it.
+Opt-in: each packet costs 0.4 us at each device that sends it (Linux 6.18 in a virtual machine,
+`kernel.bpf_stats_enabled`), and a driver that takes 100 ms is rare. Switch it on to look for packets that are late.
 
 A packet that a queueing discipline itself divides (tbf and others do so with a large one that is left to the device to
 divide) is not followed through the queue.
@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
-from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.attach import AttachMethod, Hook, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.duration import LATENCY
@@ -88,10 +88,10 @@ _LATENCIES: Final = (
 """By the numbers of enum netiftx_latency."""
 
 _HOOKS: Final = (
-    Hook("packets that leave a queue", (Way("packets_dequeued"),)),
-    Hook("packets that come to a queue", (Way("packet_queued"),)),
-    Hook("ends of transmissions", (Way("transmission_ends"),)),
-    Hook("begins of transmissions", (Way("transmission_begins"),)),
+    Hook("packets that leave a queue", (AttachMethod("packets_dequeued"),)),
+    Hook("packets that come to a queue", (AttachMethod("packet_queued"),)),
+    Hook("ends of transmissions", (AttachMethod("transmission_ends"),)),
+    Hook("begins of transmissions", (AttachMethod("transmission_begins"),)),
 )
 
 
@@ -122,5 +122,5 @@ PROBE: Final = Probe(
     events=tuple(latency.event for latency in _LATENCIES),
     cost="0.4 us a packet at each device that sends it",
     capabilities=EBPF,
-    on_demand="it is paid by every packet",
+    opt_in="adds cost to every packet",
 )

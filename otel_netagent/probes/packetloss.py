@@ -16,16 +16,16 @@ from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import Event, EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import RowKey, Table, Values
-from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
-from otel_netagent.probing.bounded import Bounded, Labels
+from otel_netagent.probing.attach import AttachMethod, Hook, attach, kernel_of
+from otel_netagent.probing.bounded import Bounded, LabelValues
 from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.consumed_ack import deferral_hook, prepare_consumed_acks, probe_hook
 from otel_netagent.probing.declaration import Environment, Probe
-from otel_netagent.probing.drop_reasons import GROUP_PLACES, MALFORMED, ORDINARY_PLACES, DropReasons
+from otel_netagent.probing.drop_reasons import GROUP_FUNCTIONS, MALFORMED, ORDINARY_FUNCTIONS, DropReasons
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
 from otel_netagent.probing.event_probe import EventProbe
-from otel_netagent.probing.flow import FLOW, Known, flow_attributes, flow_of
-from otel_netagent.probing.harmless import HARMLESS, harmless, harmless_attributes
+from otel_netagent.probing.expected import EXPECTED, as_expected, expected_attributes
+from otel_netagent.probing.flow import FLOW, FlowParts, flow_attributes, flow_of
 from otel_netagent.probing.occurrences import Occurrence
 from otel_netagent.probing.segment import DROP_LOCATION, DROP_REASON, TCP_SEQUENCE
 
@@ -37,30 +37,30 @@ def _counter(name: str, meaning: str, *aliases: str, labels: tuple[str, ...] = (
     return Series(f"inspector_pod_{name}", Kind.COUNTER, "{packet}", meaning, _SOURCE, labels, full_names)
 
 
-class _Kind(NamedTuple):
-    """What tells one drop from another."""
+class _DropKind(NamedTuple):
+    """What distinguishes one drop from another."""
 
     function: str
     reason: str
-    harmless: bool
+    expected: bool
 
 
-def _is_abnormal(drop: _Kind) -> bool:
-    return not drop.harmless and drop.reason not in MALFORMED
+def _is_abnormal(drop: _DropKind) -> bool:
+    return not drop.expected and drop.reason not in MALFORMED
 
 
 _NETFILTER: Final = frozenset({"nf_hook_slow", "nft_do_chain", "ipt_do_table", "ip6t_do_table", "nf_hook_slow_list"})
 
 
-def _is_by_netfilter(drop: _Kind) -> bool:
+def _is_by_netfilter(drop: _DropKind) -> bool:
     return drop.function in _NETFILTER or drop.reason == "NETFILTER_DROP"
 
 
-def _is_in(*functions: str) -> Callable[[_Kind], bool]:
+def _is_in(*functions: str) -> Callable[[_DropKind], bool]:
     return lambda drop: drop.function in functions
 
 
-_TOTALS: Final[Mapping[Series, Callable[[_Kind], bool]]] = {
+_TOTALS: Final[Mapping[Series, Callable[[_DropKind], bool]]] = {
     _counter("packetloss_total", "packets dropped by the kernel", "totalloss"): lambda _drop: True,
     _counter(
         "packetloss_abnormal",
@@ -77,12 +77,12 @@ _TOTALS: Final[Mapping[Series, Callable[[_Kind], bool]]] = {
     ),
 }
 """Each with which drops it counts."""
-_BY_PLACE: Final = (
+_BY_LOCATION: Final = (
     _counter("packetloss", "packets dropped, by dropping function and reason", labels=("location", "reason")),
 )
 
-PLACES_MAX: Final = 64
-"""Places and reasons of a namespace that have a series of their own; the rest is `location="other"`."""
+LOCATIONS_MAX: Final = 64
+"""Locations and reasons of a namespace that have a series of their own; the rest is `location="other"`."""
 
 
 @lru_cache(maxsize=1024)
@@ -107,7 +107,7 @@ PACKETLOSS: Final = EventType(
     "PACKETLOSS",
     "netagent.packetloss",
     "the kernel drops a packet",
-    (*FLOW, DROP_REASON.in_line(" reason:"), _STACK, DROP_LOCATION, _LENGTH, TCP_SEQUENCE, HARMLESS),
+    (*FLOW, DROP_REASON.in_line(" reason:"), _STACK, DROP_LOCATION, _LENGTH, TCP_SEQUENCE, EXPECTED),
     guidance=Guidance(
         example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443 reason:NETFILTER_DROP  "
         "stacktrace:nft_do_chain_inet+0x9C nf_hook_slow+0x45 ip_local_deliver+0xD5",
@@ -119,9 +119,9 @@ PACKETLOSS: Final = EventType(
 )
 
 _HOOKS: Final = (
-    Hook("drops", (Way("count_drop"),)),
-    time_wait_hook("the end of a segment in TIME_WAIT told from a drop", "count_drop"),
-    request_hook("the end of a half-open connection told from a drop", "count_drop"),
+    Hook("drops", (AttachMethod("count_drop"),)),
+    time_wait_hook("TIME_WAIT segments (so that they are not counted as drops)", "count_drop"),
+    request_hook("resets of half-open connections (so that they are not counted as drops)", "count_drop"),
     probe_hook("count_drop"),
     deferral_hook("count_drop"),
 )
@@ -158,31 +158,31 @@ class PacketLoss(EventProbe):
         super().__init__("packetloss", (PACKETLOSS,), attach(kernel, "packetloss", _HOOKS, self._prepare))
         self._flow = flow_of(self._object.btf, "packetloss_event")
         self._drop = Layout(self._object.btf, "packetloss_event", _Drop)
-        self._rows = Bounded(PLACES_MAX)
+        self._rows = Bounded(LOCATIONS_MAX)
         self._host = processes.host_netns() or 0
         self._stack = lru_cache(maxsize=1024)(self._resolve)
 
     def decode(self, record: bytes, monotonic_to_unix_ns: int) -> Event:
-        """One record as an event; a drop whose namespace the kernel side could not tell is the host's."""
+        """One record as an event; a drop whose namespace the kernel side could not determine is the host's."""
         event = super().decode(record, monotonic_to_unix_ns)
         return event if event.netns else event._replace(netns=self._host)
 
     def _tables(self, drops: Sequence[Occurrence], namespaces: Sequence[Namespace]) -> Iterable[Table]:
-        """Drops of each namespace: in total, of some kinds, and by place and reason."""
+        """Drops of each namespace: in total, of some kinds, and by location and reason."""
         self._stack.cache_clear()  # modules come and go, and what lies where one was has another name
         totals = {(each.cookie, ()): [0] * len(_TOTALS) for each in namespaces}
-        places: dict[int, dict[Labels, Values]] = defaultdict(dict)
+        locations: dict[int, dict[LabelValues, Values]] = defaultdict(dict)
         names = {
             (location, kind): (self._symbols.function(location), self._reasons.name(kind))
             for location, kind in {(drop.location, drop.kind) for drop in drops}
         }
         for drop in drops:
             function, reason = names[drop.location, drop.kind]
-            _count(totals[drop.netns_cookie, ()], _Kind(function, reason, drop.expected), drop.total)
-            (before,) = places[drop.netns_cookie].get((function, reason), (0,))
-            places[drop.netns_cookie][function, reason] = (before + drop.total,)
+            _count(totals[drop.netns_cookie, ()], _DropKind(function, reason, drop.expected), drop.total)
+            (before,) = locations[drop.netns_cookie].get((function, reason), (0,))
+            locations[drop.netns_cookie][function, reason] = (before + drop.total,)
         yield Table("packetloss", tuple(_TOTALS), {key: tuple(row) for key, row in totals.items()})
-        yield Table("packetloss", _BY_PLACE, self._bounded(places, namespaces))
+        yield Table("packetloss", _BY_LOCATION, self._bounded(locations, namespaces))
 
     def _read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
         flow, drop = self._flow.read(record), self._drop.read(record)
@@ -192,17 +192,17 @@ class PacketLoss(EventProbe):
         attributes[DROP_LOCATION.name] = stack.function
         attributes[_LENGTH.name] = drop.length
         attributes[_STACK.name] = stack.frames
-        if flow.known & Known.TCP_FLAGS:
+        if flow.known & FlowParts.TCP_FLAGS:
             attributes[TCP_SEQUENCE.name] = drop.tcp_sequence
         if not drop.expected:
             return PACKETLOSS, attributes
-        return harmless(PACKETLOSS), attributes | harmless_attributes(drop.expected)
+        return as_expected(PACKETLOSS), attributes | expected_attributes(drop.expected)
 
     def _prepare(self, bpf_object: BpfObject) -> None:
         expected = bpf_object.variable("expected_reasons")
         for number in self._reasons.ordinary():
             expected[number] = 1
-        for variable, functions in (("expected_functions", ORDINARY_PLACES), ("group_functions", GROUP_PLACES)):
+        for variable, functions in (("expected_functions", ORDINARY_FUNCTIONS), ("group_functions", GROUP_FUNCTIONS)):
             spans = self._symbols.spans(functions)
             bpf_object.variable(variable)[: len(spans)] = spans
         bpf_object.variable("icmp_rcv")[:] = self._symbols.span("icmp_rcv")
@@ -211,12 +211,12 @@ class PacketLoss(EventProbe):
         prepare_consumed_acks(bpf_object, self._symbols)
 
     def _bounded(
-        self, places: Mapping[int, Mapping[Labels, Values]], namespaces: Iterable[Namespace]
+        self, locations: Mapping[int, Mapping[LabelValues, Values]], namespaces: Iterable[Namespace]
     ) -> dict[RowKey, Values]:
-        """A row for each place and reason, up to a limit, which stays for as long as the kernel's counts do."""
+        """A row for each location and reason, up to a limit, which stays for as long as the kernel's counts do."""
         self._rows.keep_only(self._occurrences.absent.union(each.cookie for each in namespaces))
         rows: dict[RowKey, Values] = {}
-        for cookie, counts in places.items():
+        for cookie, counts in locations.items():
             rows |= {(cookie, labels): row for labels, row in self._rows.fold(cookie, counts).items()}
         return rows
 
@@ -228,7 +228,7 @@ class PacketLoss(EventProbe):
         return _Stack(self._symbols.function(location), "\n".join(map(self._symbols.name, addresses)))
 
 
-def _count(totals: list[int], kind: _Kind, drops: int) -> None:
+def _count(totals: list[int], kind: _DropKind, drops: int) -> None:
     """Add drops of a kind to those of the totals that count them."""
     for position, counts in enumerate(_TOTALS.values()):
         totals[position] += drops * counts(kind)
@@ -236,9 +236,9 @@ def _count(totals: list[int], kind: _Kind, drops: int) -> None:
 
 PROBE: Final = Probe(
     name="packetloss",
-    summary="packets that the kernel drops, by reason and place",
+    summary="packets that the kernel drops, by reason and location",
     start=PacketLoss,
-    series=(*_TOTALS, *_BY_PLACE),
+    series=(*_TOTALS, *_BY_LOCATION),
     events=(PACKETLOSS,),
     cost="nothing but at drops: some 0.2 us each, 5 us where an event with its stack is made",
     capabilities=EBPF_AND_SYMBOLS,

@@ -1,8 +1,8 @@
 """Root queueing disciplines of each namespace's devices: sent, dropped, waiting.
 
-They are told only to who is in the namespace (tc_dump_qdisc in net/sched/sch_api.c has no IFLA_TARGET_NETNSID), so the
+They are visible only within the namespace (tc_dump_qdisc in net/sched/sch_api.c has no IFLA_TARGET_NETNSID), so the
 collecting thread enters each, asks, and leaves nothing there. A pod's veth has no queue unless one is set up (bandwidth
-limits): a namespace that the walk sees to have none is not entered. Not necessary, since it needs CAP_SYS_ADMIN. Sums
+limits): a namespace that the walk sees to have none is not entered. Opt-in, since it needs CAP_SYS_ADMIN. Sums
 never go back: what a qdisc that is replaced or a device that is removed has counted, stays.
 """
 
@@ -100,5 +100,5 @@ PROBE: Final = Probe(
     series=_COUNTERS.series + _GAUGES.series,
     cost="0.5 ms for 110 namespaces of which few have a queue; 80 us for each that has",
     capabilities=(Capability.SYS_ADMIN,),
-    on_demand="it needs CAP_SYS_ADMIN, to enter namespaces",
+    opt_in="needs CAP_SYS_ADMIN, to enter namespaces",
 )

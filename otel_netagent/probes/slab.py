@@ -1,8 +1,8 @@
 """The kernel's cache of TCP sockets: how many objects it holds, and how large they are.
 
-One cache serves all namespaces, so this is told once, as the host's. Not necessary: to read the table, the kernel goes
-through every cache that it has, under a lock that creating and deleting caches takes too, and `sock` tells for less
-how many sockets there are and what their buffers take.
+One cache serves all namespaces, so this is reported once, as the host's. Opt-in: to read the table, the kernel
+goes through every cache that it has, under a lock that creating and deleting caches takes too, and `sock` reports at
+less cost how many sockets there are and how much memory their buffers use.
 """
 
 from __future__ import annotations
@@ -60,5 +60,5 @@ PROBE: Final = Probe(
     start=_start,
     series=_COLUMNS.series,
     cost="1 ms: the kernel goes through all its caches",
-    on_demand="it is dear, and tells of the node only",
+    opt_in="expensive, and node-wide only",
 )

@@ -1,7 +1,7 @@
 """TCP sockets of each namespace, and what the whole node has of them.
 
 Of the numbers of /proc/PID/net/sockstat, `orphan`, `alloc` and `mem` are the node's, repeated by the kernel in every
-namespace (sockstat_seq_show in net/ipv4/proc.c: they have no namespace): they are told once, as the host's.
+namespace (sockstat_seq_show in net/ipv4/proc.c: they have no namespace): they are reported once, as the host's.
 """
 
 from __future__ import annotations

@@ -2,12 +2,11 @@
 
 What is counted are standstills (bpf/socketlatency.bpf.c): a program that does not read for 150 ms is one, whatever came
 meanwhile; a connection whose peer reads nothing for 150 ms, so that what the program has written waits, is one for
-the writer. Of datagrams only the reading is measured: writing one takes it to the network layer within the call.
+the writer. Of datagrams only the reading is measured: writing one brings it to the network layer within the call.
 
-Not among the necessary probes: a message costs it 0.9 us over TCP and 0.7 us over UDP, both ends together, where a
-request and its answer take 80 us (Linux 6.18 in a virtual machine, `kernel.bpf_stats_enabled`). Most of it is what the
-CPU at which data arrive and the one that reads them have to tell each other. Most of what is written goes out at once,
-and costs a comparison.
+Opt-in: a message costs 0.9 us over TCP and 0.7 us over UDP, both ends together, where a request and its answer take
+80 us (Linux 6.18 in a virtual machine, `kernel.bpf_stats_enabled`). Most of it is traffic between the caches of the CPU
+at which data arrive and the one that reads them. Most of what is written goes out at once, and costs a comparison.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.model.attribute import AttributeValue
 from otel_netagent.model.event import EventType, Guidance
-from otel_netagent.probing.attach import Attached, Hook, Unavailable, Way, attach, kernel_of
+from otel_netagent.probing.attach import Attached, AttachMethod, Hook, Unavailable, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.duration import LATENCY
@@ -112,33 +111,37 @@ _LATENCIES: Final = (
 """By the numbers of enum socket_latency."""
 
 
-def _at_entry(handler: str) -> tuple[Way, Way]:
+def _at_entry(handler: str) -> tuple[AttachMethod, AttachMethod]:
     """The programs of AT_ENTRY_BY_WHERE that use the table."""
-    return Way(f"{handler}_fentry_in_table"), Way(f"{handler}_kprobe")
+    return AttachMethod(f"{handler}_fentry_in_table"), AttachMethod(f"{handler}_kprobe")
 
 
 _IN_SOCKETS: Final = (
     # Whatever ends a wait comes first: a wait that began must not miss its end.
-    Hook("reading of TCP sockets", (Way("stream_read_typed"),)),
-    Hook("reading of UDP sockets", (Way("message_read_typed"), Way("datagram_read_fentry"))),
-    Hook("arrival of data", (Way("data_ready_typed"), Way("data_arrived_fentry"))),
-    Hook("handing on of written data", (Way("handed_on_typed"),)),
-    Hook("writing to TCP sockets", (Way("all_written_typed"), Way("all_written_fexit"))),
-    Hook("waiting within a write", (Way("piece_written_typed"), Way("data_written_fentry"))),
+    Hook("reading of TCP sockets", (AttachMethod("stream_read_typed"),)),
+    Hook("reading of UDP sockets", (AttachMethod("message_read_typed"), AttachMethod("datagram_read_fentry"))),
+    Hook("arrival of data", (AttachMethod("data_ready_typed"), AttachMethod("data_arrived_fentry"))),
+    Hook("handing on of written data", (AttachMethod("handed_on_typed"),)),
+    Hook("writing to TCP sockets", (AttachMethod("all_written_typed"), AttachMethod("all_written_fexit"))),
+    Hook("waiting within a write", (AttachMethod("piece_written_typed"), AttachMethod("data_written_fentry"))),
 )
 _IN_TABLE: Final = (
-    Hook("end of TCP sockets", (Way("forget_socket"),)),
-    Hook("reading of TCP sockets", (Way("stream_read_raw"),)),
-    Hook("reading of UDP sockets", (Way("message_read_raw"), *_at_entry("datagram_read"))),
-    Hook("arrival of data", (Way("data_ready_raw"), *_at_entry("data_arrived"))),
-    Hook("handing on of written data", (Way("handed_on_raw"),)),
+    Hook("end of TCP sockets", (AttachMethod("forget_socket"),)),
+    Hook("reading of TCP sockets", (AttachMethod("stream_read_raw"),)),
+    Hook("reading of UDP sockets", (AttachMethod("message_read_raw"), *_at_entry("datagram_read"))),
+    Hook("arrival of data", (AttachMethod("data_ready_raw"), *_at_entry("data_arrived"))),
+    Hook("handing on of written data", (AttachMethod("handed_on_raw"),)),
     Hook(
         "writing to TCP sockets",
-        (Way("all_written_raw"), Way("all_written_fexit_in_table"), Way("all_written_kprobe")),
+        (
+            AttachMethod("all_written_raw"),
+            AttachMethod("all_written_fexit_in_table"),
+            AttachMethod("all_written_kprobe"),
+        ),
     ),
-    Hook("waiting within a write", (Way("piece_written_raw"), *_at_entry("data_written"))),
+    Hook("waiting within a write", (AttachMethod("piece_written_raw"), *_at_entry("data_written"))),
 )
-"""For kernels that let tracing programs keep nothing in a socket: bpf/socketlatency.bpf.c says which."""
+"""For kernels on which tracing programs cannot store anything in a socket: bpf/socketlatency.bpf.c says which."""
 
 
 class _Wait(NamedTuple):
@@ -200,5 +203,5 @@ PROBE: Final = Probe(
     events=tuple(latency.event for latency in _LATENCIES),
     cost="0.9 us a message over TCP, 0.7 us over UDP, both ends together",
     capabilities=EBPF,
-    on_demand="it is paid by every message, 2 % of a short request and its answer",
+    opt_in="adds cost to every message, 2 % of a short request and its answer",
 )

@@ -1,6 +1,6 @@
 """The receive path of the node's CPUs: packets processed and dropped, and times that the work was cut short.
 
-The kernel has one table for all namespaces, so this is told once, as the host's. Costs one short read.
+The kernel has one table for all namespaces, so this is reported once, as the host's. Costs one short read.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from otel_netagent.kernel.bpf.layout import BadRecord, Layout
 from otel_netagent.kernel.symbols import Symbols
 from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
-from otel_netagent.probing.attach import Hook, KernelMember, Way, at_entry, attach, kernel_of
+from otel_netagent.probing.attach import AttachMethod, Hook, KernelMember, at_entry, attach, kernel_of
 from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.ending import prepare_endings, request_hook, time_wait_hook
@@ -110,17 +110,17 @@ _TYPES: Final = (
 _ALL_SENT: Final = KernelMember(
     "trace_event_raw_tcp_send_reset",
     "reason",
-    "before Linux 6.10 this tracepoint tells only the resets of a full socket",
+    "before Linux 6.10 this tracepoint covers only resets of a full socket",
 )
-_SENT: Final = Way("reset_sent", _ALL_SENT)
+_SENT: Final = AttachMethod("reset_sent", _ALL_SENT)
 _WITHOUT_SOCKET: Final = "reset_received_without_socket"
 _HOOKS: Final = (
-    Hook("resets sent", (Way("reset_sent"),)),
+    Hook("resets sent", (AttachMethod("reset_sent"),)),
     Hook("resets sent without a socket or in TIME_WAIT, IPv4", (_SENT, *at_entry("v4_reset_sent"))),
     Hook("resets sent without a socket or in TIME_WAIT, IPv6", (_SENT, *at_entry("v6_reset_sent"))),
-    Hook("state before the close", (Way("remember_state"),)),
-    Hook("resets received", (Way("reset_received"),)),
-    Hook("segments freed", (Way(_WITHOUT_SOCKET),)),
+    Hook("state before the close", (AttachMethod("remember_state"),)),
+    Hook("resets received", (AttachMethod("reset_received"),)),
+    Hook("segments freed", (AttachMethod(_WITHOUT_SOCKET),)),
     time_wait_hook("resets received in TIME_WAIT", _WITHOUT_SOCKET),
     request_hook("resets received in SYN_RECV", _WITHOUT_SOCKET),
 )

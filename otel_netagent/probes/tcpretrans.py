@@ -1,8 +1,8 @@
 """TCP segments sent again: how many, with how many bytes, and for each (in bounds) its connection and what made it so.
 
-Told is what a timer had to run out for: the connection stood still for 200 ms or, in the handshake, for a second and
-more. A fast retransmission repairs a loss within a round trip, as TCP is meant to do on a path that others use too; it
-is counted, and told where harmless events are asked for.
+An event is emitted for what a timer had to run out for: the connection stood still for 200 ms or, in the handshake, for
+a second and more. A fast retransmission repairs a loss within a round trip, as TCP is meant to do on a path that others
+use too; it is counted, and emitted only where `event_config.expected` asks for it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import Table
-from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.attach import AttachMethod, Hook, attach, kernel_of
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.event_probe import EventProbe
+from otel_netagent.probing.expected import EXPECTED, as_expected, expected_attributes
 from otel_netagent.probing.flow import CONNECTION, flow_attributes, flow_of
-from otel_netagent.probing.harmless import HARMLESS, harmless, harmless_attributes
 from otel_netagent.probing.occurrences import Occurrence
 from otel_netagent.probing.segment import DROP_LOCATION, DROP_REASON, RETRANSMITTED, TCP_SEQUENCE
 from otel_netagent.probing.tcp_state import TCP_STATE, tcp_state
@@ -66,15 +66,15 @@ TCPRETRANS: Final = EventType(
         DROP_LOCATION.in_line(" at:"),
         TCP_SEQUENCE,
         _TIMEOUTS,
-        HARMLESS,
+        EXPECTED,
     ),
     guidance=Guidance(
         example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443 state:TCP_ESTABLISHED "
         "segment:DATA trigger:LOSS_PROBE bytes:512",
         causes="The segment or its acknowledgment was lost; the peer is gone, or a firewall between drops without a "
         "word (SYN).",
-        look_at="PACKETLOSS of the same flow and netagent.tcp.sequence, here and on the peer's node: it has the place "
-        "and the reason. Then drops of devices and queues (netdev, qdisc), conntrack, and policies.",
+        look_at="PACKETLOSS of the same flow and netagent.tcp.sequence, here and on the peer's node: it has the "
+        "location and the reason. Then drops of devices and queues (netdev, qdisc), conntrack, and policies.",
     ),
 )
 
@@ -99,8 +99,8 @@ _SEGMENTS: Final = len(_MADE)
 _BYTES: Final = _SEGMENTS + 1
 
 _HOOKS: Final = (
-    Hook("segments retransmitted", (Way("retransmitted"),)),
-    Hook("SYN-ACKs retransmitted", (Way("retransmitted_synack"),)),
+    Hook("segments retransmitted", (AttachMethod("retransmitted"),)),
+    Hook("SYN-ACKs retransmitted", (AttachMethod("retransmitted_synack"),)),
 )
 
 
@@ -144,9 +144,9 @@ class TcpRetrans(EventProbe):
                 _TIMEOUTS.name: retransmission.timeouts,
             }
             | _sent_again(_MADE[kind], retransmission)
-            | harmless_attributes(retransmission.expected)
+            | expected_attributes(retransmission.expected)
         )
-        return harmless(TCPRETRANS) if retransmission.expected else TCPRETRANS, attributes
+        return as_expected(TCPRETRANS) if retransmission.expected else TCPRETRANS, attributes
 
 
 def _sent_again(made: _Made, retransmission: _Retransmission) -> dict[str, AttributeValue]:

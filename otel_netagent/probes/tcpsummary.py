@@ -1,6 +1,6 @@
 """TCP sockets of each namespace by state, their queues and round trips, and the accept queues of listening ports.
 
-Every socket counts once, whoever holds it: also those that no process has a descriptor of. bpf/tcpsummary.bpf.c tells
+Every socket counts once, whoever holds it: also those that no process has a descriptor of. bpf/tcpsummary.bpf.c says
 how they are found, and why so.
 """
 
@@ -15,7 +15,7 @@ from otel_netagent.model.probe_status import HookStatus
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import HistogramTable, RowKey, Table, Values
 from otel_netagent.probing.accumulated import Accumulated
-from otel_netagent.probing.bounded import Bounded, Labels
+from otel_netagent.probing.bounded import Bounded, LabelValues
 from otel_netagent.probing.capability import EBPF
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSource, Probe
@@ -56,7 +56,7 @@ _ROUND_TRIPS: Final = Series(
     "tcp_sock.srtt_us, as ss shows it",
     bounds=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
-"""A long connection counts in each collection: it tells what connections have, not how often something is sent."""
+"""A long connection counts in each collection: it shows what connections have, not how often something is sent."""
 
 _LISTEN_PORTS: Final = _gauge("tcplistenports", "{port}", "ports listened at")
 
@@ -96,7 +96,7 @@ class _RunningTcpSummary:
         namespaces = list(namespaces)
         sockets = self._reader.read(namespaces)
         cookies = {each.inode: each.cookie for each in namespaces}
-        ports: dict[int, dict[Labels, Values]] = {cookie: {} for cookie in cookies.values()}
+        ports: dict[int, dict[LabelValues, Values]] = {cookie: {} for cookie in cookies.values()}
         for (inode, port), queue in sorted(sockets.accept_queues.items()):
             if inode in cookies:
                 ports[cookies[inode]][str(port),] = self._backlogs.row(queue)
@@ -111,7 +111,7 @@ class _RunningTcpSummary:
     def close(self) -> None:
         self._reader.close()
 
-    def _listening(self, ports: Mapping[int, Mapping[Labels, Values]]) -> Table:
+    def _listening(self, ports: Mapping[int, Mapping[LabelValues, Values]]) -> Table:
         self._ports.keep_only(ports.keys())
         rows: dict[RowKey, Values] = {}
         for cookie, queues in ports.items():

@@ -1,9 +1,9 @@
 """Segments that reach a connection in TIME_WAIT and end there: what the peer sends when, for this side, all is over.
 
-Told are data, SYN and RST, and a FIN that is repeated (our last ACK was lost). The first FIN, with which a close by
-this side ends, and bare ACKs are ordinary: counted, and told where harmless events are asked for. So is each FIN of a
-peer without timestamps (RFC 7323), of which nobody can tell whether it is the first. A SYN that opens a new connection
-does not end in TIME_WAIT.
+Events are emitted for data, SYN and RST, and for a FIN that is repeated (our last ACK was lost). The first FIN, with
+which a close by this side ends, and bare ACKs are expected: they are counted, and emitted only where
+`event_config.expected` asks for them. So is each FIN of a peer without timestamps (RFC 7323), since nothing shows
+whether it is the first. A SYN that opens a new connection does not end in TIME_WAIT.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Final, NamedTuple
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
-from otel_netagent.probing.attach import Hook, Way, attach, kernel_of
+from otel_netagent.probing.attach import AttachMethod, Hook, attach, kernel_of
 from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.declaration import Environment, Probe
 from otel_netagent.probing.ending import prepare_endings, time_wait_hook
 from otel_netagent.probing.event_probe import EventProbe
+from otel_netagent.probing.expected import EXPECTED, as_expected, expected_attributes
 from otel_netagent.probing.flow import FLOW, flow_attributes, flow_of, tcp_flags_text
-from otel_netagent.probing.harmless import HARMLESS, harmless, harmless_attributes
 from otel_netagent.probing.segment import TCP_SEQUENCE
 
 _FLAGS: Final = Attribute("netagent.tcp.flags", str, "names of the segment's flags", before=" flags:")
@@ -30,7 +30,7 @@ TCP_TW_RCV: Final = EventType(
     "TCP_TW_RCV",
     "netagent.tcptwrcv",
     "a segment reaches a TIME_WAIT socket and is consumed by it",
-    (*FLOW, _FLAGS, TCP_SEQUENCE, _DATA, HARMLESS),
+    (*FLOW, _FLAGS, TCP_SEQUENCE, _DATA, EXPECTED),
     guidance=Guidance(
         example="protocol=TCP saddr=10.1.17.172 sport=43018 daddr=10.1.17.176 dport=6443 flags:SYN",
         causes="The peer uses the port again too soon (SYN), has not seen the end (FIN, lost ACK), or goes on sending "
@@ -41,7 +41,7 @@ TCP_TW_RCV: Final = EventType(
 )
 
 _HOOKS: Final = (
-    Hook("segments freed", (Way("segment_ended"),)),
+    Hook("segments freed", (AttachMethod("segment_ended"),)),
     time_wait_hook("segments that end in TIME_WAIT", "segment_ended"),
 )
 
@@ -74,9 +74,9 @@ class TcpTwRcv(EventProbe):
                 TCP_SEQUENCE.name: segment.sequence,
                 _DATA.name: segment.bytes,
             }
-            | harmless_attributes(segment.expected)
+            | expected_attributes(segment.expected)
         )
-        return harmless(TCP_TW_RCV) if segment.expected else TCP_TW_RCV, attributes
+        return as_expected(TCP_TW_RCV) if segment.expected else TCP_TW_RCV, attributes
 
 
 PROBE: Final = Probe(

@@ -20,7 +20,7 @@ from otel_netagent.model.attribute import Attribute, AttributeValue
 from otel_netagent.model.event import EventType, Guidance
 from otel_netagent.model.series import Kind, Series
 from otel_netagent.model.table import HistogramTable, Table
-from otel_netagent.probing.attach import Hook, Unavailable, Way, attach, kernel_of
+from otel_netagent.probing.attach import AttachMethod, Hook, Unavailable, attach, kernel_of
 from otel_netagent.probing.capability import EBPF_AND_SYMBOLS
 from otel_netagent.probing.columns import Column, Columns
 from otel_netagent.probing.declaration import Environment, EventSettings, Probe
@@ -117,8 +117,8 @@ _FUNCTIONS: Final = ("virtnet_send_command_reply", "virtnet_send_command")
 
 def _hooks(function: str) -> tuple[Hook, ...]:
     return (
-        Hook("the end of commands", (Way(f"{function}_fexit"), Way(f"{function}_kretprobe"))),
-        Hook("the start of commands", (Way(f"{function}_fentry"), Way(f"{function}_kprobe"))),
+        Hook("the end of commands", (AttachMethod(f"{function}_fexit"), AttachMethod(f"{function}_kretprobe"))),
+        Hook("the start of commands", (AttachMethod(f"{function}_fentry"), AttachMethod(f"{function}_kprobe"))),
     )
 
 
@@ -138,7 +138,7 @@ class CommandReader:
         self._command = Layout(btf, "virtcmdlat_event", _Command)
 
     def read(self, record: bytes, kind: int) -> tuple[EventType, dict[str, AttributeValue]]:
-        """What a record of this kind tells. Raises BadRecord."""
+        """What a record of this kind says. Raises BadRecord."""
         delay, command = self._delay.read(record), self._command.read(record)
         if kind >= len(_TYPES):
             raise BadRecord(f"command of unknown kind {kind}")

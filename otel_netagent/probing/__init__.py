@@ -1,1 +1,1 @@
-"""What probes are made of: their declaration, ways to attach, what their eBPF programs share."""
+"""What probes are made of: their declaration, attach methods, what their eBPF programs share."""

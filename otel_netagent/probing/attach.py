@@ -1,7 +1,7 @@
-"""Attaching the programs of an object by the best way that this kernel admits.
+"""Attaching the programs of an object by the best method that this kernel supports.
 
-Each thing that a probe watches is a Hook with several ways, best first. Whether a way works is found out by
-doing it: a kernel may refuse a program when it is loaded (fentry by policy) or when it is attached (kprobe).
+Each thing that a probe watches is a Hook with several attach methods, best first. Whether one works is found out by
+trying it: a kernel may reject a program when it is loaded (fentry by policy) or when it is attached (kprobe).
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class KernelEnumerator:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way to see what a hook watches: a program of the object, and what the kernel must have for it.
+class AttachMethod:
+    """How to see what a hook watches: a program of the object, and what the kernel must have for it.
 
-    `along` are further programs without which that one is of no use: all are attached, or the way is refused.
+    `along` are further programs without which that one is of no use: all are attached, or the method is rejected.
     """
 
     program: str
@@ -68,13 +68,13 @@ class Way:
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """All programs of this way; the first stands for it where it is told."""
+        """All programs of this method; the first stands for it in statuses and messages."""
         return (self.program, *self.along)
 
 
-def at_entry(handler: str) -> tuple[Way, Way]:
+def at_entry(handler: str) -> tuple[AttachMethod, AttachMethod]:
     """The two programs that AT_ENTRY (bpf/include/probe.h) makes of a handler."""
-    return Way(f"{handler}_fentry"), Way(f"{handler}_kprobe")
+    return AttachMethod(f"{handler}_fentry"), AttachMethod(f"{handler}_kprobe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Hook:
     """One thing that a probe watches. `purpose` completes "not seen here: ..."."""
 
     purpose: str
-    ways: tuple[Way, ...]
+    methods: tuple[AttachMethod, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,43 +98,43 @@ _TYPED: Final = ("fentry", "fexit", "tp_btf", "iter", "lsm")
 
 
 class _Search:
-    """The search for the way of one hook: which were refused so far, and which is to be tried now."""
+    """The search for the attach method of one hook: which were rejected so far, and which is to be tried now."""
 
     def __init__(self, hook: Hook, sections: Mapping[str, str], kernel: KernelFacts) -> None:
         self._hook = hook
         self._sections = sections
         self._kernel = kernel
         self._refused: list[Refusal] = []
-        self._ways = deque(hook.ways)
+        self._methods = deque(hook.methods)
         self._pass_over_lacking()
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """The programs to try now; none when every way was refused."""
-        return self._ways[0].programs if self._ways else ()
+        """The programs to try now; none when every method was rejected."""
+        return self._methods[0].programs if self._methods else ()
 
-    def refuse(self, program: str, reason: str) -> None:
+    def reject(self, program: str, reason: str) -> None:
         self._pass_over(program, reason)
         self._pass_over_lacking()
 
     @property
     def status(self) -> HookStatus:
-        way = self._sections[self._ways[0].program] if self._ways else None
+        way = self._sections[self._methods[0].program] if self._methods else None
         return HookStatus(self._hook.purpose, way, tuple(self._refused))
 
     def _pass_over_lacking(self) -> None:
-        while self._ways and (lacking := self._lacking(self._ways[0])):
-            self._pass_over(self._ways[0].program, lacking)
+        while self._methods and (lacking := self._lacking(self._methods[0])):
+            self._pass_over(self._methods[0].program, lacking)
 
-    def _lacking(self, way: Way) -> str | None:
-        if not self._kernel.source.in_kernel and self._sections[way.program].startswith(_TYPED):
+    def _lacking(self, method: AttachMethod) -> str | None:
+        if not self._kernel.source.in_kernel and self._sections[method.program].startswith(_TYPED):
             return "needs BTF in the kernel itself"
-        if way.needs is None or way.needs.is_met(self._kernel.btf):
+        if method.needs is None or method.needs.is_met(self._kernel.btf):
             return None
-        return way.needs.lacking
+        return method.needs.lacking
 
     def _pass_over(self, program: str, reason: str) -> None:
-        self._ways.popleft()
+        self._methods.popleft()
         self._refused.append(Refusal(self._sections[program], reason))
 
 
@@ -144,15 +144,15 @@ def attach(
     hooks: Sequence[Hook],
     prepare: Callable[[BpfObject], None] = lambda _unloaded: None,
 ) -> Attached:
-    """Load `object_file` and attach each hook, in their order, by its first way that works.
+    """Load `object_file` and attach each hook, in their order, by its first method that works.
 
     `prepare` sets constants before the object is loaded; it may be called several times, for an object each.
     Raises Unavailable where no hook can be attached at all, BpfError where the object itself is at fault.
     """
     path = kernel.objects / f"{object_file}.bpf.o"
     with BpfObject(path, ()) as unloaded:
-        ways = [way for hook in hooks for way in hook.ways]
-        sections = {program: unloaded.section(program) for way in ways for program in way.programs}
+        methods = [method for hook in hooks for method in hook.methods]
+        sections = {program: unloaded.section(program) for method in methods for program in method.programs}
     searches = [_Search(hook, sections, kernel) for hook in hooks]
     while programs := list(dict.fromkeys(program for search in searches for program in search.programs)):
         try:
@@ -162,7 +162,7 @@ def attach(
                 raise
             for search in searches:
                 if error.program in search.programs:
-                    search.refuse(error.program, error.reason)
+                    search.reject(error.program, error.reason)
         else:
             return Attached(bpf_object, tuple(search.status for search in searches))
     refusals = (refusal for search in searches for refusal in search.status.refused)
@@ -172,7 +172,7 @@ def attach(
 def _load_and_attach(
     bpf_object: BpfObject, programs: Collection[str], prepare: Callable[[BpfObject], None]
 ) -> BpfObject:
-    """All or nothing: where one program is refused, none stays attached and nothing loaded."""
+    """All or nothing: where one program is rejected, none stays attached and nothing loaded."""
     try:
         prepare(bpf_object)
         bpf_object.load()

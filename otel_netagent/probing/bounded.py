@@ -10,11 +10,11 @@ from otel_netagent.model.table import Values
 OTHER: Final = "other"
 """Value of every label of the row that the excess is in."""
 
-Labels: TypeAlias = tuple[str, ...]
+LabelValues: TypeAlias = tuple[str, ...]
 
 
 class Bounded:
-    """Gives each namespace so many rows of its own, to those that come first, and takes the others together.
+    """Gives each namespace so many rows of its own, to those that come first, and sums up the others.
 
     Who has a row keeps it for as long as it is there, so that no counter goes back, and none of the excess gets one
     before there is room.
@@ -23,13 +23,13 @@ class Bounded:
     def __init__(self, limit: int) -> None:
         """No namespace, by its cookie, has more than `limit` rows, and the one of the excess."""
         self._limit = limit
-        self._kept: dict[int, set[Labels]] = {}
+        self._kept: dict[int, set[LabelValues]] = {}
 
-    def fold(self, cookie: int, rows: Mapping[Labels, Values]) -> dict[Labels, Values]:
+    def fold(self, cookie: int, rows: Mapping[LabelValues, Values]) -> dict[LabelValues, Values]:
         """The rows of a namespace, with the excess added up. Of those that are new, the first in `rows` come first."""
         kept = self._kept.setdefault(cookie, set())
         kept.intersection_update(rows)
-        excess: list[Labels] = []
+        excess: list[LabelValues] = []
         for labels in rows:
             if labels in kept or len(kept) < self._limit:
                 kept.add(labels)

@@ -27,13 +27,13 @@ class EventSource:
     `decode` gets the record and what to add to CLOCK_MONOTONIC for Unix time (ns). It raises BadRecord for
     what is no record of this probe.
 
-    Nothing is told before `tell` says what is wanted; None: no events. It may be called at any time, and changes
-    nothing of what the probe counts.
+    No events are emitted before `configure` is called with their settings; None: no events. It may be called at any
+    time, and changes nothing of what the probe counts.
     """
 
     ring: Map
     decode: Callable[[bytes, int], Event]
-    tell: Callable[[EventSettings | None], None]
+    configure: Callable[[EventSettings | None], None]
 
 
 class RunningProbe(Protocol):
@@ -59,7 +59,7 @@ class RunningProbe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WalkAccess:
-    """The walk over the namespaces that is in use, and the better one that this kernel refused."""
+    """The walk over the namespaces that is in use, and the better one that this kernel rejected."""
 
     walk: NamespaceWalk
     refused: tuple[Refusal, ...] = ()
@@ -71,14 +71,14 @@ class WalkAccess:
 
 @dataclass(frozen=True, slots=True)
 class EventSettings:
-    """How many events a second are told of one kind in one namespace, and from what duration on (ms, by type name).
+    """How many events a second are emitted of one kind in one namespace, and from what duration on (ms, by type name).
 
-    With `harmless`, what is no fault, and else only counted, is told too.
+    With `expected`, events are emitted also for what is no fault, and else only counted.
     """
 
     per_second: int = 100
     thresholds_ms: Mapping[str, int] = field(default_factory=dict)
-    harmless: bool = False
+    expected: bool = False
 
     def threshold_ns(self, event_type: EventType) -> int:
         """Above what duration this type fires; 0 for a type that duration does not matter to."""
@@ -101,7 +101,7 @@ class Environment:
 class Probe:
     """Declaration of a probe.
 
-    `start` raises attach.Unavailable where the probe cannot run. `cost` says what it takes, `on_demand` why it runs
+    `start` raises attach.Unavailable where the probe cannot run. `cost` says what it costs, `opt_in` why it runs
     only where the configuration names it; without such a reason it is one of the necessary probes. A configuration
     may call the probe by one of its `aliases` too.
 
@@ -116,10 +116,10 @@ class Probe:
     events: tuple[EventType, ...] = ()
     cost: str = ""
     capabilities: tuple[Capability, ...] = ()
-    on_demand: str = ""
+    opt_in: str = ""
     aliases: tuple[str, ...] = ()
 
     @property
     def necessary(self) -> bool:
         """Whether it runs where the configuration names no probes."""
-        return not self.on_demand
+        return not self.opt_in

@@ -18,7 +18,7 @@ ORDINARY: Final = frozenset(
         "QUEUE_PURGE",
         "UNIX_DISCONNECT",
         "UNIX_SKIP_OOB",
-        # The data came twice: what was lost before was told before.
+        # The data came twice: what was lost before was reported before.
         "TCP_OLD_DATA",
         "TCP_OFOMERGE",
         "DUP_FRAG",
@@ -27,7 +27,7 @@ ORDINARY: Final = frozenset(
         "UNICAST_IN_L2_MULTICAST",
         "UNHANDLED_PROTO",
         "IPV6DISABLED",
-        # A copy for a packet socket (tcpdump) or a tap that did not want it, or could not take it.
+        # A copy for a packet socket (tcpdump) or a tap that did not want it, or had no room for it.
         "PACKET_SOCK_ERROR",
         "TAP_FILTER",
         "TAP_TXFILTER",
@@ -35,7 +35,7 @@ ORDINARY: Final = frozenset(
 )
 """Counted, but no event and not "abnormal"."""
 
-ORDINARY_PLACES: Final = (
+ORDINARY_FUNCTIONS: Final = (
     # Multicast that nobody here has joined.
     "ip6_mc_input",
     # Every message but an echo, when it has been dealt with (seen on Linux 5.10 and 6.1).
@@ -54,7 +54,7 @@ ORDINARY_PLACES: Final = (
 )
 """Functions that free what is ordinary as if it were dropped, without giving a reason."""
 
-GROUP_PLACES: Final = (
+GROUP_FUNCTIONS: Final = (
     # Multicast that nobody here has joined: older compilers and kernels have one of these in another.
     "ip_rcv_finish_core",
     "ip_rcv_finish",

@@ -1,4 +1,4 @@
-"""Durations as the kernel side gives and takes them: in nanoseconds."""
+"""Durations as the kernel side reports and accepts them: in nanoseconds."""
 
 from __future__ import annotations
 

@@ -62,4 +62,4 @@ class EventProbe(ABC):
 
     @abstractmethod
     def _read(self, record: bytes, kind: int) -> tuple[EventType, Mapping[str, AttributeValue]]:
-        """What a record of this kind tells. Raises BadRecord."""
+        """What a record of this kind says. Raises BadRecord."""

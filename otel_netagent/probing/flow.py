@@ -11,7 +11,7 @@ from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.model.attribute import Attribute, AttributeValue
 
 
-class Known:
+class FlowParts:
     """What of a flow is known (enum flow_known): bits. Of an enum.IntFlag each test would cost a microsecond."""
 
     ADDRESSES: Final = 1 << 0
@@ -90,7 +90,7 @@ def _ends(saddr: bytes, daddr: bytes, ethertype: int) -> Ends:
 
 def protocol_name(flow: Flow) -> str:
     """The protocol in lower case: `tcp`, `icmpv6`, `arp`, or a number where it has no name here."""
-    if flow.known & Known.ADDRESSES:
+    if flow.known & FlowParts.ADDRESSES:
         return _PROTOCOL_NAMES.get(flow.protocol) or str(flow.protocol)
     return _ETHERTYPE_NAMES.get(flow.ethertype) or f"0x{flow.ethertype:04x}"
 
@@ -129,20 +129,20 @@ CONNECTION: Final = (PROTOCOL, NETWORK, SOURCE_ADDRESS, SOURCE_PORT, DESTINATION
 """What an event says of the flow of a socket; the source is the local end."""
 
 FLOW: Final = (*CONNECTION, ICMP_TYPE, ICMP_CODE, FRAGMENT, HEADER)
-"""What an event says of the flow of a packet, as far as its headers tell."""
+"""What an event says of the flow of a packet, as far as its headers show."""
 
-_INSTEAD_OF_PORTS: Final = Known.ICMP | Known.FRAGMENT | Known.TRUNCATED
+_INSTEAD_OF_PORTS: Final = FlowParts.ICMP | FlowParts.FRAGMENT | FlowParts.TRUNCATED
 
 
 def flow_attributes(flow: Flow) -> dict[str, AttributeValue]:
     """What is known of a flow."""
     attributes: dict[str, AttributeValue] = {PROTOCOL.name: protocol_name(flow)}
-    if flow.known & Known.ADDRESSES:
+    if flow.known & FlowParts.ADDRESSES:
         ends = _ends(flow.saddr, flow.daddr, flow.ethertype)
         attributes[NETWORK.name] = ends.network
         attributes[SOURCE_ADDRESS.name] = ends.source
         attributes[DESTINATION_ADDRESS.name] = ends.destination
-    if flow.known & Known.PORTS:
+    if flow.known & FlowParts.PORTS:
         attributes[SOURCE_PORT.name] = flow.sport
         attributes[DESTINATION_PORT.name] = flow.dport
     if flow.known & _INSTEAD_OF_PORTS:
@@ -152,10 +152,10 @@ def flow_attributes(flow: Flow) -> dict[str, AttributeValue]:
 
 def _instead_of_ports(flow: Flow) -> dict[str, AttributeValue]:
     attributes: dict[str, AttributeValue] = {}
-    if flow.known & Known.ICMP:
+    if flow.known & FlowParts.ICMP:
         attributes |= {ICMP_TYPE.name: flow.icmp_type, ICMP_CODE.name: flow.icmp_code}
-    if flow.known & Known.FRAGMENT:
+    if flow.known & FlowParts.FRAGMENT:
         attributes[FRAGMENT.name] = "later"
-    if flow.known & Known.TRUNCATED:
+    if flow.known & FlowParts.TRUNCATED:
         attributes[HEADER.name] = "truncated"
     return attributes

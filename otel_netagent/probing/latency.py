@@ -47,7 +47,7 @@ def series_of(latencies: Iterable[Latency]) -> tuple[Series, ...]:
 
 
 def set_bounds(bpf_object: BpfObject, latencies: Sequence[Latency]) -> None:
-    """Tell an object that is not loaded yet what to count; kinds are numbered by their place in `latencies`."""
+    """Set, in an object that is not loaded yet, what to count; kinds are numbered by their place in `latencies`."""
     bounds = bpf_object.variable("latency_bounds_ns")
     for number in range(len(bounds)):
         bounds[number] = NEVER_NS
@@ -58,7 +58,7 @@ def set_bounds(bpf_object: BpfObject, latencies: Sequence[Latency]) -> None:
 
 
 def limit_latencies(bpf_object: BpfObject, latencies: Sequence[Latency], events: EventSettings | None) -> None:
-    """Have a loaded object tell those latencies that are wanted from now on; it counts in any case."""
+    """Have a loaded object emit events above these thresholds from now on, or none; it counts in any case."""
     thresholds = bpf_object.variable("event_above_ns")
     for kind, latency in enumerate(latencies):
         thresholds[kind] = events.threshold_ns(latency.event) if events else NEVER_NS

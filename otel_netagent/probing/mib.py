@@ -66,7 +66,7 @@ def by_rule(field: MibField, unit: str) -> MibColumn:
 WALK_COST: Final = "in the one pass over the namespaces, 1.2 ms for 110 of them, whichever of its probes are on"
 
 
-def mib_probe(name: str, summary: str, *columns: MibColumn, cost: str, on_demand: str = "") -> Probe:
+def mib_probe(name: str, summary: str, *columns: MibColumn, cost: str, opt_in: str = "") -> Probe:
     """Declare a probe of these columns."""
     return Probe(
         name=name,
@@ -75,7 +75,7 @@ def mib_probe(name: str, summary: str, *columns: MibColumn, cost: str, on_demand
         start=lambda environment: _RunningMibProbe(name, columns, environment),
         cost=cost,
         capabilities=EBPF,
-        on_demand=on_demand,
+        opt_in=opt_in,
     )
 
 

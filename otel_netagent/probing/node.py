@@ -1,4 +1,4 @@
-"""Facts of the whole node, which the kernel keeps once for all namespaces: told once, as the host's."""
+"""Facts of the whole node, which the kernel keeps once for all namespaces: reported once, as the host's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NodeRow:
         """Know the host's namespace. Raises Unavailable where it cannot be known."""
         host = processes.host_netns()
         if host is None:
-            raise Unavailable("the host's network namespace cannot be told: /proc/self/ns/net cannot be read")
+            raise Unavailable("the host's network namespace cannot be determined: /proc/self/ns/net cannot be read")
         self._host = host
 
     def of(self, values: tuple[ValueT, ...], namespaces: Iterable[Namespace]) -> dict[RowKey, tuple[ValueT, ...]]:

@@ -23,7 +23,7 @@ _FORGET_AFTER: Final = 3
 """Collections that a namespace without a process is kept for: its last drops may come after its last process."""
 
 _UNKNOWN: Final = 0
-"""The cookie of what happened in a namespace that the kernel side could not tell."""
+"""The cookie of what happened in a namespace that the kernel side could not determine."""
 
 
 class Occurrence(NamedTuple):
@@ -112,7 +112,7 @@ def uncounted_table(probe: str, uncounted: int, namespaces: Iterable[Namespace],
 def limit_events(bpf_object: BpfObject, events: EventSettings | None) -> None:
     """Have a loaded object emit as many events as are wanted from now on; it counts in any case."""
     bpf_object.variable("events_per_second")[0] = events.per_second if events else 0
-    bpf_object.variable("emit_expected")[0] = events is not None and events.harmless
+    bpf_object.variable("emit_expected")[0] = events is not None and events.expected
 
 
 class Occurrences:
@@ -141,7 +141,7 @@ class Occurrences:
         return frozenset(self._absent)
 
     def read(self, namespaces: Sequence[Namespace]) -> list[Occurrence]:
-        """Every entry of these namespaces; what is of a namespace that the kernel could not tell is the host's."""
+        """Every entry of these namespaces; what is of a namespace that the kernel could not determine is the host's."""
         keys = WalkKeys(namespaces)
         host = next((each.cookie for each in namespaces if each.inode == self._host), None)
         found: list[Occurrence] = []

@@ -10,7 +10,7 @@ from otel_netagent.probing.attach import Unavailable
 
 
 def require(table: str, remedy: str) -> None:
-    """Find out whether this kernel has /proc/PID/net/TABLE and lets us read it. Raises Unavailable with `remedy`."""
+    """Check that this kernel has /proc/PID/net/TABLE and that we may read it. Raises Unavailable with `remedy`."""
     path = files.PROC / "self/net" / table
     try:
         path.read_bytes()

@@ -1,4 +1,4 @@
-"""Names that the kernel gives as bytes: of commands, of interfaces."""
+"""Names that the kernel reports as bytes: of commands, of interfaces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that the kernel gives by an iterator, and procfs, for more CPU time, where it does not."""
+"""Numbers from an iterator in the kernel, or from procfs, for more CPU time, where there is no iterator."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def start_reader(
     in_kernel: Callable[[KernelFacts], _ReaderT],
     by_procfs: Callable[[], _ReaderT],
 ) -> tuple[_ReaderT, HookStatus]:
-    """The reader `in_kernel`, which raises BpfError where this kernel refuses it; then the one `by_procfs`.
+    """The reader `in_kernel`, which raises BpfError where this kernel rejects it; then the one `by_procfs`.
 
-    `way` is how statuses call the first; `purpose` what is read.
+    `way` is the attach method of the first, as statuses show it; `purpose` what is read.
     """
     kernel = environment.kernel
     if kernel is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from otel_netagent.model.attribute import Attribute, AttributeValue
-from otel_netagent.probing.attach import Hook, Way
+from otel_netagent.probing.attach import AttachMethod, Hook
 from otel_netagent.probing.duration import duration_text
 
 
@@ -21,18 +21,18 @@ class Parts(NamedTuple):
 
 def _hook(purpose: str, *variants: tuple[str, ...]) -> Hook:
     """What is watched at the entries of all functions of a variant: a part lies between two of them."""
-    return Hook(purpose, tuple(_way(variant, form) for form in ("fentry", "kprobe") for variant in variants))
+    return Hook(purpose, tuple(_method(variant, form) for form in ("fentry", "kprobe") for variant in variants))
 
 
-def _way(functions: tuple[str, ...], form: str) -> Way:
+def _method(functions: tuple[str, ...], form: str) -> AttachMethod:
     first, *others = (f"{function}_{form}" for function in functions)
-    return Way(first, along=tuple(others))
+    return AttachMethod(first, along=tuple(others))
 
 
 _RECEIVING_IPV4: Final = ("ip_rcv", "ip_local_deliver", "ip_protocol_deliver_rcu")
 _RECEIVING_IPV6: Final = ("ipv6_rcv", "ip6_route_input", "ip6_input", "ip6_protocol_deliver_rcu")
 
-HOPS: Final = (
+PART_HOOKS: Final = (
     _hook(
         "parts of receiving IPv4",
         ("tcp_v4_early_demux", "udp_v4_early_demux", "ip_route_input_noref", *_RECEIVING_IPV4),

@@ -1,4 +1,4 @@
-"""All TCP sockets of the node by namespace: by one pass in the kernel (bpf/tcpsummary.bpf.c), or by procfs."""
+"""All TCP sockets of the node by namespace: in one pass in the kernel (bpf/tcpsummary.bpf.c), or from procfs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Sockets:
 
 
 class SocketReader(Protocol):
-    """A way of reading all sockets."""
+    """Reads all sockets."""
 
     @property
     def uncounted(self) -> int:
@@ -138,7 +138,7 @@ class KernelSockets:
             sockets = self._take()
             if self._strayed[0] == strayed:
                 break
-        self._tell_uncounted()
+        self._warn_of_uncounted()
         return sockets
 
     @property
@@ -150,8 +150,8 @@ class KernelSockets:
         """Take the programs out of the kernel."""
         self._object.close()
 
-    def _tell_uncounted(self) -> None:
-        """Say it, once until the agent is started again."""
+    def _warn_of_uncounted(self) -> None:
+        """Log it, once until the agent is started again."""
         if self._uncounted[0] and not self._full:
             self._full = True
             logger.warning("tcpsummary: more namespaces or listening ports than there is room for: some are left out")
@@ -180,7 +180,7 @@ class KernelSockets:
 
 
 class ProcfsSockets:
-    """The same by /proc/PID/net/tcp and tcp6, but for round trips and limits of accept queues: these tell neither."""
+    """The same from /proc/PID/net/tcp and tcp6, but for round trips and limits of accept queues: these show neither."""
 
     uncounted: Final = 0
 

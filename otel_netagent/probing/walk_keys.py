@@ -1,4 +1,4 @@
-"""Which of the namespaces of a walk it is that the kernel side tells of, by cookie and inode (bpf/include/netns.h)."""
+"""Which namespace of a walk an entry of the kernel side belongs to, by cookie and inode (bpf/include/netns.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of each namespace that the walk has on its way, and procfs, for more CPU time, where it has not."""
+"""Numbers of each namespace: from the walk, or from procfs, for more CPU time, where the walk does not have them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def start_reader(
     positions = environment.walk.walk.positions
     if missing := [name for name in record._fields if (part, name) not in positions]:
         refused = environment.walk.refused or (
-            Refusal(environment.walk.walk.way, f"does not tell {', '.join(missing)} on this kernel"),
+            Refusal(environment.walk.walk.way, f"does not show {', '.join(missing)} on this kernel"),
         )
         return by_procfs, HookStatus(purpose, PROCFS, refused)
     pick = itemgetter(*(positions[part, name] for name in record._fields))

@@ -97,7 +97,7 @@ def declared(running: MadeUpProbe, *, necessary: bool = True, events: bool = Fal
 
     types = (EventType(running.name.upper(), f"netagent.{running.name}", "it happens", (NUMBER,)),) if events else ()
     return Probe(
-        running.name, "made up", start, (series_of(running.name),), types, on_demand="" if necessary else "special"
+        running.name, "made up", start, (series_of(running.name),), types, opt_in="" if necessary else "special"
     )
 
 
@@ -148,7 +148,7 @@ class Starts:
             self.running[name] = _Known(name, event_source=source, starts=self)
             return self.running[name]
 
-        return Probe(name, "made up", start, (series_of(name),), types, on_demand="" if necessary else "special")
+        return Probe(name, "made up", start, (series_of(name),), types, opt_in="" if necessary else "special")
 
     def _tell(self, name: str, wanted: EventSettings | None) -> None:
         assert name in self.running

@@ -84,7 +84,7 @@ def test_what_a_configuration_may_name() -> None:
 def test_what_is_wanted_of_events() -> None:
     event = EventConfig(thresholds={"FAST": 10, "SLOW": 20}, events_per_second=7, expected=True)
     chosen = selected_probes(Config(event=event), KINDS)
-    assert chosen.events_of("telling") == EventSettings(7, {"FAST": 10, "SLOW": 20}, harmless=True)
+    assert chosen.events_of("telling") == EventSettings(7, {"FAST": 10, "SLOW": 20}, expected=True)
     assert chosen.events_of("counting") is None
 
 

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from otel_netagent.probing.flow import Known
+from otel_netagent.probing.flow import FlowParts
 
 _HEADER: Final = struct.Struct("=QQII")
 _FLOW: Final = struct.Struct("=16s16sHHHBBBBBx")
@@ -16,7 +16,7 @@ _PAD: Final = bytes(4)
 
 _STACK_DEPTH: Final = 32
 _IPV4, _IPV6, _ARP = 0x0800, 0x86DD, 0x0806
-_ENDS: Final = Known.ADDRESSES | Known.PORTS
+_ENDS: Final = FlowParts.ADDRESSES | FlowParts.PORTS
 _MS: Final = 1_000_000
 
 
@@ -51,25 +51,25 @@ FLOWS: Final = {
     "TCP": flow(),
     "UDP over IPv6": flow("fd00::1", "2001:db8::2", _IPV6, protocol=17),
     "a mapped address": flow("::ffff:10.0.0.1", "::ffff:10.0.0.2", _IPV6),
-    "ICMP": flow(protocol=1, known=Known.ADDRESSES | Known.ICMP, icmp=(3, 13)),
-    "ICMPv6": flow("fd00::1", "fd00::2", _IPV6, protocol=58, known=Known.ADDRESSES | Known.ICMP, icmp=(1, 0)),
-    "a later fragment": flow(protocol=17, known=Known.ADDRESSES | Known.FRAGMENT),
-    "a truncated header of TCP": flow(known=Known.ADDRESSES | Known.TRUNCATED),
-    "a truncated header of IPv4": flow(known=Known.TRUNCATED),
-    "a protocol without a name": flow(protocol=253, known=Known.ADDRESSES),
+    "ICMP": flow(protocol=1, known=FlowParts.ADDRESSES | FlowParts.ICMP, icmp=(3, 13)),
+    "ICMPv6": flow("fd00::1", "fd00::2", _IPV6, protocol=58, known=FlowParts.ADDRESSES | FlowParts.ICMP, icmp=(1, 0)),
+    "a later fragment": flow(protocol=17, known=FlowParts.ADDRESSES | FlowParts.FRAGMENT),
+    "a truncated header of TCP": flow(known=FlowParts.ADDRESSES | FlowParts.TRUNCATED),
+    "a truncated header of IPv4": flow(known=FlowParts.TRUNCATED),
+    "a protocol without a name": flow(protocol=253, known=FlowParts.ADDRESSES),
     "UDPLite": flow(protocol=136),
     "ARP": flow(ethertype=_ARP, known=0),
-    "IPv6 in IPv4": flow(protocol=41, known=Known.ADDRESSES),
+    "IPv6 in IPv4": flow(protocol=41, known=FlowParts.ADDRESSES),
     "an ethertype without a name": flow(ethertype=0x88F7, known=0),
     "an unknown ethertype": flow(ethertype=0, known=0),
 }
 
 
 def _dropped(
-    of: bytes = FLOWS["TCP"], reason: int = 60_000, harmless: int = 0, stack: tuple[int, ...] = (0x800, 0x1000, 0x2000)
+    of: bytes = FLOWS["TCP"], reason: int = 60_000, expected: int = 0, stack: tuple[int, ...] = (0x800, 0x1000, 0x2000)
 ) -> bytes:
     """For a reason and in functions that have no name: those that have one differ from kernel to kernel."""
-    rest = struct.pack("=IIII", harmless, 4_000_000_000, 60, 8 * len(stack))
+    rest = struct.pack("=IIII", expected, 4_000_000_000, 60, 8 * len(stack))
     frames = struct.pack(f"={_STACK_DEPTH}Q", *stack, *[7] * (_STACK_DEPTH - len(stack)))
     return _header(reason) + struct.pack("=Q", 0x1000) + of + rest + _PAD + frames
 
@@ -79,14 +79,14 @@ def _reset(kind: int, state: int = 0, reason: int = 0, pid: int = 0) -> bytes:
 
 
 def _retransmitted(
-    kind: int, *, state: int = 1, segments: int = 1, size: int = 512, harmless: int = 0, of: bytes = FLOWS["TCP"]
+    kind: int, *, state: int = 1, segments: int = 1, size: int = 512, expected: int = 0, of: bytes = FLOWS["TCP"]
 ) -> bytes:
-    return _header(kind) + of + struct.pack("=IIIIII", state, 4_000_000_000, segments, size, 2, harmless)
+    return _header(kind) + of + struct.pack("=IIIIII", state, 4_000_000_000, segments, size, 2, expected)
 
 
-def _in_time_wait(flags: int, size: int = 0, harmless: int = 0) -> bytes:
-    of = flow(known=_ENDS | Known.TCP_FLAGS, flags=flags)
-    return _header(0) + of + struct.pack("=III", 4_000_000_000, size, harmless)
+def _in_time_wait(flags: int, size: int = 0, expected: int = 0) -> bytes:
+    of = flow(known=_ENDS | FlowParts.TCP_FLAGS, flags=flags)
+    return _header(0) + of + struct.pack("=III", 4_000_000_000, size, expected)
 
 
 def _slow(kind: int, latency_ns: int, rest: bytes, of: bytes = FLOWS["TCP"]) -> bytes:
@@ -110,9 +110,9 @@ def records() -> Iterator[Record]:
     for name, of in FLOWS.items():
         yield Record("packetloss", name, _dropped(of))
         yield Record("netiftxlat", name, _slow(0, 143 * _MS, _INTERFACE, of))
-    tcp = flow(known=_ENDS | Known.TCP_FLAGS, flags=0x10)
+    tcp = flow(known=_ENDS | FlowParts.TCP_FLAGS, flags=0x10)
     yield Record("packetloss", "a segment with its number", _dropped(tcp))
-    yield Record("packetloss", "no fault", _dropped(tcp, harmless=1))
+    yield Record("packetloss", "no fault", _dropped(tcp, expected=1))
     yield Record("packetloss", "no stack", _dropped(stack=()))
     yield Record("packetloss", "a stack without the place", _dropped(stack=(0x2000, 0x3000)))
     for kind in range(6):
@@ -123,12 +123,12 @@ def records() -> Iterator[Record]:
         yield Record("tcpretrans", f"kind {kind}", _retransmitted(kind))
         yield Record("tcpretrans", f"kind {kind} without data", _retransmitted(kind, size=0))
     yield Record("tcpretrans", "several segments", _retransmitted(2, segments=3, size=3_000))
-    yield Record("tcpretrans", "no fault", _retransmitted(4, harmless=1))
+    yield Record("tcpretrans", "no fault", _retransmitted(4, expected=1))
     yield Record("tcpretrans", "a state without a name", _retransmitted(2, state=0))
     yield Record("tcpretrans", "IPv6", _retransmitted(2, of=flow("fd00::1", "fd00::2", _IPV6)))
     yield Record("tcptwrcv", "SYN", _in_time_wait(0x02))
     yield Record("tcptwrcv", "data", _in_time_wait(0x18, size=99))
-    yield Record("tcptwrcv", "no fault", _in_time_wait(0x11, harmless=1))
+    yield Record("tcptwrcv", "no fault", _in_time_wait(0x11, expected=1))
     yield Record("tcptwrcv", "no flags", _in_time_wait(0))
     for kind in range(2):
         for latency_ns in (0, 820_999, 153 * _MS):

@@ -60,6 +60,6 @@ def running(name: str, access: KernelAccess, events: EventSettings | None = None
     with contextlib.closing(probe):
         source = probe.event_source
         assert source is not None
-        source.tell(events or EventSettings())
+        source.configure(events or EventSettings())
         with RingBuffers([source.ring]) as rings:
             yield Running(probe, access.walk.walk, source, rings)

@@ -22,7 +22,7 @@ from otel_netagent.pipeline.suppressed import EVENTS_SUPPRESSED
 from otel_netagent.probes import catalogue
 from otel_netagent.probes.packetloss import PACKETLOSS
 from otel_netagent.probes.tcpretrans import TCPRETRANS
-from otel_netagent.probing.flow import Known
+from otel_netagent.probing.flow import FlowParts
 from otel_netagent.probing.segment import SAME_SEGMENT
 from tests.event_page import declared, documented
 from tests.outputs.samples import NODE, make_entity
@@ -86,7 +86,7 @@ def test_whatever_a_record_holds_its_event_is_declared(
     content = bytearray(data.draw(st.binary(min_size=_SIZES[probe], max_size=_SIZES[probe])))
     struct.pack_into("=I", content, 20, kind)
     if probe in _OF_SOCKETS:
-        content[_KNOWN] = Known.ADDRESSES | Known.PORTS
+        content[_KNOWN] = FlowParts.ADDRESSES | FlowParts.PORTS
     with contextlib.suppress(BadRecord):
         declared(by_probe[probe](bytes(content), 0))
 

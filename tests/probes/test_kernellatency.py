@@ -23,7 +23,7 @@ from otel_netagent.model.event import Event
 from otel_netagent.pipeline.kernel_access import KernelAccess
 from otel_netagent.probing.attach import Hook
 from otel_netagent.probing.declaration import EventSettings
-from otel_netagent.probing.receive_timestamps import HOPS
+from otel_netagent.probing.receive_timestamps import PART_HOOKS
 from tests.probes.running import Running, running
 
 EVERY_PACKET = EventSettings(per_second=1_000_000, thresholds_ms={"RXKERNEL_SLOW": 0, "TXKERNEL_SLOW": 0})
@@ -120,13 +120,13 @@ def test_a_segment_that_passes_two_devices_counts_once(kernellatency: Running, p
     assert len(sent) == 10
 
 
-@pytest.mark.parametrize("hook", HOPS, ids=lambda hook: hook.purpose)
+@pytest.mark.parametrize("hook", PART_HOOKS, ids=lambda hook: hook.purpose)
 def test_how_parts_are_seen_is_told_with_each_refusal(whole: Running, hook: Hook) -> None:
     (status,) = [each for each in whole.probe.hooks if each.purpose == hook.purpose]
     tried = [refusal.way for refusal in status.refused] + ([status.way] if status.way else [])
-    forms = [form for form in ("fentry", "kprobe") for _ in range(len(hook.ways) // 2)]
+    forms = [form for form in ("fentry", "kprobe") for _ in range(len(hook.methods) // 2)]
     assert [way.partition("/")[0] for way in tried] == forms[: len(tried)]
-    assert status.way or len(tried) == len(hook.ways)
+    assert status.way or len(tried) == len(hook.methods)
     assert all(refusal.reason for refusal in status.refused)
 
 

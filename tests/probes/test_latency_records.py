@@ -15,13 +15,13 @@ from otel_netagent.pipeline.kernel_access import OBJECTS, KernelAccess
 from otel_netagent.probes import catalogue
 from otel_netagent.probing.attach import Unavailable
 from otel_netagent.probing.declaration import Environment
-from otel_netagent.probing.receive_timestamps import HOPS
+from otel_netagent.probing.receive_timestamps import PART_HOOKS
 from tests.kernel.held import held
 from tests.probes.running import Running, running
 
 HEADER = struct.Struct("=QQII")
 PROBES = ("socketlatency", "kernellatency", "netiftxlat")
-LINKS = {hook.purpose: len(hook.ways[0].programs) for hook in HOPS}
+LINKS = {hook.purpose: len(hook.methods[0].programs) for hook in PART_HOOKS}
 FLOW = struct.Struct("=16s16sHHHBBBBBx")
 TCP_V4 = (bytes([10, 0, 0, 1]) + bytes(12), bytes([10, 0, 0, 2]) + bytes(12), 80, 4000, 0x0800, 6, 0b11, 0, 0, 0)
 FLOW_TEXT = "protocol=TCP saddr=10.0.0.1 sport=80 daddr=10.0.0.2 dport=4000"

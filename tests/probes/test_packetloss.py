@@ -191,7 +191,7 @@ def test_without_events_drops_are_still_counted(access: KernelAccess, netns: Nam
 def test_no_more_places_than_the_limit_have_a_row(
     access: KernelAccess, netns: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packetloss_probe, "PLACES_MAX", 1)
+    monkeypatch.setattr(packetloss_probe, "LOCATIONS_MAX", 1)
     with running("packetloss", access) as probe:
         send_to_nobody(netns, 3)
         before = rows(probe, netns)
@@ -208,12 +208,12 @@ def rows(probe: Running, namespace: Namespace) -> dict[str, int]:
     return {each.removeprefix(name[:-1]): value for each, value in values if each.startswith(name)}
 
 
-def test_harmless_drops_are_told_where_they_are_asked_for(access: KernelAccess, wire: Wire) -> None:
+def test_expected_drops_are_emitted_where_they_are_asked_for(access: KernelAccess, wire: Wire) -> None:
     """They are counted alike in either case: in total, and not as abnormal."""
     namespace = wire.host.namespace
     with led_to("TCP_TIME_WAIT", wire, Family.IPV4) as puppet:
         pass
-    for events, told in ((EventSettings(), []), (EventSettings(harmless=True), ["NOT_SPECIFIED"])):
+    for events, told in ((EventSettings(), []), (EventSettings(expected=True), ["NOT_SPECIFIED"])):
         with running("packetloss", access, events) as probe:
             puppet.send(Flag.ACK)
             found = [event for event in probe.events(namespace) if "TCP" in event.body]
@@ -239,7 +239,7 @@ CONSUMED = {
 def test_acks_that_tcp_has_taken_are_counted_and_told_where_they_are_asked_for(
     access: KernelAccess, wire: Wire, scenario: Scenario[Wire], asked: bool
 ) -> None:
-    with running("packetloss", access, EventSettings(harmless=asked)) as probe:
+    with running("packetloss", access, EventSettings(expected=asked)) as probe:
         scenario.play(wire, Family.IPV4)
         counted, values = CONSUMED[scenario.name], probe.values(wire.host.namespace)
         found = [
@@ -260,7 +260,7 @@ def place(event: Event) -> str:
 def test_what_a_closed_socket_has_not_read_is_no_fault(access: KernelAccess, netns: Namespace, family: Family) -> None:
     """The kernel frees it some time after the close, and the packet leads to no namespace any more."""
     host = loopback(netns).client
-    with running("packetloss", access, EventSettings(harmless=True)) as probe:
+    with running("packetloss", access, EventSettings(expected=True)) as probe:
         with datagram(host, family) as reader, netns.socket(family.sockets, socket.SOCK_DGRAM) as sender:
             port = reader.getsockname()[1]
             sender.sendto(b"unread", reader.getsockname())

@@ -191,7 +191,7 @@ def test_what_is_wanted_may_change_while_it_counts(
             (None, 0),
             (EventSettings(), 1),
         ):
-            probe.source.tell(wanted)
+            probe.source.configure(wanted)
             stops.append(stop_reading(*both, 150))
             assert len(probe.events(netns)) == told
             assert reads(probe, netns)[1] in above(stops, 100)

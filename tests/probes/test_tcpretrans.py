@@ -38,8 +38,8 @@ SEGMENTS, BYTES = "inspector_pod_tcpretrans_total", "inspector_pod_tcpretrans_by
 
 @pytest.fixture(scope="module")
 def retransmissions(access: KernelAccess) -> Iterator[Running]:
-    """The probe, that tells harmless events too."""
-    with running("tcpretrans", access, EventSettings(harmless=True)) as probe:
+    """The probe, which emits expected events too."""
+    with running("tcpretrans", access, EventSettings(expected=True)) as probe:
         yield probe
 
 
@@ -128,7 +128,7 @@ def test_a_lost_segment_is_probed_for_and_then_sent_by_time_out(
 
 
 @FAMILIES
-def test_what_acknowledgments_tell_to_be_lost_is_sent_again_fast_and_that_is_harmless(
+def test_what_acknowledgments_show_to_be_lost_is_sent_again_fast_and_that_is_expected(
     retransmissions: Running, pair: Pair, family: Family
 ) -> None:
     """The first of ten segments is lost; the others are acknowledged selectively."""
@@ -148,7 +148,7 @@ def test_what_acknowledgments_tell_to_be_lost_is_sent_again_fast_and_that_is_har
     assert (values[SEGMENTS], values[BYTES]) == (1, 1000)
 
 
-def test_without_the_wish_for_harmless_events_a_fast_retransmission_is_counted_only(
+def test_without_the_wish_for_expected_events_a_fast_retransmission_is_counted_only(
     access: KernelAccess, pair: Pair
 ) -> None:
     with running("tcpretrans", access) as probe, connected(pair, Family.IPV4) as (client, server):

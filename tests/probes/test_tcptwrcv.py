@@ -28,20 +28,20 @@ from tests.kernel.held import held
 from tests.probes.running import Running, running
 
 FAMILIES = pytest.mark.parametrize("family", list(Family), ids=lambda family: family.value)
-TOLD, HARMLESS = False, True
+TOLD, EXPECTED = False, True
 
 
 @pytest.fixture(scope="module")
 def time_wait(access: KernelAccess) -> Iterator[Running]:
-    """The probe, that tells harmless events too."""
-    with running("tcptwrcv", access, EventSettings(harmless=True)) as probe:
+    """The probe, which emits expected events too."""
+    with running("tcptwrcv", access, EventSettings(expected=True)) as probe:
         yield probe
 
 
 def facts(event: Event) -> tuple[object, object, bool]:
-    is_harmless = event.type.severity is Severity.INFO
-    assert is_harmless == ("netagent.expected" in event.attributes)
-    return event.attributes["netagent.tcp.flags"], event.attributes["netagent.tcp.bytes"], is_harmless
+    is_expected = event.type.severity is Severity.INFO
+    assert is_expected == ("netagent.expected" in event.attributes)
+    return event.attributes["netagent.tcp.flags"], event.attributes["netagent.tcp.bytes"], is_expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Late:
         Late(PSH_ACK, b"late", 0, ("PSH|ACK", 4, TOLD)),
         Late(Flag.SYN, b"", -5, ("SYN", 0, TOLD)),
         Late(Flag.RST, b"", 0, ("RST", 0, TOLD)),
-        Late(Flag.ACK, b"", 0, ("ACK", 0, HARMLESS)),
+        Late(Flag.ACK, b"", 0, ("ACK", 0, EXPECTED)),
     ],
     ids=lambda late: late.told[0],
 )
@@ -79,7 +79,7 @@ def test_each_segment_is_judged(time_wait: Running, wire: Wire, family: Family, 
 
 
 @FAMILIES
-def test_the_fin_that_is_due_is_harmless_and_only_the_first(time_wait: Running, wire: Wire, family: Family) -> None:
+def test_the_fin_that_is_due_is_expected_and_only_the_first(time_wait: Running, wire: Wire, family: Family) -> None:
     """The program is gone before the peer closes: the FIN comes to the small socket."""
     with accepted(wire, family) as (connected, puppet):
         connected.close()
@@ -88,7 +88,7 @@ def test_the_fin_that_is_due_is_harmless_and_only_the_first(time_wait: Running, 
         puppet.send(FIN_ACK)
         puppet.send(FIN_ACK, sequence_error=-1)
     first, second = time_wait.events(wire.host.namespace)
-    assert (facts(first), facts(second)) == (("FIN|ACK", 0, HARMLESS), ("FIN|ACK", 0, TOLD))
+    assert (facts(first), facts(second)) == (("FIN|ACK", 0, EXPECTED), ("FIN|ACK", 0, TOLD))
 
 
 @FAMILIES

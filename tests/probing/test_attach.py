@@ -1,4 +1,4 @@
-"""Each hook is attached by the first of its ways that this kernel admits, and why not by an earlier one is told."""
+"""Each hook is attached by the first of its methods that this kernel supports; why others failed is reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from otel_netagent.kernel.bpf.bpf_object import BpfObject, Link
 from otel_netagent.kernel.bpf.libbpf import BpfError
 from otel_netagent.kernel.facts import KernelFacts
 from otel_netagent.model.probe_status import HookStatus, Refusal
-from otel_netagent.probing.attach import Attached, Hook, KernelEnumerator, KernelMember, Unavailable, Way, attach
+from otel_netagent.probing.attach import (
+    Attached,
+    AttachMethod,
+    Hook,
+    KernelEnumerator,
+    KernelMember,
+    Unavailable,
+    attach,
+)
 from tests.kernel.fixtures import CompileBpf
 from tests.kernel.held import held
 
@@ -75,8 +83,10 @@ int by_kprobe(void *context)
 }
 """
 
-WORKS = Way("works")
-LACKING = Way("works_too", needs=KernelMember("task_struct", "no_such_member", "this kernel is too old for it"))
+WORKS = AttachMethod("works")
+LACKING = AttachMethod(
+    "works_too", needs=KernelMember("task_struct", "no_such_member", "this kernel is too old for it")
+)
 SECTIONS = {
     "not_loaded": "raw_tp/sys_enter",
     "not_found": "fentry/no_such_function_in_any_kernel",
@@ -102,13 +112,13 @@ def attached(kernel: KernelFacts, *hooks: Hook, prepare: Callable[[BpfObject], N
 
 
 def refused(status: HookStatus) -> list[str]:
-    """The refused ways of a hook, in their order."""
+    """The rejected methods of a hook, in their order."""
     return [refusal.way for refusal in status.refused]
 
 
 def test_the_best_way_is_taken_where_it_works(tiny: KernelFacts) -> None:
     before = held()
-    with attached(tiny, Hook("calls", (WORKS, Way("works_too")))) as result:
+    with attached(tiny, Hook("calls", (WORKS, AttachMethod("works_too")))) as result:
         assert result.hooks == (HookStatus("calls", "raw_tp/sys_enter"),)
         assert (held() - before)["link"] == 1
         os.getppid()
@@ -119,7 +129,7 @@ def test_the_best_way_is_taken_where_it_works(tiny: KernelFacts) -> None:
 @pytest.mark.parametrize("program", SECTIONS)
 def test_the_next_way_is_taken_where_one_is_refused(tiny: KernelFacts, program: str) -> None:
     before = held()
-    with attached(tiny, Hook("calls", (Way(program), WORKS))) as result:
+    with attached(tiny, Hook("calls", (AttachMethod(program), WORKS))) as result:
         (status,) = result.hooks
         assert status.way == "raw_tp/sys_enter"
         assert refused(status) == [SECTIONS[program]]
@@ -130,7 +140,7 @@ def test_the_next_way_is_taken_where_one_is_refused(tiny: KernelFacts, program: 
 
 
 def test_refusals_are_told_in_their_order(tiny: KernelFacts) -> None:
-    ways = (LACKING, *map(Way, SECTIONS), WORKS)
+    ways = (LACKING, *map(AttachMethod, SECTIONS), WORKS)
     with attached(tiny, Hook("calls", ways)) as result:
         (status,) = result.hooks
         assert status.way == "raw_tp/sys_enter"
@@ -151,7 +161,7 @@ def test_refusals_are_told_in_their_order(tiny: KernelFacts) -> None:
 def test_a_way_whose_need_is_not_met_is_refused_with_what_that_means(
     tiny: KernelFacts, need: KernelMember | KernelEnumerator
 ) -> None:
-    with attached(tiny, Hook("calls", (Way("works_too", needs=need), WORKS))) as result:
+    with attached(tiny, Hook("calls", (AttachMethod("works_too", needs=need), WORKS))) as result:
         (status,) = result.hooks
         assert (status.way, status.refused) == ("raw_tp/sys_enter", (Refusal("raw_tp/sys_exit", "too old"),))
 
@@ -164,13 +174,13 @@ def test_a_way_whose_need_is_not_met_is_refused_with_what_that_means(
     ],
 )
 def test_a_way_whose_need_is_met_is_tried(tiny: KernelFacts, need: KernelMember | KernelEnumerator) -> None:
-    met = Way("works", needs=need)
+    met = AttachMethod("works", needs=need)
     with attached(tiny, Hook("calls", (met,))) as result:
         assert result.hooks == (HookStatus("calls", "raw_tp/sys_enter"),)
 
 
 def test_a_later_way_whose_need_is_not_met_is_not_tried(tiny: KernelFacts) -> None:
-    with attached(tiny, Hook("calls", (Way("not_attached"), LACKING, WORKS))) as result:
+    with attached(tiny, Hook("calls", (AttachMethod("not_attached"), LACKING, WORKS))) as result:
         (status,) = result.hooks
         assert status.way == "raw_tp/sys_enter"
         assert refused(status) == [SECTIONS["not_attached"], "raw_tp/sys_exit"]
@@ -178,9 +188,9 @@ def test_a_later_way_whose_need_is_not_met_is_not_tried(tiny: KernelFacts) -> No
 
 def test_hooks_decide_each_for_itself(tiny: KernelFacts) -> None:
     hooks = (
-        Hook("first", (Way("not_attached"), WORKS)),
-        Hook("second", (Way("not_loaded"), Way("not_found"))),
-        Hook("third", (Way("works_too"),)),
+        Hook("first", (AttachMethod("not_attached"), WORKS)),
+        Hook("second", (AttachMethod("not_loaded"), AttachMethod("not_found"))),
+        Hook("third", (AttachMethod("works_too"),)),
     )
     with attached(tiny, *hooks) as result:
         assert [(status.purpose, status.way) for status in result.hooks] == [
@@ -196,14 +206,14 @@ def test_hooks_decide_each_for_itself(tiny: KernelFacts) -> None:
 
 def test_hooks_may_share_a_program(tiny: KernelFacts) -> None:
     before = held()
-    with attached(tiny, Hook("one", (WORKS,)), Hook("other", (Way("not_found"), WORKS))) as result:
+    with attached(tiny, Hook("one", (WORKS,)), Hook("other", (AttachMethod("not_found"), WORKS))) as result:
         assert [status.way for status in result.hooks] == ["raw_tp/sys_enter", "raw_tp/sys_enter"]
         assert (held() - before)["link"] == 1
 
 
 def test_a_way_of_several_programs_attaches_all(tiny: KernelFacts) -> None:
     before = held()
-    with attached(tiny, Hook("calls", (Way("works", along=("works_too",)),))) as result:
+    with attached(tiny, Hook("calls", (AttachMethod("works", along=("works_too",)),))) as result:
         assert result.hooks == (HookStatus("calls", "raw_tp/sys_enter"),)
         assert (held() - before)["link"] == 2
 
@@ -211,7 +221,7 @@ def test_a_way_of_several_programs_attaches_all(tiny: KernelFacts) -> None:
 @pytest.mark.parametrize("program", SECTIONS)
 def test_a_way_of_several_programs_is_refused_with_any_of_them(tiny: KernelFacts, program: str) -> None:
     before = held()
-    with attached(tiny, Hook("calls", (Way("works", along=(program,)), Way("works_too")))) as result:
+    with attached(tiny, Hook("calls", (AttachMethod("works", along=(program,)), AttachMethod("works_too")))) as result:
         (status,) = result.hooks
         assert (status.way, refused(status)) == ("raw_tp/sys_exit", [SECTIONS[program]])
         assert (held() - before)["program"] == (held() - before)["link"] == 1
@@ -226,12 +236,14 @@ def test_hooks_are_attached_in_their_order(tiny: KernelFacts, monkeypatch: pytes
         return attach_one(self, program)
 
     monkeypatch.setattr(BpfObject, "attach", noting)
-    with attached(tiny, Hook("first", (Way("works_too"),)), Hook("second", (WORKS,))):
+    with attached(tiny, Hook("first", (AttachMethod("works_too"),)), Hook("second", (WORKS,))):
         assert order == ["works_too", "works"]
 
 
 def test_a_refused_program_is_refused_for_all_hooks_that_share_it(tiny: KernelFacts) -> None:
-    with attached(tiny, Hook("one", (Way("not_attached"), WORKS)), Hook("other", (Way("not_attached"),))) as result:
+    with attached(
+        tiny, Hook("one", (AttachMethod("not_attached"), WORKS)), Hook("other", (AttachMethod("not_attached"),))
+    ) as result:
         assert [status.way for status in result.hooks] == ["raw_tp/sys_enter", None]
         assert [refused(status) for status in result.hooks] == [[SECTIONS["not_attached"]]] * 2
 
@@ -239,7 +251,12 @@ def test_a_refused_program_is_refused_for_all_hooks_that_share_it(tiny: KernelFa
 def test_where_nothing_works_every_reason_is_told_and_nothing_stays(tiny: KernelFacts) -> None:
     before = held()
     with pytest.raises(Unavailable) as unavailable:
-        attach(tiny, "tiny", (Hook("one", (LACKING, Way("not_loaded"))), Hook("two", (Way("not_attached"),))), prepare)
+        attach(
+            tiny,
+            "tiny",
+            (Hook("one", (LACKING, AttachMethod("not_loaded"))), Hook("two", (AttachMethod("not_attached"),))),
+            prepare,
+        )
     text = str(unavailable.value)
     assert text.startswith("raw_tp/sys_exit: this kernel is too old for it; raw_tp/sys_enter: ")
     assert "; raw_tp/no_such_event_in_any_kernel: " in text
@@ -256,10 +273,8 @@ def test_nothing_stays_of_a_round_in_which_a_later_program_fails(tiny: KernelFac
         prepare(bpf_object)
         seen.append(held()["link"] - before["link"])
 
-    with attached(
-        tiny, Hook("first", (Way("by_fentry"), Way("by_kprobe"), WORKS)), Hook("later", (Way("not_attached"),)),
-        prepare=note,
-    ):  # fmt: skip
+    first = Hook("first", (AttachMethod("by_fentry"), AttachMethod("by_kprobe"), WORKS))
+    with attached(tiny, first, Hook("later", (AttachMethod("not_attached"),)), prepare=note):
         assert len(seen) > 1
         assert set(seen) == {0}
 
@@ -267,7 +282,7 @@ def test_nothing_stays_of_a_round_in_which_a_later_program_fails(tiny: KernelFac
 def test_whatever_the_policy_of_this_kernel_something_is_found(tiny: KernelFacts) -> None:
     """Some kernels refuse fentry when it is loaded, some kprobes when they are attached, some neither."""
     sections = ["fentry/__x64_sys_getppid", "kprobe/__x64_sys_getppid", "raw_tp/sys_enter"]
-    with attached(tiny, Hook("calls", (Way("by_fentry"), Way("by_kprobe"), WORKS))) as result:
+    with attached(tiny, Hook("calls", (AttachMethod("by_fentry"), AttachMethod("by_kprobe"), WORKS))) as result:
         (status,) = result.hooks
         assert [*refused(status), status.way] == sections[: len(status.refused) + 1]
         os.getppid()

@@ -7,12 +7,12 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_netagent.probing.bounded import OTHER, Bounded, Labels
+from otel_netagent.probing.bounded import OTHER, Bounded, LabelValues
 
 LIMIT = 3
 
 
-def rows(*labels: str) -> dict[Labels, tuple[int, ...]]:
+def rows(*labels: str) -> dict[LabelValues, tuple[int, ...]]:
     """Each label's value is twice what the one before it has, and 100 more of the second series."""
     return {(label, "x"): (2**number, 100 + 2**number) for number, label in enumerate(labels)}
 
@@ -53,7 +53,7 @@ def test_owners_have_nothing_to_do_with_each_other_and_are_forgotten() -> None:
 def test_counters_that_grow_and_come_in_any_order_are_whole_and_never_go_back(steps: list[dict[str, int]]) -> None:
     bounded = Bounded(LIMIT)
     counts: Counter[str] = Counter()
-    before: dict[Labels, tuple[int, ...]] = {}
+    before: dict[LabelValues, tuple[int, ...]] = {}
     for step in steps:
         counts.update(step)
         folded = bounded.fold(1, {(label,): (counts[label],) for label in {**step, **counts}})

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.kernel.bpf.layout import Layout
 from otel_netagent.model.attribute import line_of
-from otel_netagent.probing.flow import FLOW, Flow, Known, flow_attributes, tcp_flags_text
+from otel_netagent.probing.flow import FLOW, Flow, FlowParts, flow_attributes, tcp_flags_text
 from tests.kernel.fixtures import CompileBpf
 
 IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
-BOTH = Known.ADDRESSES | Known.PORTS
+BOTH = FlowParts.ADDRESSES | FlowParts.PORTS
 
 
 def v4(address: str) -> bytes:
@@ -57,23 +57,23 @@ IPV6_ENDS = v6("fd00::1"), v6("2001:db8::2")
             "protocol=TCP saddr=10.0.0.1 sport=40000 daddr=10.0.0.2 dport=443",
         ),
         (
-            flow(protocol=1, known=Known.ADDRESSES | Known.ICMP, icmp=(3, 13)),
+            flow(protocol=1, known=FlowParts.ADDRESSES | FlowParts.ICMP, icmp=(3, 13)),
             "protocol=ICMP saddr=10.0.0.1 daddr=10.0.0.2 icmp_type=3 icmp_code=13",
         ),
         (
-            flow(*IPV6_ENDS, IPV6, protocol=58, known=Known.ADDRESSES | Known.ICMP, icmp=(1, 4)),
+            flow(*IPV6_ENDS, IPV6, protocol=58, known=FlowParts.ADDRESSES | FlowParts.ICMP, icmp=(1, 4)),
             "protocol=ICMPv6 saddr=fd00::1 daddr=2001:db8::2 icmp_type=1 icmp_code=4",
         ),
         (
-            flow(protocol=17, known=Known.ADDRESSES | Known.FRAGMENT),
+            flow(protocol=17, known=FlowParts.ADDRESSES | FlowParts.FRAGMENT),
             "protocol=UDP saddr=10.0.0.1 daddr=10.0.0.2 fragment=later",
         ),
         (
-            flow(known=Known.ADDRESSES | Known.TRUNCATED),
+            flow(known=FlowParts.ADDRESSES | FlowParts.TRUNCATED),
             "protocol=TCP saddr=10.0.0.1 daddr=10.0.0.2 header=truncated",
         ),
-        (flow(known=Known.TRUNCATED), "protocol=IPv4 header=truncated"),
-        (flow(protocol=253, known=Known.ADDRESSES), "protocol=253 saddr=10.0.0.1 daddr=10.0.0.2"),
+        (flow(known=FlowParts.TRUNCATED), "protocol=IPv4 header=truncated"),
+        (flow(protocol=253, known=FlowParts.ADDRESSES), "protocol=253 saddr=10.0.0.1 daddr=10.0.0.2"),
         (flow(ethertype=ARP, known=0), "protocol=ARP"),
         (flow(ethertype=0x88F7, known=0), "protocol=0x88f7"),
         (flow(ethertype=0, known=0), "protocol=0x0000"),
@@ -103,7 +103,7 @@ def test_a_mapped_address_is_ipv4_on_the_wire() -> None:
 
 def test_what_is_not_known_is_no_attribute() -> None:
     assert flow_attributes(flow(ethertype=ARP, known=0)) == {"network.transport": "arp"}
-    icmp = flow_attributes(flow(protocol=1, known=Known.ADDRESSES | Known.ICMP, icmp=(3, 13)))
+    icmp = flow_attributes(flow(protocol=1, known=FlowParts.ADDRESSES | FlowParts.ICMP, icmp=(3, 13)))
     assert {"source.port", "destination.port"}.isdisjoint(icmp)
     assert (icmp["netagent.icmp.type"], icmp["netagent.icmp.code"]) == (3, 13)
 
@@ -124,11 +124,11 @@ flows = st.builds(
 
 
 PARTS = {
-    Known.ADDRESSES: {"saddr": "source.address", "daddr": "destination.address"},
-    Known.PORTS: {"sport": "source.port", "dport": "destination.port"},
-    Known.ICMP: {"icmp_type": "netagent.icmp.type", "icmp_code": "netagent.icmp.code"},
-    Known.FRAGMENT: {"fragment": "netagent.packet.fragment"},
-    Known.TRUNCATED: {"header": "netagent.packet.header"},
+    FlowParts.ADDRESSES: {"saddr": "source.address", "daddr": "destination.address"},
+    FlowParts.PORTS: {"sport": "source.port", "dport": "destination.port"},
+    FlowParts.ICMP: {"icmp_type": "netagent.icmp.type", "icmp_code": "netagent.icmp.code"},
+    FlowParts.FRAGMENT: {"fragment": "netagent.packet.fragment"},
+    FlowParts.TRUNCATED: {"header": "netagent.packet.header"},
 }
 """Parts of the text, and the attributes of the same value, that are there when all this is known."""
 
@@ -148,10 +148,10 @@ def test_of_any_flow_all_that_is_known_is_told_and_nothing_else(told: Flow) -> N
 @given(flows)
 def test_the_values_of_any_flow_are_its_own(told: Flow) -> None:
     attributes = flow_attributes(told)
-    ports = told.known & Known.PORTS
+    ports = told.known & FlowParts.PORTS
     assert attributes.get("source.port") == (told.sport if ports else None)
     assert attributes.get("destination.port") == (told.dport if ports else None)
-    if told.known & Known.ADDRESSES:
+    if told.known & FlowParts.ADDRESSES:
         version = 4 if attributes["network.type"] == "ipv4" else 6
         addresses = [ipaddress.ip_address(str(attributes[f"{end}.address"])) for end in ("source", "destination")]
         assert [address.version for address in addresses] == [version, version]
@@ -178,12 +178,12 @@ const volatile __u32 known[] = {
 def test_both_sides_mean_the_same_by_known(compile_bpf: CompileBpf) -> None:
     with BpfObject(compile_bpf(TINY), ()) as bpf_object:
         assert bpf_object.variable("known").tolist() == [
-            Known.ADDRESSES,
-            Known.PORTS,
-            Known.ICMP,
-            Known.FRAGMENT,
-            Known.TRUNCATED,
-            Known.TCP_FLAGS,
+            FlowParts.ADDRESSES,
+            FlowParts.PORTS,
+            FlowParts.ICMP,
+            FlowParts.FRAGMENT,
+            FlowParts.TRUNCATED,
+            FlowParts.TCP_FLAGS,
         ]
 
 

@@ -192,7 +192,7 @@ def test_an_event_of_the_expected_is_emitted_where_it_is_asked_for(compile_bpf: 
         with RingBuffers([bpf_object.map("events")]) as rings:
             tiny = Tiny(bpf_object, Occurrences("tiny", types("A"), bpf_object), rings)
             what = Kind(1, expected=True)
-            limit_events(bpf_object, EventSettings(per_second=LIMIT, harmless=True))
+            limit_events(bpf_object, EventSettings(per_second=LIMIT, expected=True))
             assert tiny.occur(what, times=50) == LIMIT
             assert tiny.read(what) == Occurrence(1, 0, 0, True, LIMIT, 50 - LIMIT, 0, not_emitted=0)
             assert tiny.events() == LIMIT

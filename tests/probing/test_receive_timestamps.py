@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from otel_netagent.kernel.bpf.bpf_object import BpfObject
 from otel_netagent.model.attribute import line_of
 from otel_netagent.pipeline.kernel_access import OBJECTS
-from otel_netagent.probing.receive_timestamps import HOPS, PARTS, Parts, parts_attributes
+from otel_netagent.probing.receive_timestamps import PART_HOOKS, PARTS, Parts, parts_attributes
 
 LENGTHS = st.integers(0, 2**64 - 1)
 
@@ -34,9 +34,13 @@ def test_each_known_part_is_an_attribute_in_full(parts: Parts) -> None:
 
 
 @pytest.mark.parametrize("form", ["fentry", "kprobe"])
-def test_every_hop_of_the_object_is_attached_by_some_way(form: str) -> None:
-    """And where a way is refused is what its program says: the same function in both forms."""
+def test_every_function_of_the_object_is_attached_by_some_method(form: str) -> None:
+    """And where a method is rejected is what its program says: the same function in both forms."""
     with BpfObject(OBJECTS / "kernellatency.bpf.o", ()) as unloaded:
-        hops = {name for name in unloaded.programs if name.endswith(f"_{form}")} - {f"datagram_delivered_{form}"}
-        assert hops == {program for hook in HOPS for way in hook.ways for program in way.programs if form in program}
-        assert {unloaded.section(name) for name in hops} == {f"{form}/{name.removesuffix(f'_{form}')}" for name in hops}
+        names = {name for name in unloaded.programs if name.endswith(f"_{form}")} - {f"datagram_delivered_{form}"}
+        assert names == {
+            program for hook in PART_HOOKS for method in hook.methods for program in method.programs if form in program
+        }
+        assert {unloaded.section(name) for name in names} == {
+            f"{form}/{name.removesuffix(f'_{form}')}" for name in names
+        }

@@ -53,7 +53,7 @@ def test_numbers_of_the_walk_are_found_by_their_names() -> None:
 
 def test_what_the_walk_does_not_tell_is_read_from_procfs() -> None:
     walk = MadeUpWalk({("part", "first"): 2})
-    refusal = Refusal("iter/task", "does not tell second on this kernel")
+    refusal = Refusal("iter/task", "does not show second on this kernel")
     assert started(WalkAccess(walk)) == ([(SEEN, (-1, -2))], HookStatus("numbers", "procfs", (refusal,)))
 
 

@@ -95,7 +95,7 @@ def test_integer_beyond_64_bits_arrives_as_its_digits() -> None:
 
 @pytest.mark.parametrize("severities", [("WARN", "INFO"), ("INFO", "WARN")])
 def test_events_of_one_name_have_each_their_own_severity(severities: tuple[str, str]) -> None:
-    """As the harmless ones have, beside the faults of their type."""
+    """As the expected ones have, beside the faults of their type."""
     request = encode(*(make_event(severity=Severity[severity]) for severity in severities))
     records = request.resource_logs[0].scope_logs[0].log_records
     assert {record.event_name for record in records} == {"netagent.tcpreset.nosock"}
