@@ -27,6 +27,9 @@ _GROWTH_BYTES = 5_000_000
 _FORGOTTEN_WITHIN_S = 15.0
 """Late drops are waited for during some collections, of which there is one a second."""
 
+_GIVEN_BACK_WITHIN_S = 75.0
+"""Once a minute the agent gives back what is free between blocks in use (agent/memory.py)."""
+
 _KEY = struct.Struct("=QQI")
 """How a key of bpf/include/occurrences.h begins: cookie of the namespace, place, inode."""
 
@@ -39,8 +42,8 @@ def test_two_thousand_pods_leave_nothing(tmp_path: Path, netns: Namespace) -> No
         before = churn.memory_at_rest()
         for _ in range(_GENERATIONS):
             churn.live_and_go()
-        # Each minute the agent reads the kernel's types for a moment, 7 MB, to try again what is unavailable.
-        eventually(lambda: churn.memory_at_rest() - before < _GROWTH_BYTES, _FORGOTTEN_WITHIN_S)
+        # Lines that wait for standard error, and the kernel's types, take some MB for a moment.
+        eventually(lambda: churn.memory_at_rest() - before < _GROWTH_BYTES, _GIVEN_BACK_WITHIN_S)
 
 
 @dataclass(frozen=True, slots=True)
