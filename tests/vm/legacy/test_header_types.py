@@ -59,7 +59,7 @@ def headers_of(kernel: Path | None) -> Iterator[None]:
 
 def test_every_structure_is_laid_out_as_the_kernel_says() -> None:
     ours, own = Btf.load(from_headers()), Btf.load(_OWN)
-    names = _read_without_iterators() & set(own.names(STRUCT))
+    names = _read_without_iterators() & set(own.names(STRUCT)) - {""}  # what has no name cannot be found by it
     assert {"net", "sk_buff", "tcp_sock", "trace_event_raw_kfree_skb"} <= names
     assert {name: _laid_out(ours, name) for name in names} == {name: _laid_out(own, name) for name in names}
 
