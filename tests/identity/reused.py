@@ -47,7 +47,7 @@ def namespaces_with_some_of(numbers: Collection[int], count: int) -> Iterator[Se
                     alive.push(attempted.pop_all())
             return len(used) == count
 
-        eventually(there_are_enough, within_s=240.0)  # a guest is some 20 times slower
+        eventually(there_are_enough, within_s=60.0)
         yield used
 
 
